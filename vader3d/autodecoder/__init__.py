@@ -1,0 +1,1 @@
+"""Stage 1: codes to latents to volumes, learned from posed pictures alone."""

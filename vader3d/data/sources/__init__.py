@@ -1,0 +1,1 @@
+"""Readers: one foreign format a file."""

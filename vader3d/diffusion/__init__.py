@@ -1,0 +1,1 @@
+"""Stage 2: an EDM diffusion model over normalised latents."""

@@ -1,0 +1,1 @@
+"""Volumes to files that other programs open."""

@@ -1,0 +1,1 @@
+"""Cameras, rays, and the rigid geometry between them."""

@@ -1,0 +1,90 @@
+"""Posed pinhole cameras, and the rays through their pixels.
+
+World: right-handed, object in [-1, 1]^3. Camera: OpenCV axes (x right, y down, z forward). Pixel centres at +0.5.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vader3d.geometry.rays import Rays
+
+OPENCV_FROM_OPENGL = (1.0, -1.0, -1.0)  # the camera axes' signs; multiplies the columns of world_from_camera
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Any batch of cameras that share one picture size.
+
+    world_from_camera: [..., 4, 4] rigid; intrinsics: [..., 4] focal lengths and principal point (fx, fy, cx, cy) in
+    pixels; height, width in pixels.
+    """
+
+    world_from_camera: Tensor
+    intrinsics: Tensor
+    height: int
+    width: int
+
+    def __getitem__(self, index) -> "Cameras":
+        return Cameras(self.world_from_camera[index], self.intrinsics[index], self.height, self.width)
+
+    def to(self, device) -> "Cameras":
+        return Cameras(self.world_from_camera.to(device), self.intrinsics.to(device), self.height, self.width)
+
+    @property
+    def centres(self) -> Tensor:
+        """Where the cameras stand, [..., 3]."""
+        return self.world_from_camera[..., :3, 3]
+
+    def resized(self, height: int, width: int) -> "Cameras":
+        """The same cameras with pictures of another size."""
+        scale = self.intrinsics.new_tensor([width / self.width, height / self.height] * 2)
+        return Cameras(self.world_from_camera, self.intrinsics * scale, height, width)
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """World points [..., P, 3] -> pixels [..., P, 2] and depth along z [..., P]."""
+        rotation = self.world_from_camera[..., :3, :3]
+        local = (points - self.centres[..., None, :]) @ rotation
+        depth = local[..., 2]
+        focal, centre = self.intrinsics[..., None, :2], self.intrinsics[..., None, 2:]
+        return local[..., :2] / depth[..., None] * focal + centre, depth
+
+    def rays(self) -> Rays:
+        """Unit rays through all pixel centres: [B, V] cameras -> Rays [B, V*H*W, 3], row-major in each picture."""
+        y, x = torch.meshgrid(
+            torch.arange(self.height, device=self.intrinsics.device) + 0.5,
+            torch.arange(self.width, device=self.intrinsics.device) + 0.5,
+            indexing="ij",
+        )
+        pixels = torch.stack([x, y], -1).to(self.intrinsics).flatten(0, 1)
+        focal, centre = self.intrinsics[..., None, :2], self.intrinsics[..., None, 2:]
+        local = torch.nn.functional.pad((pixels - centre) / focal, (0, 1), value=1.0)
+        directions = torch.nn.functional.normalize(local @ self.world_from_camera[..., :3, :3].mT, dim=-1)
+        origins = self.centres[..., None, :].expand_as(directions)
+        return Rays(origins.flatten(1, 2), directions.flatten(1, 2))
+
+
+def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    """world_from_camera [..., 4, 4] of a camera at `eye` that looks at `target`, picture upright along `up`."""
+    forward = torch.nn.functional.normalize(target - eye, dim=-1)
+    right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
+    down = torch.linalg.cross(forward, right)
+    matrix = torch.eye(4, dtype=eye.dtype).repeat(*eye.shape[:-1], 1, 1)
+    matrix[..., :3, :3] = torch.stack([right, down, forward], -1)
+    matrix[..., :3, 3] = eye
+    return matrix
+
+
+def orbit_cameras(
+    azimuths_degrees: Tensor, elevations_degrees: Tensor, *, distance: float, fov_degrees: float, size: int
+) -> Cameras:
+    """Cameras [V] on a sphere round the origin, z up; azimuth 0 looks along -x, elevation 90 straight down."""
+    azimuth, elevation = azimuths_degrees.deg2rad(), elevations_degrees.deg2rad()
+    eye = distance * torch.stack(
+        [elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()], -1
+    )
+    world_from_camera = look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+    focal = size / 2 / torch.tensor(fov_degrees / 2).deg2rad().tan()
+    intrinsics = torch.stack([focal, focal, focal.new_tensor(size / 2), focal.new_tensor(size / 2)])
+    return Cameras(world_from_camera, intrinsics.expand(len(eye), 4), size, size)

@@ -1,0 +1,5 @@
+"""Volumes to pictures: one door (`render_volume`), several back-ends."""
+
+from vader3d.render.volume import Rendering, Volume, render_views, render_volume
+
+__all__ = ["Rendering", "Volume", "render_views", "render_volume"]

@@ -1,0 +1,1 @@
+"""What both trainings share: the loop, checkpoints, averages, logs."""
