@@ -1,0 +1,152 @@
+"""What an archive of posed pictures looks like on the disk.
+
+One zip file. Members are stored, for pictures are compressed already; only the manifest and meshes are deflated:
+
+    archive.json               format, version, title, resolution [H, W], objects [...], subsets {name: [indices]}
+    000000/pictures-000.webp   RGBA with straight alpha, sRGB; views tiled row by row, no side above 4096 px
+    000000/cameras.npy         float32 [V, 16]: world_from_camera [3, 4] row by row, then fx fy cx cy in px
+    000000/mesh.ply            the true surface in the same world, where it is known
+
+Cameras and world are those of `vader3d.geometry.cameras`. `check_*` say what may enter an archive; the writer and the
+reader both hold to them.
+"""
+
+import io
+import math
+import unicodedata
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vader3d.geometry.cameras import Cameras
+
+FORMAT, VERSION = "vader3d-archive", 1
+MANIFEST = "archive.json"
+SHEET_SIDE_PX = 4096
+OBJECT_BYTES = 2**31  # of decoded pictures; what lies above is taken for damage or malice
+MANIFEST_BYTES = MESH_BYTES = 2**28
+
+
+class ArchiveError(ValueError):
+    """An archive, or one object in it, that cannot be read or written; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """What the manifest says about one object; `views` counts its pictures."""
+
+    name: str
+    caption: str
+    category: str
+    tags: tuple[str, ...]
+    views: int
+    creator: str = ""
+    licence: str = ""
+    source: str = ""
+
+
+class ObjectViews(NamedTuple):
+    """`pictures` uint8 [V, H, W, 4], straight alpha, and the `cameras` [V] that took them."""
+
+    pictures: np.ndarray
+    cameras: Cameras
+
+
+class SheetLayout(NamedTuple):
+    """How V views of one object are tiled: every sheet is `columns` wide; the last may hold fewer rows."""
+
+    columns: int
+    views_per_sheet: int
+    sheets: int
+
+    def sheet_views(self, sheet: int, views: int) -> int:
+        """The number of views on one sheet."""
+        return min(self.views_per_sheet, views - sheet * self.views_per_sheet)
+
+
+def sheet_layout(views: int, height: int, width: int) -> SheetLayout:
+    """Nearly square sheets of at most 4096 px a side."""
+    columns = min(math.ceil(math.sqrt(views)), SHEET_SIDE_PX // width)
+    per_sheet = columns * min(math.ceil(views / columns), SHEET_SIDE_PX // height)
+    return SheetLayout(columns, per_sheet, math.ceil(views / per_sheet))
+
+
+def pictures_to_sheet(pictures: np.ndarray, *, columns: int, quality: int) -> bytes:
+    """RGBA pictures uint8 [V, H, W, 4] -> one WebP; quality 100 keeps every visible value as it is."""
+    from PIL import Image
+
+    views, height, width, _ = pictures.shape
+    rows = math.ceil(views / columns)
+    tiles = np.zeros((rows * columns, height, width, 4), np.uint8)
+    tiles[:views] = pictures
+    sheet = tiles.reshape(rows, columns, height, width, 4).swapaxes(1, 2).reshape(rows * height, columns * width, 4)
+    data = io.BytesIO()
+    Image.fromarray(sheet, "RGBA").save(data, "WEBP", quality=quality, lossless=quality == 100, method=4)
+    return data.getvalue()
+
+
+def pictures_from_sheet(data: bytes, views: int, *, columns: int, height: int, width: int) -> np.ndarray:
+    """The reverse; ArchiveError when the bytes are no WebP of just the expected size."""
+    from PIL import Image, UnidentifiedImageError
+
+    rows = math.ceil(views / columns)
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as sheet:
+            if sheet.size != (columns * width, rows * height):
+                raise ArchiveError(f"a sheet of {columns * width} x {rows * height} px wanted, {sheet.size} found")
+            pixels = np.asarray(sheet.convert("RGBA"))
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise ArchiveError(f"a damaged picture ({error})") from error
+    tiles = pixels.reshape(rows, height, columns, width, 4).swapaxes(1, 2).reshape(-1, height, width, 4)
+    return tiles[:views]
+
+
+def check_resolution(height: int, width: int) -> None:
+    """ValueError unless both sides lie in 1..4096 px."""
+    if not (1 <= height <= SHEET_SIDE_PX and 1 <= width <= SHEET_SIDE_PX):
+        raise ValueError(f"resolution: sides of 1 to {SHEET_SIDE_PX} px wanted, {height} x {width} given")
+
+
+def check_name(name: str) -> None:
+    """ValueError unless a name may also serve as a file's name; every alphabet is welcome."""
+    if not name or len(name) > 200 or name in (".", ".."):
+        raise ValueError(f"name: 1 to 200 characters wanted, and neither '.' nor '..'; {name[:60]!r} given")
+    if bad := [c for c in name if c in "/\\" or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise ValueError(f"name: {name[:60]!r} holds {bad[0]!r}; path separators and control characters cannot enter")
+
+
+def check_cameras(cameras: Cameras, views: int) -> None:
+    """ValueError unless there are `views` finite, rigid cameras with focal lengths above 0; names the first bad view."""
+    matrices, intrinsics = cameras.world_from_camera.numpy(force=True), cameras.intrinsics.numpy(force=True)
+    if matrices.shape != (views, 4, 4) or intrinsics.shape != (views, 4):
+        raise ValueError(
+            f"cameras: {views} wanted, as [V, 4, 4] and [V, 4]; {matrices.shape}, {intrinsics.shape} given"
+        )
+    finite = np.isfinite(matrices).all((1, 2)) & np.isfinite(intrinsics).all(1)
+    rotation = np.where(finite[:, None, None], matrices[:, :3, :3], np.eye(3))
+    skew = np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max((1, 2))
+    bottom = np.abs(np.where(finite[:, None], matrices[:, 3], [0, 0, 0, 1]) - [0, 0, 0, 1]).max(1)
+    for good, wanted in (
+        (finite, "finite numbers"),
+        ((skew < 1e-3) & (bottom < 1e-6), "a rigid matrix (rotation and translation, bottom row 0 0 0 1)"),
+        (np.linalg.det(rotation) > 0, "a right-handed rotation (determinant 1, no mirror)"),
+        ((intrinsics[:, :2] > 0).all(1), "focal lengths above 0"),
+    ):
+        if not good.all():
+            raise ValueError(f"cameras: {wanted} wanted; view {int(np.argmin(good))} has none")
+
+
+def cameras_to_rows(cameras: Cameras) -> np.ndarray:
+    """Cameras [V] -> float32 [V, 16] as stored."""
+    matrices = cameras.world_from_camera.numpy(force=True)[:, :3].reshape(-1, 12)
+    return np.concatenate([matrices, cameras.intrinsics.numpy(force=True)], 1).astype(np.float32)
+
+
+def cameras_from_rows(rows: np.ndarray, height: int, width: int) -> Cameras:
+    """The reverse of `cameras_to_rows`."""
+    import torch
+
+    matrices = np.tile(np.eye(4, dtype=np.float32), (len(rows), 1, 1))
+    matrices[:, :3] = rows[:, :12].reshape(-1, 3, 4)
+    return Cameras(torch.from_numpy(matrices), torch.from_numpy(rows[:, 12:].copy()), height, width)
