@@ -12,6 +12,8 @@ points stand on it, `step = (far - near) / S` apart:
 The grid is sampled trilinearly; voxel centres of the outermost layers lie on the cube's faces (align_corners).
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -37,7 +39,7 @@ def sample_noise(seed: int, ray: Tensor, samples_per_ray: int) -> tuple[Tensor, 
     The noise is the sum of a hash's four bytes, standardised: bell-shaped within +-3.45, the same on every back-end.
     """
     sample = torch.arange(samples_per_ray, device=ray.device)
-    key = ray[..., None] * samples_per_ray + sample + seed * 0x9E3779B9
+    key = ray[..., None] * samples_per_ray + sample + (seed * 0x9E3779B9 & MASK32)
     jitter = (hash32(key) >> 8).double() / (1 << 24)
     bits = hash32(key ^ 0x5BD1E995)
     total = (bits & 255) + ((bits >> 8) & 255) + ((bits >> 16) & 255) + (bits >> 24)
@@ -66,7 +68,7 @@ def march(
     )[..., 0]  # [B, C, r, S]
     density = activate_density(sampled[:, 3] + density_noise * noise, activation, density_scale)
     thickness = density * step
-    transmittance = torch.exp(thickness - thickness.cumsum(-1))
+    transmittance = torch.exp(-torch.nn.functional.pad(thickness[..., :-1].cumsum(-1), (1, 0)))
     weights = torch.where(transmittance >= early_stop, transmittance * -torch.expm1(-thickness), 0.0)
     channels = torch.cat([sampled[:, :3], sampled[:, 4:]], 1)
     features = torch.einsum("bcrs,brs->brc", channels, weights)
@@ -91,6 +93,7 @@ def render_rays(
     if rays <= size:
         return march(grid, origins, directions, numbers, **settings)
     chunks = zip(*(tensor.split(size, 1) for tensor in (origins, directions, numbers)), strict=True)
-    parts = [checkpoint(march, grid, *chunk, use_reentrant=False, **settings) for chunk in chunks]
+    march_chunk = partial(march, **settings)  # checkpoint has keywords of its own, early_stop among them
+    parts = [checkpoint(march_chunk, grid, *chunk, use_reentrant=False) for chunk in chunks]
     features, opacity, depth = (torch.cat(part, 1) for part in zip(*parts, strict=True))
     return features, opacity, depth
