@@ -1,0 +1,109 @@
+"""The volumetric autodecoder: code -> latent (G1) -> volume (G2).
+
+Section 3.1 and B.1 of arXiv:2307.05445, METHOD 1.2 and 6.6 (A4-A9): a linear layer makes 4^3 voxels of the code;
+each level doubles the resolution with residual blocks, some end in self-attention; a head makes colour and density.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vader3d.blocks import Attention3d, upsample
+from vader3d.render import Volume
+
+BASE_RESOLUTION = 4
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """channels[i] belongs to resolution 4 * 2^i; the last level is the volume's. Defaults: the paper's 64^3 decoder."""
+
+    code_length: int = 1024
+    channels: tuple[int, ...] = (512, 256, 128, 64, 32)
+    blocks_per_level: int = 4  # d of Table 5: one up-sampling residual block and d - 1 of the same size (A7)
+    attention_resolutions: tuple[int, ...] = (8, 16)
+    latent_resolution: int = 8  # where to_latent ends and to_volume begins: 4, 8, 16 (A9)
+    subvoxels: int = 1  # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
+    extra_channels: int = 0  # skinning logits, rendered as extra channels
+    initial_density: float = 0.0  # bias of the raw density at the start
+
+    @property
+    def volume_resolution(self) -> int:
+        return self.subvoxels * BASE_RESOLUTION << (len(self.channels) - 1)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """(C, D, H, W)."""
+        level = (self.latent_resolution // BASE_RESOLUTION).bit_length() - 1
+        return (self.channels[level], *(self.latent_resolution,) * 3)
+
+
+class ResidualBlock3d(nn.Module):
+    """ReLU, norm, 3^3 convolution, twice, added to the input; `up` doubles the size first (METHOD 1.2)."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, up: bool):
+        super().__init__()
+        self.up = up
+        self.main = nn.Sequential(
+            nn.ReLU(), nn.BatchNorm3d(channels_in), nn.Conv3d(channels_in, channels_out, 3, padding=1),
+            nn.ReLU(), nn.BatchNorm3d(channels_out), nn.Conv3d(channels_out, channels_out, 3, padding=1),
+        )  # fmt: skip
+        self.skip = nn.Conv3d(channels_in, channels_out, 1) if up else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = upsample(x) if self.up else x
+        return self.skip(x) + self.main(x)
+
+
+class Decoder(nn.Module):
+    """Codes [B, code_length] -> Volume; `to_volume(to_latent(codes))` is the whole of it, bit for bit."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        resolutions = [BASE_RESOLUTION << level for level in range(len(config.channels))]
+        if config.latent_resolution not in resolutions:
+            raise ValueError(f"latent_resolution: wanted one of {resolutions}; got {config.latent_resolution}")
+        self.config = config
+        self.stem = nn.Linear(config.code_length, config.channels[0] * BASE_RESOLUTION**3)
+        self.levels = nn.ModuleList()
+        for level, (channels_in, channels_out) in enumerate(zip(config.channels, config.channels[1:], strict=False)):
+            layers = [ResidualBlock3d(channels_in, channels_out, up=True)]
+            for _ in range(config.blocks_per_level - 1):
+                layers.append(ResidualBlock3d(channels_out, channels_out, up=False))
+            if BASE_RESOLUTION << (level + 1) in config.attention_resolutions:
+                layers.append(Attention3d(channels_out, nn.BatchNorm3d(channels_out)))
+            self.levels.append(nn.Sequential(*layers))
+        self.norm = nn.BatchNorm3d(config.channels[-1])
+        self.head = nn.Conv3d(config.channels[-1], (4 + config.extra_channels) * config.subvoxels**3, 1)
+        with torch.no_grad():
+            bias = self.head.bias.view(config.subvoxels**3, -1)
+            bias[:, :3], bias[:, 3] = 0.5, config.initial_density
+        self.latent_levels = (config.latent_resolution // BASE_RESOLUTION).bit_length() - 1
+
+    def to_latent(self, codes: Tensor) -> Tensor:
+        """G1: codes [B, code_length] -> latents [B, C, D, H, W] (`config.latent_shape`)."""
+        x = self.stem(codes).unflatten(1, (-1, *(BASE_RESOLUTION,) * 3))
+        x = x.contiguous(memory_format=torch.channels_last_3d)  # 2-4 times faster convolutions on CPUs
+        for level in self.levels[: self.latent_levels]:
+            x = level(x)
+        return x
+
+    def to_volume(self, latent: Tensor) -> Volume:
+        """G2: latents -> Volume with grid [B, 4 + K, R, R, R], R = config.volume_resolution."""
+        x = latent
+        for level in self.levels[self.latent_levels :]:
+            x = level(x)
+        return Volume(interleave(self.head(self.norm(x)), self.config.subvoxels))
+
+    def forward(self, codes: Tensor) -> Volume:
+        return self.to_volume(self.to_latent(codes))
+
+
+def interleave(x: Tensor, factor: int) -> Tensor:
+    """[B, factor^3 * C, D, H, W] -> [B, C, factor D, factor H, factor W]: channels become voxels (pixel shuffle)."""
+    if factor == 1:
+        return x
+    parts = x.unflatten(1, (factor, factor, factor, -1))  # [B, z, y, x, C, D, H, W]
+    rows = parts.permute(0, 5, 1, 6, 2, 7, 3, 4)  # [B, D, z, H, y, W, x, C]
+    return rows.reshape(len(x), *(factor * size for size in x.shape[2:]), -1).permute(0, 4, 1, 2, 3)

@@ -1,0 +1,71 @@
+"""The end of stage 1: latents of all training objects, their statistics, how well they decode."""
+
+import torch
+from torch import Tensor
+
+from vader3d.autodecoder.train import Autodecoder, AutodecoderConfig
+from vader3d.data.views import PosedViews
+from vader3d.latents import LatentStatistics, distribution, robust_statistics
+from vader3d.render import Volume, render_views
+
+CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
+CLIP_LOSS_DB = 0.1
+OBJECTS_PER_BATCH = 16
+
+
+@torch.no_grad()
+def training_latents(model: Autodecoder) -> Tensor:
+    """G1 of every code, in evaluation mode: [N, C, D, H, W], float32."""
+    model.eval()
+    codes = model.codes.table.weight
+    return torch.cat([model.decoder.to_latent(part).float() for part in codes.split(OBJECTS_PER_BATCH)])
+
+
+@torch.no_grad()
+def decode(model: Autodecoder, latents: Tensor) -> Volume:
+    """G2 in evaluation mode, in batches."""
+    model.eval()
+    grids = [model.decoder.to_volume(part).grid for part in latents.split(OBJECTS_PER_BATCH)]
+    return Volume(torch.cat(grids))
+
+
+@torch.no_grad()
+def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: PosedViews, config: AutodecoderConfig) -> float:
+    """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...]."""
+    numbers = torch.arange(2).clamp_max(min(len(views.pictures[o]) for o in objects.tolist()) - 1)
+    target = views.views_of(objects, numbers.expand(len(objects), 2))
+    colour, _ = render_views(decode(model, latents), target.cameras, config.render)
+    error = (colour.clamp(0, 1) - target.colour).square().flatten(2).mean(2)
+    return float((-10 * error.clamp_min(1e-10).log10()).mean())
+
+
+def measured_clip(
+    model: Autodecoder, latents: Tensor, statistics: LatentStatistics, views: PosedViews, config: AutodecoderConfig
+) -> tuple[float | None, float]:
+    """The smallest clip that costs less than 0.1 dB on training views, or None, and the dB it costs (METHOD A12)."""
+    objects = torch.linspace(0, len(latents) - 1, min(len(latents), 32)).long().unique()
+    unclipped = mean_psnr(model, latents[objects], objects, views, config)
+    for clip in CLIPS:
+        clipped = LatentStatistics(statistics.median, statistics.spread, statistics.latent_scale, clip)
+        through = clipped.denormalise(clipped.normalise(latents[objects]))
+        loss = unclipped - mean_psnr(model, through, objects, views, config)
+        if loss < CLIP_LOSS_DB:
+            return clip, loss
+    return None, 0.0
+
+
+def extract_latents(
+    model: Autodecoder, views: PosedViews, config: AutodecoderConfig
+) -> tuple[Tensor, LatentStatistics, dict[str, float | None]]:
+    """Latents [N, C, D, H, W], the statistics stage 2 normalises them with, and a report on their tails."""
+    latents = training_latents(model)
+    settings = config.latents
+    statistics = robust_statistics(latents, per=settings.per, latent_scale=settings.latent_scale, clip=settings.clip)
+    clip, clip_loss = settings.clip, 0.0
+    if settings.measure_clip:
+        clip, clip_loss = measured_clip(model, latents, statistics, views, config)
+        statistics = LatentStatistics(statistics.median, statistics.spread, settings.latent_scale, clip)
+    report = {"clip": clip, "clip_loss_db": clip_loss, "clipped_share": statistics.clipped_share(latents)}
+    report |= {f"raw_{name}": value for name, value in distribution(latents).items()}
+    report |= {f"normalised_{name}": value for name, value in distribution(statistics.normalise(latents)).items()}
+    return latents, statistics, report

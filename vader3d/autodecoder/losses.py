@@ -1,0 +1,63 @@
+"""What stage 1 minimises, as pure functions of rendered and target pictures.
+
+Section 3.2 of arXiv:2307.05445, METHOD 2: a perceptual pyramid and an occupancy loss. Pictures are [N, 3, H, W] in
+[0, 1] (rendered ones unclamped), masks and opacities [N, 1, H, W].
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (METHOD A13)
+
+
+def antialias(pictures: Tensor, factor: int) -> Tensor:
+    """Gaussian blur (sigma = (factor - 1) / 2, zero padding), then every factor-th pixel from the first (METHOD 2)."""
+    if factor == 1:
+        return pictures
+    sigma = (factor - 1) / 2
+    radius = round(4 * sigma)
+    offsets = torch.arange(-radius, radius + 1, device=pictures.device, dtype=pictures.dtype)
+    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    channels = pictures.shape[1]
+    column = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    row = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    conv = torch.nn.functional.conv2d
+    pictures = conv(pictures, column, stride=(factor, 1), padding=(radius, 0), groups=channels)
+    return conv(pictures, row, stride=(1, factor), padding=(0, radius), groups=channels)
+
+
+def pyramid(pictures: Tensor, factors: Sequence[int]) -> list[Tensor]:
+    """The pictures at every scale 1 / factor that keeps at least `SMALLEST_SIDE` pixels."""
+    kept = [factor for factor in factors if min(pictures.shape[-2:]) // factor >= SMALLEST_SIDE or factor == 1]
+    return [antialias(pictures, factor) for factor in kept]
+
+
+def perceptual_loss(
+    trunk: Callable[[Tensor], list[Tensor]], rendered: Tensor, target: Tensor, factors: Sequence[int]
+) -> Tensor:
+    """Eq. 1: the sum over scales and layers of mean |trunk_l(rendered) - trunk_l(target)|."""
+    total = rendered.new_zeros(())
+    for small_rendered, small_target in zip(pyramid(rendered, factors), pyramid(target, factors), strict=True):
+        with torch.no_grad():
+            wanted = trunk(small_target)
+        for seen, want in zip(trunk(small_rendered), wanted, strict=True):
+            total = total + (seen - want).abs().mean()
+    return total
+
+
+def picture_gradients(pictures: Tensor) -> list[Tensor]:
+    """Pixels and their forward differences along y and x: the cheapest features that see edges."""
+    return [pictures, pictures.diff(dim=-2), pictures.diff(dim=-1)]
+
+
+def mask_loss(opacity: Tensor, mask: Tensor) -> Tensor:
+    """mean |opacity - mask| (section 3.2: L_seg)."""
+    return (opacity - mask).abs().mean()
+
+
+def pixel_loss(rendered: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error; not in the paper, helps small budgets."""
+    return (rendered - target).square().mean()

@@ -1,0 +1,73 @@
+"""Batches of posed views: which objects, which of their pictures, as tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vader3d.data.archive import Archive
+from vader3d.geometry.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """`objects` [B] (numbers in the data set), `cameras` [B, V], `colour` [B, V, 3, H, W] on black in [0, 1] and
+    `mask` [B, V, 1, H, W] in [0, 1]."""
+
+    objects: Tensor
+    cameras: Cameras
+    colour: Tensor
+    mask: Tensor
+
+
+class PosedViews:
+    """Some views of all objects of an archive, decoded once and kept as bytes."""
+
+    def __init__(self, archive: Archive, choose_views):
+        """choose_views: view count -> view numbers, e.g. `training_views` or `heldout_views`."""
+        self.archive = archive
+        self.pictures: list[Tensor] = []  # uint8 [V, H, W, 4], straight alpha
+        self.poses: list[Tensor] = []  # [V, 4, 4]
+        self.intrinsics: list[Tensor] = []  # [V, 4]
+        for index in range(len(archive)):
+            views = archive.read(index)
+            chosen = choose_views(len(views.pictures))
+            self.pictures.append(torch.from_numpy(views.pictures[chosen]))
+            self.poses.append(views.cameras.world_from_camera[chosen])
+            self.intrinsics.append(views.cameras.intrinsics[chosen])
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
+        """The views `numbers` [B, V] of `objects` [B]."""
+        pairs = [(int(o), [int(v) for v in row]) for o, row in zip(objects, numbers, strict=True)]
+        pixels = torch.stack([self.pictures[o][row] for o, row in pairs]).float().div_(255).movedim(-1, 2)
+        colour, mask = pixels[:, :, :3], pixels[:, :, 3:]
+        cameras = Cameras(
+            torch.stack([self.poses[o][row] for o, row in pairs]),
+            torch.stack([self.intrinsics[o][row] for o, row in pairs]),
+            *self.archive.resolution,
+        )
+        return ViewBatch(objects, cameras, colour * mask, mask)
+
+    def random_views(self, objects: Tensor, views: int, generator: torch.Generator) -> ViewBatch:
+        """`views` different pictures of each object; with replacement where it has fewer (METHOD A22)."""
+        rows = []
+        for o in objects.tolist():
+            count = len(self.pictures[o])
+            order = torch.randperm(count, generator=generator)
+            extra = torch.randint(count, (max(0, views - count),), generator=generator)
+            rows.append(torch.cat([order, extra])[:views])
+        return self.views_of(objects, torch.stack(rows))
+
+
+def shuffled_objects(count: int, *, seen: int, batch: int, seed: int) -> Tensor:
+    """The `batch` object numbers that follow `seen` in an endless run of shuffles, each visiting all objects once."""
+    numbers = []
+    for position in range(seen, seen + batch):
+        epoch, place = divmod(position, count)
+        if not numbers or place == 0:
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        numbers.append(order[place])
+    return torch.stack(numbers)

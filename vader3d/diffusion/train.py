@@ -1,0 +1,67 @@
+"""Stage 2: learn to denoise normalised latents."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vader3d.config import config_to_dict
+from vader3d.diffusion.denoiser import Denoiser, training_sigmas
+from vader3d.diffusion.unet import UNet, UNetConfig
+from vader3d.latents import LatentStatistics
+from vader3d.training.checkpoint import save_snapshot
+from vader3d.training.loop import LoopConfig
+from vader3d.training.optimisers import OptimiserConfig, optimisers_for
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Everything stage 2 needs besides latents. Defaults: ABO tables and chairs in Table 5."""
+
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=4.5e-5, betas=(0.9, 0.999)))
+    sigma_data: float = 0.5
+    P_mean: float = -1.2
+    P_std: float = 1.2
+
+
+def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...]) -> Denoiser:
+    """The untrained denoiser of latents [C, D, H, W]."""
+    channels, resolution = latent_shape[0], latent_shape[-1]
+    return Denoiser(UNet(config.unet, channels=channels, resolution=resolution), sigma_data=config.sigma_data)
+
+
+class DiffusionTask:
+    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw."""
+
+    def __init__(self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics):
+        self.config, self.statistics = config, statistics
+        self.latents = statistics.normalise(latents)
+        torch.manual_seed(config.loop.seed)
+        self.model = build_denoiser(config, tuple(latents.shape[1:]))
+        self.optimisers = optimisers_for(self.model, config.optimiser)
+
+    def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """One batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
+        config = self.config
+        clean = self.latents[torch.randint(len(self.latents), (batch,), generator=generator)]
+        sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)
+        noise = torch.randn(clean.shape, generator=generator)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
+            loss = self.model.loss(clean, sigma, noise)
+        return {"denoising": loss.mean()}
+
+    def preview(self, model: nn.Module) -> None:
+        """Latents are no pictures; `generate` shows what they decode to."""
+
+    def snapshot(self, model: nn.Module, path: Path) -> None:
+        """The averaged denoiser with the statistics that lead back to raw latents."""
+        tensors = {f"denoiser.{name}": tensor for name, tensor in model.state_dict().items()}
+        tensors |= {"median": self.statistics.median, "spread": self.statistics.spread}
+        header = {
+            "kind": "denoiser", "config": config_to_dict(self.config), "latent_shape": list(self.latents.shape[1:]),
+            "latent_scale": self.statistics.latent_scale, "clip": self.statistics.clip,
+        }  # fmt: skip
+        save_snapshot(path, tensors, header)

@@ -1,0 +1,130 @@
+"""The denoising network: ADM's U-Net in three dimensions.
+
+Section 3.4 and Table 5 of arXiv:2307.05445, METHOD 7.2. Encoder and decoder of residual blocks that take the noise
+level as scale and shift; self-attention at chosen resolutions; every encoder output is a skip connection.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vader3d.blocks import Attention3d, Conv3d, downsample, upsample, zero_initialised
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Defaults: the paper's U-Net for ABO tables and chairs at 8^3 x 256 (216 M parameters)."""
+
+    model_channels: int = 128
+    channel_multipliers: tuple[int, ...] = (3, 4)  # one a level, each level half the resolution
+    blocks_per_level: int = 2
+    attention_resolutions: tuple[int, ...] = (8, 4)
+    head_channels: int = 64
+    dropout: float = 0.1
+    linear_skip: bool = False  # adds conv1(x) * gate(sigma), gate from zero: for networks narrower than the latent
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-5)
+
+
+class UNetBlock(nn.Module):
+    """norm, SiLU, conv [resampled], noise-level scale and shift, SiLU, conv (zero), skip; then attention if asked."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, config: UNetConfig, *, attention: bool, resample=None
+    ):  # fmt: skip
+        super().__init__()
+        self.resample = resample or nn.Identity()
+        self.norm1 = group_norm(channels_in)
+        self.conv1 = Conv3d(channels_in, channels_out, 3, padding=1)
+        self.affine = nn.Linear(4 * config.model_channels, 2 * channels_out)
+        self.norm2 = group_norm(channels_out)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = zero_initialised(Conv3d(channels_out, channels_out, 3, padding=1))
+        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv3d(channels_in, channels_out, 1)
+        self.attention = nn.Identity()
+        if attention:
+            self.attention = Attention3d(
+                channels_out, group_norm(channels_out), head_channels=config.head_channels
+            )
+            zero_initialised(self.attention.projection)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))
+        scale, shift = self.affine(embedding)[..., None, None, None].chunk(2, dim=1)
+        h = nn.functional.silu(torch.addcmul(shift, self.norm2(h), scale + 1))
+        x = self.skip(self.resample(x)) + self.conv2(self.dropout(h))
+        return self.attention(x)
+
+
+class UNet(nn.Module):
+    """F(x, noise): latents [B, C, D, H, W] and c_noise [B] -> [B, C, D, H, W]; exactly zero before training."""
+
+    def __init__(self, config: UNetConfig, *, channels: int, resolution: int):
+        super().__init__()
+        if resolution % (1 << (len(config.channel_multipliers) - 1)):
+            raise ValueError(f"channel_multipliers: {len(config.channel_multipliers)} levels do not halve {resolution}")
+        self.config = config
+        base = config.model_channels
+        self.embed = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base), nn.SiLU())
+
+        def block(channels_in: int, channels_out: int, at: int, *, attention: bool | None = None, resample=None):
+            attention = at in config.attention_resolutions if attention is None else attention
+            return UNetBlock(channels_in, channels_out, config, attention=attention, resample=resample)
+
+        widths = [base * multiplier for multiplier in config.channel_multipliers]
+        width, skips, at = widths[0], [widths[0]], resolution
+        self.conv_in = Conv3d(channels, width, 3, padding=1)
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for level, target in enumerate(widths):
+            if level > 0:
+                at //= 2
+                self.encoder.append(block(width, width, at, attention=False, resample=downsample))
+                skips.append(width)
+            for _ in range(config.blocks_per_level):
+                self.encoder.append(block(width, target, at))
+                width = target
+                skips.append(width)
+        self.middle = nn.ModuleList([block(width, width, at, attention=True), block(width, width, at, attention=False)])
+        for level, target in reversed(list(enumerate(widths))):
+            for _ in range(config.blocks_per_level + 1):
+                self.decoder.append(block(width + skips.pop(), target, at))
+                width = target
+            if level > 0:
+                at *= 2
+                self.decoder.append(block(width, width, at, attention=False, resample=upsample))
+        self.norm_out = group_norm(width)
+        self.conv_out = zero_initialised(Conv3d(width, channels, 3, padding=1))
+        if config.linear_skip:
+            self.linear = nn.Conv3d(channels, channels, 1, bias=False)
+            nn.init.dirac_(self.linear.weight)
+            self.gate = zero_initialised(nn.Linear(4 * base, channels))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        embedding = self.embed(sinusoidal_embedding(noise, self.config.model_channels))
+        h = self.conv_in(x.contiguous(memory_format=torch.channels_last_3d))
+        skips = [h]
+        for block in self.encoder:
+            h = block(h, embedding)
+            skips.append(h)
+        for block in self.middle:
+            h = block(h, embedding)
+        for block in self.decoder:
+            if block.resample is not upsample:
+                h = torch.cat([h, skips.pop()], 1)
+            h = block(h, embedding)
+        out = self.conv_out(nn.functional.silu(self.norm_out(h)))
+        if self.config.linear_skip:
+            out = out + self.linear(x) * self.gate(embedding)[..., None, None, None]
+        return out
+
+
+def sinusoidal_embedding(values: Tensor, channels: int) -> Tensor:
+    """[B] -> [B, channels]: cosines then sines of values * 10000^(-i / (channels / 2))."""
+    half = channels // 2
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=values.device) / half)
+    angles = values.float()[:, None] * frequencies
+    return torch.cat([angles.cos(), angles.sin()], 1)

@@ -1,0 +1,143 @@
+"""Noise to objects to pictures: the two stages meet here, and only here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vader3d.autodecoder.decoder import Decoder
+from vader3d.autodecoder.train import Autodecoder, AutodecoderConfig
+from vader3d.config import config_from_dict
+from vader3d.diffusion.denoiser import Denoiser
+from vader3d.diffusion.sampler import Churn, edm_sigmas, sample
+from vader3d.diffusion.train import DiffusionConfig, build_denoiser
+from vader3d.export.mesh import MeshExport, volume_to_mesh
+from vader3d.export.turntable import save_turntable
+from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.latents import LatentStatistics
+from vader3d.render import RenderConfig, Volume, render_views
+from vader3d.training.checkpoint import load_snapshot
+
+MODEL = "model.safetensors"
+AUTODECODER = "autodecoder.safetensors"
+
+
+def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, dict]:
+    """An autodecoder from its run folder or snapshot, in evaluation mode, with its configuration and header."""
+    path = Path(path)
+    tensors, header = load_snapshot(path / MODEL if path.is_dir() else path)
+    if header.get("kind") != "autodecoder":
+        raise ValueError(f"{path}: wanted an autodecoder; this is a snapshot of kind {header.get('kind')!r}")
+    config = config_from_dict(AutodecoderConfig, header["config"])
+    model = Autodecoder(config, header["objects"])
+    model.load_state_dict(tensors)
+    return model.eval().requires_grad_(False), config, header
+
+
+def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
+    """A denoiser from its snapshot, in evaluation mode, with the statistics of its latents and its header."""
+    tensors, header = load_snapshot(Path(path))
+    if header.get("kind") != "denoiser":
+        raise ValueError(f"{path}: wanted a denoiser; this is a snapshot of kind {header.get('kind')!r}")
+    statistics = LatentStatistics(tensors.pop("median"), tensors.pop("spread"), header["latent_scale"], header["clip"])
+    denoiser = build_denoiser(config_from_dict(DiffusionConfig, header["config"]), tuple(header["latent_shape"]))
+    denoiser.load_state_dict({name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()})
+    return denoiser.eval().requires_grad_(False), statistics, header
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One object: its volume [1, 4 + K, D, H, W] and how it is rendered."""
+
+    volume: Volume
+    settings: RenderConfig
+    name: str = ""
+
+    @torch.no_grad()
+    def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """Cameras [V] -> colour [V, 3, H, W] on black and opacity [V, 1, H, W], both in [0, 1]."""
+        colour, opacity = render_views(self.volume, cameras[None], self.settings, skip_empty=True)
+        return colour[0].clamp(0, 1), opacity[0].clamp(0, 1)
+
+    def turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> Tensor:
+        """One turn round the object: RGBA uint8 [T, H, W, 4], straight alpha."""
+        azimuths = torch.arange(frames) * 360.0 / frames
+        cameras = orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), distance=4, fov_degrees=30, size=size)
+        colour, opacity = self.render(cameras)
+        straight = (colour / opacity.clamp_min(1e-3)).clamp(0, 1)
+        return (torch.cat([straight, opacity], 1) * 255).round().to(torch.uint8).movedim(1, -1)
+
+    def mesh(self):
+        """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""
+        return volume_to_mesh(
+            self.volume.grid[0], activation=self.settings.activation, density_scale=self.settings.density_scale
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write by suffix: .glb .obj .ply (coloured mesh) or .webp (turntable)."""
+        path = Path(path)
+        if path.suffix == ".webp":
+            save_turntable(path, self.turntable().numpy())
+        else:
+            MeshExport(self.mesh()).save(path)
+        return path
+
+
+class Generator:
+    """The two trained stages together. Object i of seed s is the same whatever `count` and `batch` are."""
+
+    def __init__(self, decoder: Decoder, settings: RenderConfig, denoiser: Denoiser, statistics: LatentStatistics):
+        self.decoder, self.settings = decoder, settings
+        self.denoiser, self.statistics = denoiser, statistics
+
+    @classmethod
+    def from_pretrained(cls, run: str | Path) -> "Generator":
+        """From the run folder of stage 2, which holds both stages' snapshots. ValueError says what is missing."""
+        run = Path(run)
+        if not (run / MODEL).is_file() or not (run / AUTODECODER).is_file():
+            raise ValueError(f"{run}: wanted the run folder of `vader3d train diffusion` ({MODEL} and {AUTODECODER})")
+        autodecoder, config, _ = load_autodecoder(run / AUTODECODER)
+        denoiser, statistics, _ = load_denoiser(run / MODEL)
+        return cls(autodecoder.decoder, config.render, denoiser, statistics)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.decoder.config.latent_shape
+
+    @torch.no_grad()
+    def sample_latents(
+        self, seeds: Sequence[int], *, steps: int = 32, churn: Churn = Churn(),  # noqa: B008
+        denoiser: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """One raw latent for each seed, [len(seeds), C, D, H, W]; all of a sample's randomness comes from its seed."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+        def draw() -> Tensor:
+            return torch.stack([torch.randn(self.latent_shape, generator=g) for g in generators])
+
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            normalised = sample(denoiser or self.denoiser, draw(), edm_sigmas(steps), churn=churn, draw=draw)
+        return self.statistics.denormalise(normalised)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Volume:
+        """Raw latents -> volumes."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return Volume(self.decoder.to_volume(latents).grid.float())
+
+    def __call__(self, count: int = 1, *, seed: int = 0, steps: int = 32, batch: int = 16) -> list[Asset]:
+        """`count` new objects; object i is made of noise number `sample_seed(seed, i)`."""
+        assets = []
+        for start in range(0, count, batch):
+            numbers = range(start, min(start + batch, count))
+            latents = self.sample_latents([sample_seed(seed, i) for i in numbers], steps=steps)
+            grids = self.decode(latents).grid
+            assets += [Asset(Volume(grid[None]), self.settings, f"{i:03d}") for i, grid in zip(numbers, grids, strict=True)]
+        return assets
+
+
+def sample_seed(seed: int, index: int) -> int:
+    """The seed of object `index`: distinct for all seeds and indices below 2^31."""
+    return (seed << 32) + index

@@ -1,0 +1,100 @@
+"""The contract between the stages: latents, robustly normalised, with their statistics.
+
+Section 3.3 of arXiv:2307.05445 and METHOD A10-A12: F_hat = latent_scale * (F - median) / (0.7413 IQR), clipped at
+`clip` robust standard deviations.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vader3d.training.checkpoint import load_snapshot, save_snapshot
+
+IQR_TO_STD = 0.7413  # of a normal distribution
+SAMPLE = 1 << 22  # elements that quantiles are taken over (torch.quantile refuses more than 2^24)
+Grouping = Literal["global", "channel", "voxel"]
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """How latents are normalised. The paper: global statistics, no clip named."""
+
+    per: Grouping = "global"
+    latent_scale: float = 0.5
+    clip: float | None = None
+    measure_clip: bool = True  # choose the smallest clip that costs less than 0.1 dB; `clip` is then ignored
+
+
+@dataclass(frozen=True)
+class LatentStatistics:
+    """`median` and `spread` (robust standard deviation), broadcastable to [1, C, D, H, W]."""
+
+    median: Tensor
+    spread: Tensor
+    latent_scale: float = 0.5  # = sigma_data: unit spread becomes what EDM's preconditioning assumes (A10)
+    clip: float | None = None  # in robust standard deviations; None = no clipping, the literal equation (A12)
+
+    def normalise(self, latents: Tensor) -> Tensor:
+        units = (latents - self.median) / self.spread
+        if self.clip is not None:
+            units = units.clamp(-self.clip, self.clip)
+        return self.latent_scale * units
+
+    def denormalise(self, normalised: Tensor) -> Tensor:
+        """The exact inverse of `normalise` inside the clip."""
+        return normalised / self.latent_scale * self.spread + self.median
+
+    def clipped_share(self, latents: Tensor) -> float:
+        """Share of elements that `normalise` clips."""
+        if self.clip is None:
+            return 0.0
+        return float((((latents - self.median) / self.spread).abs() > self.clip).float().mean())
+
+
+def robust_statistics(
+    latents: Tensor, *, per: Grouping = "global", latent_scale: float = 0.5, clip: float | None = None
+) -> LatentStatistics:
+    """Median and 0.7413 IQR of latents [N, C, D, H, W]: over everything, or for each channel or voxel (A11)."""
+    shape = latents.shape[1:]
+    if per == "global":
+        groups, view = latents.reshape(1, -1), (1, 1, 1, 1, 1)
+        stride = max(1, groups.shape[1] // SAMPLE)
+        groups = groups[:, ::stride]
+    elif per == "channel":
+        groups, view = latents.transpose(0, 1).flatten(1), (1, shape[0], 1, 1, 1)
+    else:
+        groups, view = latents.flatten(1).T, (1, *shape)
+    levels = torch.tensor([0.25, 0.5, 0.75])
+    parts = groups.float().split(max(1, SAMPLE // groups.shape[1]))
+    low, median, high = torch.cat([torch.quantile(part, levels, dim=1) for part in parts], 1)
+    spread = IQR_TO_STD * (high - low)
+    if not bool((spread > 0).any()):
+        raise ValueError("latents: all alike (interquartile range 0); the autodecoder has not learned anything yet")
+    spread = spread.clamp_min(float(spread[spread > 0].median()) * 1e-3)
+    return LatentStatistics(median.view(view), spread.view(view), latent_scale, clip)
+
+
+def distribution(values: Tensor) -> dict[str, float]:
+    """Mean, standard deviation, excess kurtosis and largest magnitude: what tails do to a normalised latent."""
+    values = values.double().flatten()
+    mean, std = values.mean(), values.std()
+    kurtosis = ((values - mean) / std).pow(4).mean() - 3
+    return {"mean": float(mean), "std": float(std), "kurtosis": float(kurtosis), "largest": float(values.abs().max())}
+
+
+def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, header: dict) -> None:
+    """Raw latents [N, C, D, H, W] with their statistics."""
+    tensors = {"latents": latents, "median": statistics.median, "spread": statistics.spread}
+    plain = {"latent_scale": statistics.latent_scale, "clip": statistics.clip}
+    save_snapshot(path, tensors, {"kind": "latents", **plain, **header})
+
+
+def load_latents(path: Path) -> tuple[Tensor, LatentStatistics, dict]:
+    tensors, header = load_snapshot(path)
+    if header.get("kind") != "latents":
+        raise ValueError(f"{path}: wanted latents; this is a snapshot of kind {header.get('kind')!r}")
+    statistics = LatentStatistics(tensors["median"], tensors["spread"], header["latent_scale"], header["clip"])
+    return tensors["latents"], statistics, header

@@ -1,0 +1,87 @@
+"""Files that outlive a process: run states to go on from, snapshots to hand on.
+
+Both are written to a temporary name and renamed, so that a reader sees the old file or the new one, never half.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+SNAPSHOT_VERSION = 1
+
+
+def temporary_name(path: Path) -> Path:
+    """Beside `path`, unique to this process: rename it to `path` when it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def write_whole(path: Path, write) -> None:
+    """`write(temporary_path)`, then rename. Whatever stood at `path` stays when writing fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"could not write {path}: {error.strerror or error}; what was there before is intact") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Everything a run needs to go on: tensors and plain values only."""
+
+    def write(temporary: Path) -> None:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch's zip writer reports a full disk so
+            raise OSError(str(error).splitlines()[0]) from error
+
+    write_whole(path, write)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: not a run state this version can read ({error}); delete it to start anew") from error
+
+
+def save_snapshot(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Weights with all that explains them: `header` (plain values) goes into the safetensors header."""
+    text = json.dumps({"format": "vader3d-snapshot", "version": SNAPSHOT_VERSION, **header})
+    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, lambda temporary: save_file(whole, temporary, metadata={"vader3d": text}))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a snapshot. ValueError: no such file, another format, or a newer version."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such snapshot; train a model first, or give its run folder")
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get("vader3d", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
+    if header.get("format") != "vader3d-snapshot":
+        raise ValueError(f"{path}: not a vader3d snapshot (no vader3d header)")
+    if header["version"] > SNAPSHOT_VERSION:
+        raise ValueError(f"{path}: written by a newer vader3d (format {header['version']}); upgrade vader3d")
+    return header
+
+
+def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header."""
+    header = read_header(path)
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118

@@ -1,0 +1,26 @@
+"""Exponential moving average of a module's parameters and buffers."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """A frozen copy of `module` that follows it with a half-life counted in images (or objects) seen.
+
+    Early on the half-life is at most `ramp` of what was seen, so that the start is forgotten (METHOD 7.1).
+    """
+
+    def __init__(self, module: nn.Module, *, half_life: float, ramp: float = 0.05):
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.half_life, self.ramp = half_life, ramp
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, *, batch: int, seen: int) -> None:
+        half_life = max(min(self.half_life, seen * self.ramp), 1e-8)
+        weight = 1 - 0.5 ** (batch / half_life)
+        own, new = list(self.module.parameters()), list(module.parameters())
+        torch._foreach_lerp_(own, new, weight)
+        for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
+            mine.copy_(theirs)
