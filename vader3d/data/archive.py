@@ -91,7 +91,7 @@ class Archive:
         members = {info.filename: info for info in self._opened().infolist()}
         manifest_bytes = self._checked_manifest_bytes(members)
         manifest = self._checked_manifest(manifest_bytes)
-        self.title: str = str(manifest["title"])
+        self.title: str = str(manifest.get("title", ""))
         self.resolution: tuple[int, int] = tuple(manifest["resolution"])
         self.subsets: dict[str, tuple[int, ...]] = {k: tuple(v) for k, v in manifest["subsets"].items()}
         self.records: list[ObjectRecord] = [self._checked_record(entry) for entry in manifest["objects"]]
@@ -216,7 +216,6 @@ class Archive:
             for name, indices in manifest["subsets"].items():
                 if not all(isinstance(i, int) and 0 <= i < count for i in indices):
                     raise ArchiveError(f"subset {name!r} names objects that do not exist")
-            manifest["title"]  # noqa: B018
         except (KeyError, TypeError, AttributeError) as error:
             raise ArchiveError(f"{self.path}: {MANIFEST} lacks {error}") from error
         except ValueError as error:

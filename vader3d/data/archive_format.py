@@ -117,7 +117,7 @@ def check_name(name: str) -> None:
 
 
 def check_cameras(cameras: Cameras, views: int) -> None:
-    """ValueError unless there are `views` finite, rigid cameras with focal lengths above 0; names the first bad view."""
+    """ValueError unless there are `views` finite, rigid cameras of focal lengths above 0; names the first bad one."""
     matrices, intrinsics = cameras.world_from_camera.numpy(force=True), cameras.intrinsics.numpy(force=True)
     if matrices.shape != (views, 4, 4) or intrinsics.shape != (views, 4):
         raise ValueError(

@@ -1,0 +1,106 @@
+"""A coloured triangle soup: what a mesh file is, once it is to be looked at."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+OBJECT_RADIUS = 0.98  # the farthest vertex; the cube's faces are at 1
+TEXTURE_SIDE_PX = 512  # finer ones only alias in small pictures
+Y_UP = frozenset({".obj", ".glb", ".gltf", ".dae", ".off"})
+Z_UP_FROM_Y_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+
+
+@dataclass(frozen=True)
+class Surface:
+    """F triangles: `triangles` [F, 3, 3] corners, `colours` [F, 3, 3] in [0, 1] at the corners, sRGB.
+
+    Where `texture` [F] is not -1 the colour is that of `textures[texture]` (uint8 [H, W, 4]) at the corners' `uv`
+    [F, 3, 2] (origin bottom left) times `colours`; texels of alpha below one half are holes.
+    """
+
+    triangles: np.ndarray
+    colours: np.ndarray
+    uv: np.ndarray
+    texture: np.ndarray
+    textures: tuple[np.ndarray, ...] = ()
+
+    def transformed(self, matrix: np.ndarray) -> "Surface":
+        """The surface under a linear map [3, 3]."""
+        return replace(self, triangles=self.triangles @ matrix.T)
+
+    def framed(self) -> "Surface":
+        """Moved and scaled: bounding-box centre at the origin, farthest vertex at radius 0.98."""
+        points = self.triangles.reshape(-1, 3)
+        centred = self.triangles - (points.min(0) + points.max(0)) / 2
+        radius = np.linalg.norm(centred, axis=-1).max()
+        if not np.isfinite(radius) or radius <= 0:
+            raise ValueError("mesh: finite corners of some extent wanted")
+        return replace(self, triangles=centred * (OBJECT_RADIUS / radius))
+
+
+def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
+    """Read any mesh file that trimesh reads; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf)."""
+    import trimesh
+
+    if up not in ("auto", "y", "z"):
+        raise ValueError(f"up: auto, y or z wanted, {up!r} given")
+    path = Path(path)
+    surface = surface_from_scene(trimesh.load_scene(path, process=False))
+    y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
+    return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
+
+
+def surface_from_scene(scene) -> Surface:
+    """All meshes of a trimesh.Scene (or one trimesh.Trimesh) where they stand; ValueError if there is no triangle."""
+    import trimesh
+
+    meshes = [scene] if isinstance(scene, trimesh.Trimesh) else scene.dump()
+    meshes = [mesh for mesh in meshes if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
+    if not meshes:
+        raise ValueError("mesh: no triangle in it")
+    textures: list[np.ndarray] = []
+    parts = [_part(mesh, textures) for mesh in meshes]
+    triangles, colours, uv, texture = (np.concatenate(column) for column in zip(*parts, strict=True))
+    sound = np.isfinite(triangles).all((1, 2))
+    if not sound.any():
+        raise ValueError("mesh: no triangle with finite corners in it")
+    uv = np.where(np.isfinite(uv), uv, 0)
+    return Surface(triangles[sound], colours[sound], uv[sound], texture[sound], tuple(textures))
+
+
+def _part(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """One trimesh.Trimesh as (triangles, colours, uv, texture); its picture is appended to `textures`."""
+    faces = np.asarray(mesh.faces)
+    colours, uv, texture = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), -1
+    visual = mesh.visual
+    if visual.kind == "texture":
+        material = visual.material
+        if hasattr(material, "to_simple"):  # glTF: its factors are linear light
+            image, factor = material.baseColorTexture, material.baseColorFactor
+            if factor is not None:
+                colours *= _srgb_from_linear(np.asarray(factor[:3]) / 255.0)
+        else:
+            image = material.image
+            if image is None:
+                colours *= np.asarray(material.diffuse[:3]) / 255.0
+        if image is not None and visual.uv is not None and len(visual.uv) == len(mesh.vertices):
+            uv, texture = np.asarray(visual.uv, np.float64)[faces][..., :2], len(textures)
+            textures.append(_texels(image))
+    elif visual.kind == "face":
+        colours = np.repeat(visual.face_colors[:, None, :3] / 255.0, 3, axis=1)
+    elif visual.kind == "vertex":
+        colours = visual.vertex_colors[faces][..., :3] / 255.0
+    else:
+        colours *= 0.7
+    return np.asarray(mesh.vertices, np.float64)[faces], colours, uv, np.full(len(faces), texture)
+
+
+def _texels(image) -> np.ndarray:
+    image = image.convert("RGBA")
+    image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
+    return np.asarray(image)
+
+
+def _srgb_from_linear(linear: np.ndarray) -> np.ndarray:
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
