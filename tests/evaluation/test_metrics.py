@@ -1,0 +1,132 @@
+"""Scores against judges of other hands, and against cases whose answer is known."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+from torchmetrics.functional.classification import binary_jaccard_index
+from torchmetrics.image.fid import _compute_fid
+from torchmetrics.image.kid import poly_mmd
+
+from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, kernel_distance, psnr
+
+
+def features(count: int, width: int, *, seed: int, shift: float = 0.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(width, width, generator=torch.Generator().manual_seed(99)) / width**0.5
+    return torch.randn(count, width, generator=generator) @ mixing + shift
+
+
+def test_psnr_equals_scikit_image():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 3, 20, 17, generator=generator)
+    rendered = (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    measured = psnr(rendered, target)
+    assert measured.shape == (2, 3)
+    for index in np.ndindex(2, 3):
+        judged = peak_signal_noise_ratio(target[index].double().numpy(), rendered[index].double().numpy(), data_range=1)
+        assert measured[index].item() == pytest.approx(judged, abs=1e-6)
+
+
+def test_psnr_clamps_colours_and_stays_finite_for_identical_pictures():
+    target = torch.ones(1, 3, 4, 4)
+    assert psnr(target * 7, target).item() == 100
+    assert psnr(target * 0.9, target).item() == pytest.approx(20, abs=1e-4)
+
+
+def test_iou_equals_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    occupancy, mask = torch.rand(2, 5, 16, 16, generator=generator).sqrt().unbind(0)
+    judged = [binary_jaccard_index(one, (two > 0.5).int()).item() for one, two in zip(occupancy, mask, strict=True)]
+    np.testing.assert_allclose(iou(occupancy, mask).numpy(), judged, atol=1e-6)
+
+
+def test_iou_of_empty_silhouettes_is_one_and_of_disjoint_ones_zero():
+    left = torch.zeros(4, 4)
+    left[:, :2] = 1
+    assert iou(torch.zeros(4, 4), torch.zeros(4, 4)).item() == 1
+    assert iou(left, 1 - left).item() == 0
+    assert iou(left, torch.ones(4, 4)).item() == 0.5
+
+
+def test_moments_equal_numpy_and_merge_exactly():
+    x = features(50, 7, seed=0, shift=3)
+    whole, merged = feature_moments(x), feature_moments(x[:11]).merged(feature_moments(x[11:]))
+    np.testing.assert_allclose(whole.covariance.numpy(), np.cov(x.double().numpy(), rowvar=False), rtol=1e-9)
+    for one, two in zip(whole, merged, strict=True):
+        torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(two), rtol=1e-10, atol=1e-10)
+
+
+def test_frechet_distance_equals_scipy_and_torchmetrics():
+    a, b = feature_moments(features(200, 32, seed=0)), feature_moments(features(300, 32, seed=1, shift=0.2) * 1.3)
+    root = scipy.linalg.sqrtm(a.covariance.numpy() @ b.covariance.numpy())
+    judged = ((a.mean - b.mean) ** 2).sum() + (a.covariance + b.covariance).trace() - 2 * np.trace(root.real)
+    assert frechet_distance(a, b) == pytest.approx(float(judged), rel=1e-7)
+    assert frechet_distance(a, b) == pytest.approx(
+        float(_compute_fid(a.mean, a.covariance, b.mean, b.covariance)), rel=1e-7
+    )
+
+
+def test_frechet_distance_is_exact_for_fewer_pictures_than_features():
+    x = features(40, 64, seed=0)
+    a, b = feature_moments(x), feature_moments(x + 0.5)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, b) == pytest.approx(64 * 0.25, rel=1e-6)
+    wide = feature_moments(features(30, 64, seed=1))
+    root = np.linalg.svd(factor(x).T @ factor(features(30, 64, seed=1)), compute_uv=False).sum()
+    judged = ((a.mean - wide.mean) ** 2).sum() + (a.covariance + wide.covariance).trace() - 2 * root
+    assert frechet_distance(a, wide) == pytest.approx(float(judged), rel=1e-8)
+
+
+def factor(x: torch.Tensor) -> np.ndarray:
+    """[d, N] whose product with its transpose is the covariance of features [N, d]."""
+    x = x.double().numpy()
+    return (x - x.mean(0)).T / np.sqrt(len(x) - 1)
+
+
+def test_frechet_distance_of_one_dimensional_gaussians_is_the_formula():
+    x = features(500, 1, seed=3)
+    a, b = feature_moments(x), feature_moments(3 * x + 2)
+    shift, spread = (b.mean - a.mean).item(), a.covariance.item() ** 0.5
+    assert frechet_distance(a, b) == pytest.approx(shift**2 + (3 * spread - spread) ** 2, rel=1e-9)
+
+
+def test_kernel_distance_equals_torchmetrics_on_whole_sets():
+    a, b = features(120, 24, seed=0), features(120, 24, seed=1, shift=0.3)
+    measured = kernel_distance(a, b, generator=torch.Generator().manual_seed(0))
+    assert measured.mean == pytest.approx(poly_mmd(a.double(), b.double()).item(), rel=1e-4)
+    assert (measured.subset_size, measured.subsets, measured.deviation) == (120, 1, 0)
+
+
+def test_kernel_distance_is_unbiased_and_says_its_subset_size():
+    a, b = features(400, 16, seed=0), features(300, 16, seed=1)
+    same = kernel_distance(a, b, generator=torch.Generator().manual_seed(0), subset_size=100, subsets=60)
+    assert abs(same.mean) < 0.02 < same.deviation * 10
+    far = kernel_distance(a, b + 0.5, generator=torch.Generator().manual_seed(0), subset_size=100, subsets=60)
+    assert far.mean > 5 * abs(same.mean)
+    assert far == kernel_distance(a, b + 0.5, generator=torch.Generator().manual_seed(0), subset_size=100, subsets=60)
+    lowered = kernel_distance(a, b, generator=torch.Generator().manual_seed(0), subsets=3)
+    assert (lowered.subset_size, lowered.subsets) == (300, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: psnr(torch.zeros(3, 4, 4), torch.zeros(3, 4, 5)), "rendered"),
+        (lambda: psnr(torch.full((3, 4, 4), torch.nan), torch.zeros(3, 4, 4)), "rendered"),
+        (lambda: iou(torch.zeros(4, 4), torch.full((4, 4), torch.nan)), "mask"),
+        (lambda: feature_moments(torch.zeros(0, 4)), "features"),
+        (lambda: feature_moments(torch.full((3, 4), torch.inf)), "features"),
+        (
+            lambda: frechet_distance(feature_moments(torch.zeros(1, 4)), feature_moments(torch.zeros(3, 4))),
+            "at least 2",
+        ),
+        (lambda: frechet_distance(feature_moments(torch.zeros(3, 4)), feature_moments(torch.zeros(3, 5))), "wide"),
+        (lambda: kernel_distance(torch.zeros(1, 4), torch.zeros(3, 4), generator=torch.Generator()), "at least 2"),
+        (lambda: kernel_distance(torch.zeros(3, 4), torch.zeros(3, 5), generator=torch.Generator()), r"\[N, d\]"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()

