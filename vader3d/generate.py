@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.decoder import Decoder
-from vader3d.autodecoder.train import Autodecoder, AutodecoderConfig
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_from_dict
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.sampler import Churn, edm_sigmas, sample

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vader3d.autodecoder.train import Autodecoder, AutodecoderConfig
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.data.views import PosedViews
 from vader3d.latents import LatentStatistics, distribution, robust_statistics
 from vader3d.render import Volume, render_views

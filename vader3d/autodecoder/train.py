@@ -1,61 +1,22 @@
 """Stage 1: learn codes and decoder from posed pictures."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vader3d.autodecoder.codes import CodeTable
-from vader3d.autodecoder.decoder import Decoder, DecoderConfig
+from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, picture_gradients, pixel_loss
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
+from vader3d.data.archive import Archive, training_views
 from vader3d.data.views import PosedViews, shuffled_objects
-from vader3d.latents import LatentConfig
-from vader3d.render import RenderConfig, render_views
+from vader3d.latents import save_latents
+from vader3d.render import render_views
 from vader3d.training.checkpoint import save_snapshot
-from vader3d.training.loop import LoopConfig
-from vader3d.training.optimisers import OptimiserConfig, optimisers_for
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
-
-    trunk: Literal["vgg19", "gradients"] = "vgg19"
-    perceptual: float = 10.0
-    scales: tuple[int, ...] = (1, 2, 4)
-    mask: float = 10.0
-    pixel: float = 0.0
-    code: float = 0.0  # mean square of the codes
-
-
-@dataclass(frozen=True)
-class AutodecoderConfig:
-    """Everything stage 1 needs besides data."""
-
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    render: RenderConfig = field(default_factory=RenderConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    latents: LatentConfig = field(default_factory=LatentConfig)
-    views_per_object: int = 4
-    code_std: float = 1.0  # initial standard deviation of the codes
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    code_lr: float = 5e-4
-
-
-class Autodecoder(nn.Module):
-    """Codes and decoder: object numbers [B] -> Volume."""
-
-    def __init__(self, config: AutodecoderConfig, objects: int):
-        super().__init__()
-        self.codes = CodeTable(objects, config.decoder.code_length, initial_std=config.code_std)
-        self.decoder = Decoder(config.decoder)
-
-    def forward(self, objects: Tensor):
-        return self.decoder(self.codes(objects))
+from vader3d.training.loop import train
+from vader3d.training.optimisers import optimisers_for
+from vader3d.training.run import open_run
 
 
 class AutodecoderTask:
@@ -75,6 +36,7 @@ class AutodecoderTask:
         config = self.config
         objects = shuffled_objects(len(self.views), seen=seen, batch=batch, seed=config.loop.seed)
         target = self.views.random_views(objects, config.views_per_object, generator)
+        target = target.strided(config.pixel_stride, generator)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
             codes = self.model.codes(objects)
             volume = self.model.decoder(codes)
@@ -98,3 +60,13 @@ class AutodecoderTask:
     def snapshot(self, model: Autodecoder, path: Path) -> None:
         header = {"kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views)}
         save_snapshot(path, dict(model.state_dict()), header)
+
+
+def train_autodecoder(archive: Archive, config: AutodecoderConfig, run: Path) -> Autodecoder:
+    """Train on an archive's training views in the folder `run`, or go on there; ends with model and latents on disk."""
+    open_run(run, kind="autodecoder", config=config, data=archive.fingerprint)
+    views = PosedViews(archive, training_views)
+    model = train(AutodecoderTask(config, views), config.loop, run, title="autodecoder")
+    latents, statistics, report = extract_latents(model, views, config)
+    save_latents(run / "latents.safetensors", latents, statistics, {"report": report})
+    return model

@@ -19,6 +19,16 @@ class ViewBatch:
     colour: Tensor
     mask: Tensor
 
+    def strided(self, step: int, generator: torch.Generator) -> "ViewBatch":
+        """Every `step`-th pixel of each row and column, from random first ones: unbiased, step^2 times cheaper."""
+        if step == 1:
+            return self
+        row, column = torch.randint(step, (2,), generator=generator).tolist()
+        cameras = self.cameras.strided(step, row, column)
+        return ViewBatch(
+            self.objects, cameras, self.colour[..., row::step, column::step], self.mask[..., row::step, column::step]
+        )
+
 
 class PosedViews:
     """Some views of all objects of an archive, decoded once and kept as bytes."""

@@ -42,6 +42,14 @@ class Cameras:
         scale = self.intrinsics.new_tensor([width / self.width, height / self.height] * 2)
         return Cameras(self.world_from_camera, self.intrinsics * scale, height, width)
 
+    def strided(self, step: int, first_row: int, first_column: int) -> "Cameras":
+        """Cameras whose pixels are every `step`-th of these, from the given first ones: pictures[..., row::step, column::step]."""
+        first = self.intrinsics.new_tensor([first_column, first_row])
+        centre = (self.intrinsics[..., 2:] - 0.5 - first) / step + 0.5
+        intrinsics = torch.cat([self.intrinsics[..., :2] / step, centre], -1)
+        height, width = (len(range(first, size, step)) for first, size in ((first_row, self.height), (first_column, self.width)))
+        return Cameras(self.world_from_camera, intrinsics, height, width)
+
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """World points [..., P, 3] -> pixels [..., P, 2] and depth along z [..., P]."""
         rotation = self.world_from_camera[..., :3, :3]

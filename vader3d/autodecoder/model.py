@@ -1,0 +1,53 @@
+"""The autodecoder as one module, and all its settings."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor, nn
+
+from vader3d.autodecoder.codes import CodeTable
+from vader3d.autodecoder.decoder import Decoder, DecoderConfig
+from vader3d.latents import LatentConfig
+from vader3d.render import RenderConfig, Volume
+from vader3d.training.loop import LoopConfig
+from vader3d.training.optimisers import OptimiserConfig
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
+
+    trunk: Literal["vgg19", "gradients"] = "vgg19"
+    perceptual: float = 10.0
+    scales: tuple[int, ...] = (1, 2, 4)
+    mask: float = 10.0
+    pixel: float = 0.0
+    code: float = 0.0  # mean square of the codes
+
+
+@dataclass(frozen=True)
+class AutodecoderConfig:
+    """Everything stage 1 needs besides data."""
+
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    latents: LatentConfig = field(default_factory=LatentConfig)
+    views_per_object: int = 4
+    pixel_stride: int = 1  # render every so-manieth pixel of each training view, from a random first one
+    code_std: float = 1.0  # initial standard deviation of the codes
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    code_lr: float = 5e-4
+
+
+class Autodecoder(nn.Module):
+    """Codes and decoder: object numbers [B] -> Volume."""
+
+    def __init__(self, config: AutodecoderConfig, objects: int):
+        super().__init__()
+        self.codes = CodeTable(objects, config.decoder.code_length, initial_std=config.code_std)
+        self.decoder = Decoder(config.decoder)
+
+    def forward(self, objects: Tensor) -> Volume:
+        return self.decoder(self.codes(objects))
