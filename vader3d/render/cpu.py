@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import importlib.util
 import logging
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 log = logging.getLogger("vader3d.render")
-FLOAT, DOUBLE, INT32, INT64 = ctypes.c_void_p, ctypes.c_double, ctypes.c_void_p, ctypes.c_int64
+INT64, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 MOST_THREADS = 256  # as in march.cpp
 
 
@@ -19,11 +18,12 @@ class March(ctypes.Structure):
     """The call as march.cpp reads it."""
 
     _fields_ = [
-        *((name, INT64) for name in "objects rays samples depth height width channels threads".split()),
-        *((name, INT64) for name in "seeded seed softplus".split()),
-        *((name, DOUBLE) for name in "density_scale density_noise early_stop".split()),
-        *((name, FLOAT) for name in "grid origins directions features opacity depth_sum marched".split()),
-        *((name, FLOAT) for name in "d_features d_opacity d_depth d_grid spare".split()),
+        *((name, INT64) for name in ("objects", "rays", "samples", "depth", "height", "width", "channels", "threads")),
+        *((name, INT64) for name in ("seeded", "seed", "softplus")),
+        *((name, DOUBLE) for name in ("density_scale", "density_noise", "early_stop")),
+        *((name, POINTER) for name in ("grid", "origins", "directions")),
+        *((name, POINTER) for name in ("features", "opacity", "depth_sum", "marched", "empty")),
+        *((name, POINTER) for name in ("d_features", "d_opacity", "d_depth", "d_grid", "spare", "d_rays")),
     ]
 
 
@@ -47,7 +47,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
     for function in (found.vader3d_pack, found.vader3d_unpack):
-        function.argtypes = [FLOAT, FLOAT, FLOAT, FLOAT, INT64]
+        function.argtypes = [POINTER, POINTER, POINTER, POINTER, INT64]
     return found, None
 
 

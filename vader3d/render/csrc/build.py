@@ -12,7 +12,8 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("march.cpp")
 LIBRARY = Path(__file__).with_name("march.so")  # where a wheel carries the compiled library
 # OpenMP's functions stay unresolved: render/cpu.py lets them resolve to the runtime that torch has loaded.
-FLAGS = ["-O3", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-w"]
+FLAGS = ["-O3", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-w"]
+FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-fno-threadsafe-statics"]
 LINK = ["-nodefaultlibs", "-lc", "-lgcc"]
 
 
@@ -41,6 +42,7 @@ def compile_march(target: Path, compiler: str) -> None:
 def cached_library(compiler: str) -> Path:
     """Where this source, built by this compiler with these flags, lies in the user's cache."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    key = "\n".join([SOURCE.read_text(), version, platform.machine(), sys.platform, *FLAGS, *LINK])
+    sources = [path.read_text() for path in sorted(SOURCE.parent.glob("*.*")) if path.suffix in (".cpp", ".h")]
+    key = "\n".join([*sources, version, platform.machine(), sys.platform, *FLAGS, *LINK])
     root = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
     return Path(root).expanduser() / f"march-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"

@@ -1,0 +1,10 @@
+// One instruction set's worth of the march; included by march.cpp with VARIANT and LANES set.
+namespace VARIANT {
+#include "vectors.h"
+#include "samples.h"
+#include "grids.h"
+#include "forward.h"
+#include "backward.h"
+}  // namespace VARIANT
+#undef VARIANT
+#undef LANES

@@ -1,0 +1,82 @@
+// Vectors of LANES numbers, and the few functions on them that the march needs.
+typedef float fv __attribute__((vector_size(4 * LANES)));
+typedef int32_t iv __attribute__((vector_size(4 * LANES)));
+typedef uint32_t uv __attribute__((vector_size(4 * LANES)));
+typedef float f4 __attribute__((vector_size(16), aligned(4), may_alias));  // one voxel's four channels
+typedef float f8 __attribute__((vector_size(32), aligned(4), may_alias));  // those of two neighbours in x
+typedef float f16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef double d4 __attribute__((vector_size(32)));
+
+enum { N = 16, V = N / LANES };  // samples in a block, vectors in a block
+#define BLOCK for (int v = 0; v < V; v++)
+#define SWIZZLE __builtin_shufflevector
+
+alignas(64) static const float COUNT[N] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+static inline fv splat(float x) { return x - fv{}; }
+static inline fv lower(fv a, fv b) { return a < b ? a : b; }   // b where a is not a number
+static inline fv higher(fv a, fv b) { return a > b ? a : b; }
+static inline iv lower(iv a, iv b) { return a < b ? a : b; }
+static inline fv real(iv a) { return __builtin_convertvector(a, fv); }
+static inline iv whole(fv a) { return __builtin_convertvector(a, iv); }
+
+// Lanes moved up by one, the last lane of `before` coming in; and running sums over the lanes.
+#if LANES == 4
+static inline fv push(fv before, fv x) { return SWIZZLE(before, x, 3, 4, 5, 6); }
+static inline fv running_sum(fv x) {
+    const fv o = {};
+    x += SWIZZLE(o, x, 0, 4, 5, 6);
+    return x + SWIZZLE(o, x, 0, 0, 4, 5);
+}
+static inline fv last_lane(fv x) { return SWIZZLE(x, x, 3, 3, 3, 3); }
+#elif LANES == 8
+static inline fv push(fv before, fv x) { return SWIZZLE(before, x, 7, 8, 9, 10, 11, 12, 13, 14); }
+static inline fv running_sum(fv x) {
+    const fv o = {};
+    x += SWIZZLE(o, x, 0, 8, 9, 10, 0, 12, 13, 14);
+    x += SWIZZLE(o, x, 0, 0, 8, 9, 0, 0, 12, 13);
+    return x + SWIZZLE(o, x, 0, 0, 0, 0, 11, 11, 11, 11);
+}
+static inline fv last_lane(fv x) { return SWIZZLE(x, x, 7, 7, 7, 7, 7, 7, 7, 7); }
+#else
+static inline fv push(fv before, fv x) {
+    return SWIZZLE(before, x, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30);
+}
+static inline fv running_sum(fv x) {
+    const fv o = {};
+    x += SWIZZLE(o, x, 0, 16, 17, 18, 0, 20, 21, 22, 0, 24, 25, 26, 0, 28, 29, 30);
+    x += SWIZZLE(o, x, 0, 0, 16, 17, 0, 0, 20, 21, 0, 0, 24, 25, 0, 0, 28, 29);
+    x += SWIZZLE(o, x, 0, 0, 0, 0, 19, 19, 19, 19, 0, 0, 0, 0, 27, 27, 27, 27);
+    return x + SWIZZLE(o, x, 0, 0, 0, 0, 0, 0, 0, 0, 23, 23, 23, 23, 23, 23, 23, 23);
+}
+static inline fv last_lane(fv x) { return SWIZZLE(x, x, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15); }
+#endif
+
+static inline float sum4(f4 x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+static inline float sum(fv x) {
+    f4 s = {};
+    for (int i = 0; i < LANES; i += 4) s += *((const f4 *)&x + i / 4);
+    return sum4(s);
+}
+
+// exp(-x) for x >= 0, to 1e-7 relative; not-a-numbers stay so.
+static inline fv exp_minus(fv x) {
+    x = x > 87.0f ? splat(87.0f) : x;
+    const fv turns = x * -1.44269504f + 12582912.0f;  // the low bits now hold n = round(-x / ln 2)
+    const fv n = turns - 12582912.0f;
+    fv r = n * -0.693359375f - x;
+    r = n * 2.12194440e-4f + r;
+    fv p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (fv)(((iv)turns << 23) + 0x3F800000);
+}
+
+static inline uv hash32(uv key) {
+    key = (key ^ (key >> 16)) * 0x85EBCA6Bu;
+    key = (key ^ (key >> 13)) * 0xC2B2AE35u;
+    return key ^ (key >> 16);
+}
