@@ -13,7 +13,7 @@ from vader3d.config import config_from_dict
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.sampler import Churn, edm_sigmas, sample
 from vader3d.diffusion.train import DiffusionConfig, build_denoiser
-from vader3d.export.mesh import MeshExport, volume_to_mesh
+from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
 from vader3d.export.turntable import save_turntable
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.latents import LatentStatistics
@@ -81,7 +81,7 @@ class Asset:
         if path.suffix == ".webp":
             save_turntable(path, self.turntable().numpy())
         else:
-            MeshExport(self.mesh()).save(path)
+            save_mesh(path, self.mesh())
         return path
 
 
@@ -127,15 +127,29 @@ class Generator:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             return Volume(self.decoder.to_volume(latents).grid.float())
 
-    def __call__(self, count: int = 1, *, seed: int = 0, steps: int = 32, batch: int = 16) -> list[Asset]:
+    def __call__(
+        self, count: int = 1, *, seed: int = 0, steps: int = 32, churn: Churn = Churn(), batch: int = 16,  # noqa: B008
+    ) -> list[Asset]:  # fmt: skip
         """`count` new objects; object i is made of noise number `sample_seed(seed, i)`."""
         assets = []
         for start in range(0, count, batch):
             numbers = range(start, min(start + batch, count))
-            latents = self.sample_latents([sample_seed(seed, i) for i in numbers], steps=steps)
+            latents = self.sample_latents([sample_seed(seed, i) for i in numbers], steps=steps, churn=churn)
             grids = self.decode(latents).grid
             assets += [Asset(Volume(grid[None]), self.settings, f"{i:03d}") for i, grid in zip(numbers, grids, strict=True)]
         return assets
+
+
+def save_assets(assets: list[Asset], folder: Path, *, formats: Sequence[str]) -> tuple[list[Path], int]:
+    """Write every asset as `folder/name.format`: the files, and how many objects were empty (and left out)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written, empty = [], 0
+    for asset in assets:
+        try:
+            written += [asset.save(folder / f"{asset.name}.{suffix}") for suffix in formats]
+        except EmptyVolumeError:
+            empty += 1
+    return written, empty
 
 
 def sample_seed(seed: int, index: int) -> int:

@@ -1,5 +1,7 @@
 """Stage 2: learn to denoise normalised latents."""
 
+import hashlib
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +11,11 @@ from torch import Tensor, nn
 from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, training_sigmas
 from vader3d.diffusion.unet import UNet, UNetConfig
-from vader3d.latents import LatentStatistics
-from vader3d.training.checkpoint import save_snapshot
-from vader3d.training.loop import LoopConfig
+from vader3d.latents import LatentStatistics, load_latents
+from vader3d.training.checkpoint import save_snapshot, write_whole
+from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig, optimisers_for
+from vader3d.training.run import open_run
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,20 @@ class DiffusionTask:
             "latent_scale": self.statistics.latent_scale, "clip": self.statistics.clip,
         }  # fmt: skip
         save_snapshot(path, tensors, header)
+
+
+def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path) -> nn.Module:
+    """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
+
+    The autodecoder's snapshot is copied into `run`, which then holds all that generation needs.
+    """
+    latents_path = autodecoder_run / "latents.safetensors"
+    if not latents_path.is_file():
+        raise ValueError(f"{autodecoder_run}: no latents.safetensors; finish `vader3d train autodecoder` there first")
+    latents, statistics, _ = load_latents(latents_path)
+    open_run(run, kind="diffusion", config=config, data=hashlib.sha256(latents_path.read_bytes()).hexdigest())
+    write_whole(
+        run / "autodecoder.safetensors",
+        lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
+    )
+    return train(DiffusionTask(config, latents, statistics), config.loop, run, title="diffusion")

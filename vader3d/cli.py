@@ -1,0 +1,315 @@
+"""The command line: parse, call, print."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import tyro
+
+Settings = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."),
+    tyro.conf.UseAppendAction,
+]
+Positional = tyro.conf.Positional
+
+
+def prepare_meshes_command(
+    sources: Positional[tuple[Path, ...]], *, output: Path, views: int = 24, size: int = 64, quality: int = 100,
+    up: Literal["auto", "y", "z"] = "auto", processes: int = 2, subset: tuple[Path, ...] = (), title: str = "",
+) -> None:  # fmt: skip
+    """Render meshes (glb, obj, ply, stl, ...) and Sweet Home 3D libraries (.sh3f) from all round into an archive.
+
+    Args:
+        sources: Mesh files, libraries, or folders of them.
+        output: The archive to write, for instance chairs.zip.
+        views: Pictures of each object.
+        size: Width and height of the pictures in pixels.
+        quality: 1 to 99: lossy WebP; 100: lossless.
+        up: Which axis of the files points up.
+        processes: How many to render in parallel.
+        subset: Text files, one object name a line; each becomes a named subset called like the file.
+        title: A name for people.
+    """
+    from vader3d.data.prepare.meshes import prepare_meshes
+
+    subsets = {path.stem: path for path in subset}
+    report = prepare_meshes(
+        sources, output, views=views, size=size, quality=quality, up=up, processes=processes, subsets=subsets,
+        title=title or output.stem,
+    )  # fmt: skip
+    print(report)
+
+
+def prepare_chairs_command(*, output: Path, objects: int = 500, seed: int = 0) -> None:
+    """Our own parametric chairs and tables, with exact captions and true meshes.
+
+    Args:
+        output: The archive to write.
+        objects: How many.
+        seed: Object i of a seed is always the same.
+    """
+    from vader3d.data.prepare.chairs import prepare_chairs
+
+    print(prepare_chairs(output, objects=objects, seed=seed))
+
+
+def prepare_nerfstudio_command(
+    source: Positional[Path], *, output: Path, size: int | None = None, title: str = "",
+) -> None:  # fmt: skip
+    """Blender, NeRF-synthetic or nerfstudio transforms.json: one object, or a folder of them.
+
+    Args:
+        source: A folder with transforms.json (or transforms_train.json ...), or a folder of such folders.
+        output: The archive to write.
+        size: Width and height of the pictures in pixels; default: as they are.
+        title: A name for people.
+    """
+    from vader3d.data.sources.nerfstudio import prepare_nerfstudio
+
+    print(prepare_nerfstudio(source, output, size=size, title=title or output.stem))
+
+
+def prepare_srn_command(
+    source: Positional[Path], *, output: Path, size: int | None = None, title: str = "",
+) -> None:  # fmt: skip
+    """SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF).
+
+    Args:
+        source: A folder of objects, each with intrinsics.txt, rgb/ and pose/.
+        output: The archive to write.
+        size: Width and height of the pictures in pixels; default: as they are.
+        title: A name for people.
+    """
+    from vader3d.data.sources.srn import prepare_srn
+
+    print(prepare_srn(source, output, size=size, title=title or output.stem))
+
+
+def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
+    """Look at a data set: counts, a contact sheet, a 3D plot of cameras and cube, problems found.
+
+    Args:
+        data: An archive, or furniture, furniture-all, chairs.
+        output: Folder for the pictures and the plot.
+    """
+    from vader3d.data.archive import open_archive
+    from vader3d.data.inspect import inspect_archive
+
+    print(inspect_archive(open_archive(data), output))
+
+
+def train_autodecoder_command(
+    *, data: str, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
+    dry_run: bool = False,
+) -> None:  # fmt: skip
+    """Stage 1: learn codes and decoder from posed pictures. The same command again goes on where it stopped.
+
+    Args:
+        data: An archive, or furniture, furniture-all, chairs.
+        output: The run folder.
+        preset: See `vader3d presets`.
+        minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
+        settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4.
+        dry_run: Print the resolved configuration and stop.
+    """
+    from vader3d.autodecoder.train import train_autodecoder
+    from vader3d.data.archive import open_archive, readable_objects
+    from vader3d.presets import preset as named_preset
+
+    config = resolved(named_preset(preset).autodecoder, settings, minutes)
+    if dry_run:
+        return print_config(config)
+    archive, problems = readable_objects(open_archive(data))
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
+    train_autodecoder(archive, config, output)
+    print(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
+    return None
+
+
+def train_diffusion_command(
+    *, autodecoder: Path, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
+    dry_run: bool = False,
+) -> None:  # fmt: skip
+    """Stage 2: learn to denoise the latents of a trained autodecoder. The same command again goes on.
+
+    Args:
+        autodecoder: The run folder of stage 1.
+        output: The run folder of stage 2; it holds all that generation needs.
+        preset: See `vader3d presets`.
+        minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
+        settings: Overrides, e.g. --set unet.dropout=0.1.
+        dry_run: Print the resolved configuration and stop.
+    """
+    from vader3d.diffusion.train import train_diffusion
+    from vader3d.presets import preset as named_preset
+
+    config = resolved(named_preset(preset).diffusion, settings, minutes)
+    if dry_run:
+        return print_config(config)
+    train_diffusion(autodecoder, config, output)
+    print(f"{output}: trained; next: vader3d generate --model {output} --output assets")
+    return None
+
+
+def generate_command(
+    *, model: Path, output: Path, count: int = 8, seed: int = 0, steps: int = 32, stochastic: bool = False,
+    formats: tuple[Literal["glb", "obj", "ply", "webp"], ...] = ("glb", "webp"),
+) -> None:  # fmt: skip
+    """New 3D assets: coloured meshes and turntables.
+
+    Args:
+        model: The run folder of stage 2.
+        output: Folder for the assets.
+        count: How many.
+        seed: Object i of a seed is always the same.
+        steps: Sampling steps; more is finer and slower.
+        stochastic: Add fresh noise while sampling, as in the paper's main results.
+        formats: What to write of each object; webp is a turntable.
+    """
+    from vader3d.diffusion.sampler import STOCHASTIC, Churn
+    from vader3d.generate import Generator, save_assets
+
+    generator = Generator.from_pretrained(model)
+    assets = generator(count, seed=seed, steps=steps, churn=STOCHASTIC if stochastic else Churn())
+    written, empty = save_assets(assets, output, formats=formats)
+    print(f"{output}: {len(written)} files of {count} objects" + (f"; {empty} were empty" if empty else ""))
+
+
+def evaluate_command(
+    *, model: Path, data: str, output: Path | None = None, objects: int = 160, views: int = 4, steps: int = 32,
+    seed: int = 0,
+) -> None:  # fmt: skip
+    """Scores on held-out views, and of generated objects against two baselines and two bounds.
+
+    Args:
+        model: The run folder of stage 2.
+        data: The data set it was trained on.
+        output: Where to write report.json; default: the model's folder.
+        objects: Objects in each set that is compared (at most the data set's).
+        views: Pictures of each.
+        steps: Sampling steps.
+        seed: Of samples and views.
+    """
+    from vader3d.data.archive import open_archive, readable_objects
+    from vader3d.evaluation.protocols import ProtocolConfig, evaluate
+    from vader3d.generate import AUTODECODER, Generator, load_autodecoder
+    from vader3d.training.checkpoint import write_text
+
+    archive, _ = readable_objects(open_archive(data))
+    autodecoder, _, _ = load_autodecoder(model / AUTODECODER)
+    config = ProtocolConfig(objects=objects, views=views, steps=steps, seed=seed)
+    scores = evaluate(autodecoder, Generator.from_pretrained(model), archive, config, progress=note)
+    write_text((output or model) / "report.json", json.dumps(scores, indent=2) + "\n")
+    print_scores(scores)
+
+
+def presets_command() -> None:
+    """The named configurations, their sizes, and what they are for."""
+    from vader3d.presets import PRESETS, parameter_counts
+
+    for name, preset in PRESETS.items():
+        decoder, unet = parameter_counts(preset)
+        print(f"{name}: decoder {decoder / 1e6:.1f} M, denoiser {unet / 1e6:.1f} M parameters\n    {preset.note}")
+
+
+def doctor_command() -> None:
+    """What this machine has, what is missing, and how to mend it."""
+    from vader3d.doctor import findings
+
+    for finding in findings():
+        print(finding)
+
+
+def demo_command(
+    *, data: str = "furniture", minutes: float = 10.0, output: Path = Path("runs/demo"), seed: int = 0
+) -> None:
+    """From pictures to new 3D assets: trains both stages, generates 16 objects, writes a page with scores.
+
+    Args:
+        data: furniture, furniture-all, chairs, or an archive.
+        minutes: For everything; training takes what the rest leaves.
+        output: The run folder; open its index.html. The same command again goes on.
+        seed: Of training and samples.
+    """
+    from vader3d.demo import run_demo
+
+    scores = run_demo(data, minutes=minutes, output=output, seed=seed)
+    print_scores(scores)
+    print(f"open {output / 'index.html'}")
+
+
+def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> Any:
+    """A preset's configuration with --set and --minutes applied."""
+    from vader3d.config import override
+
+    budget = [] if minutes is None else [f"loop.seconds={minutes * 60}", "loop.objects_seen=1000000000"]
+    return override(config, [*budget, *settings])
+
+
+def print_config(config: Any) -> None:
+    from vader3d.config import config_to_dict
+
+    print(json.dumps(config_to_dict(config), indent=2))
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    for name, value in scores.items():
+        print(f"{name:40} {value:.4g}" if isinstance(value, float) else f"{name:40} {value}")
+
+
+def note(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+def choice(commands: dict[str, Any]) -> Any:
+    """Named commands as one type that tyro reads; the chosen one runs as it is read."""
+    return Union[tuple(Annotated[Any, tyro.conf.subcommand(name, constructor=call)] for name, call in commands.items())]
+
+
+Prepare = choice({
+    "meshes": prepare_meshes_command, "chairs": prepare_chairs_command,
+    "nerfstudio": prepare_nerfstudio_command, "srn": prepare_srn_command,
+})  # fmt: skip
+Train = choice({"autodecoder": train_autodecoder_command, "diffusion": train_diffusion_command})
+
+
+def prepare_command(source: Prepare) -> None:
+    """Make an archive of posed pictures from meshes, our generator, or another format."""
+
+
+def train_command(stage: Train) -> None:
+    """Train stage 1 (autodecoder) or stage 2 (diffusion)."""
+
+
+COMMANDS = {
+    "demo": demo_command, "prepare": prepare_command, "inspect": inspect_command, "train": train_command,
+    "generate": generate_command, "evaluate": evaluate_command, "presets": presets_command, "doctor": doctor_command,
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit codes: 0 done, 2 bad input (one line says what and how to mend it), 3 training diverged, 130 stopped."""
+    from vader3d.training.loop import TrainingDiverged
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        tyro.cli(
+            choice(COMMANDS), prog="vader3d", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,),
+            description="2D pictures in, a generator of 3D assets out.",
+        )  # fmt: skip
+    except (ValueError, OSError, ImportError, TrainingDiverged) as error:
+        if os.environ.get("VADER3D_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(3 if isinstance(error, TrainingDiverged) else 2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
