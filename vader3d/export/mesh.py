@@ -1,0 +1,157 @@
+"""Volumes to coloured, closed triangle meshes, and meshes to files.
+
+A mesh has world axes (z up) and sRGB vertex colours. OBJ and PLY files keep the axes; GLB files are y-up, as glTF
+wants.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vader3d.export.glb import glb_bytes
+from vader3d.render.reference import ALIGN_CORNERS, activate_density
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
+
+SMALLEST_PART = 0.01  # connected parts with a smaller share of the faces are floaters
+COLOUR_DEPTHS = torch.arange(-0.5, 2.5, 0.375)  # in voxels, along the inward normal
+FORMATS = (".glb", ".obj", ".ply")
+
+
+class EmptyVolumeError(ValueError):
+    """The volume holds nothing that could be seen: there is no surface to export."""
+
+
+def volume_to_mesh(
+    grid: Tensor, *, activation: str, density_scale: float, smallest_part: float = SMALLEST_PART, resolution: int = 63
+) -> "Trimesh":
+    """The surface of one volume grid [4 + K, D, H, W] (see `render.Volume`) as a mesh in [-1, 1]^3 with vertex colours.
+
+    Marching cubes at `surface_level`, closed where the object touches the cube's faces; cavities that no ray can see
+    are filled, parts of under `smallest_part` of the faces dropped. A grid coarser than `resolution` points is
+    refined first, by a whole factor, which rounds the surface and does not move it. Colours are what a ray along the
+    inward normal would composite. Raises EmptyVolumeError; ValueError for a wrong shape or non-finite values.
+    """
+    import trimesh
+    from skimage.measure import marching_cubes
+
+    if grid.ndim != 4 or grid.shape[0] < 4 or min(grid.shape[1:]) < 2:
+        raise ValueError(f"grid: expected one volume [4 + K, D, H, W] of 2 points or more, got {list(grid.shape)}")
+    if not grid.isfinite().all():
+        raise ValueError("grid: expected finite values, got NaN or infinity: the decoder has diverged")
+    grid = grid.detach().float().cpu()
+    voxel = 2 / (max(grid.shape[1:]) - 1)
+    level = surface_level(float(grid[3].max()), voxel, activation=activation, density_scale=density_scale)
+    raw = closed_field(refined(grid[3], resolution), level)
+    corners, faces, _, _ = marching_cubes(raw, level, gradient_direction="descent")
+    vertices = (corners - 1) / (np.array(raw.shape) - 3) * 2 - 1  # minus the padding
+    vertices, faces = without_small_parts(vertices[:, ::-1], faces, smallest_part)  # (z, y, x) -> (x, y, z)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    inward = -torch.tensor(mesh.vertex_normals, dtype=torch.float32) * voxel
+    colours = surface_colours(
+        grid, torch.tensor(vertices, dtype=torch.float32), inward, activation=activation, density_scale=density_scale
+    )
+    mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.round(colours.numpy() * 255).astype(np.uint8))
+    return mesh
+
+
+def surface_level(peak: float, voxel: float, *, activation: str, density_scale: float) -> float:
+    """The raw density at which a surface stands, for a grid whose largest raw density is `peak`.
+
+    Where the density absorbs half the light within one voxel, density = ln 2 / voxel: there a ray turns from mostly
+    free to mostly stopped, whatever the activation, its scale and the grid's size. A fog that never gets so dense is
+    cut at half its peak. Raises EmptyVolumeError where even a ray through the whole cube at the peak would pass
+    mostly free.
+    """
+    peak_density = float(activate_density(torch.tensor(peak), activation, density_scale))
+    if peak_density * 2 < math.log(2):
+        raise EmptyVolumeError(f"volume: nothing to see, the largest density is {peak_density:.3g}")
+    density = min(math.log(2) / voxel, peak_density / 2) / density_scale
+    return density if activation == "relu" else math.log(math.expm1(density))
+
+
+def refined(field: Tensor, resolution: int) -> Tensor:
+    """A field [D, H, W] trilinearly sampled at a whole multiple of its intervals, the same points among them."""
+    factor = max(1, math.ceil((resolution - 1) / (min(field.shape) - 1)))
+    size = [(points - 1) * factor + 1 for points in field.shape]
+    return torch.nn.functional.interpolate(field[None, None], size, mode="trilinear", align_corners=ALIGN_CORNERS)[0, 0]
+
+
+def closed_field(field: Tensor, level: float) -> np.ndarray:
+    """The field in a margin of one point of emptiness, enclosed cavities filled: every surface is closed and outer."""
+    from scipy.ndimage import label
+
+    span = float(field.max()) - level
+    # so far below the level that the surface stands within 1 % of an interval of the cube's face
+    padded = torch.nn.functional.pad(field, (1,) * 6, value=level - 100 * span).numpy()
+    regions, _ = label(padded <= level)
+    padded[(regions > 0) & (regions != regions[0, 0, 0])] = level + span
+    return padded
+
+
+def without_small_parts(vertices: np.ndarray, faces: np.ndarray, smallest_part: float) -> tuple[np.ndarray, np.ndarray]:
+    """Drop connected parts with fewer than `smallest_part` of all faces, and the vertices that only they use."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.concatenate([faces[:, :2], faces[:, 1:]])
+    graph = coo_array((np.ones(len(edges), bool), edges.T), shape=(len(vertices),) * 2)
+    _, part = connected_components(graph, directed=False)
+    sizes = np.bincount(part[faces[:, 0]], minlength=part.max() + 1)
+    kept = sizes >= smallest_part * len(faces)
+    kept[sizes.argmax()] = True
+    used = kept[part]
+    return vertices[used], (np.cumsum(used) - 1)[faces[used[faces[:, 0]]]]
+
+
+def surface_colours(grid: Tensor, vertices: Tensor, inward: Tensor, *, activation: str, density_scale: float) -> Tensor:
+    """The colour [P, 3] in [0, 1] that a ray sees which enters at each vertex [P, 3]; `inward` is one voxel long."""
+    points = vertices[:, None] + COLOUR_DEPTHS[:, None] * inward[:, None]
+    sampled = torch.nn.functional.grid_sample(
+        grid[None, :4], points[None, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
+    )[0, :, 0]  # [4, P, S]
+    step = (COLOUR_DEPTHS[1] - COLOUR_DEPTHS[0]) * inward.norm(dim=-1, keepdim=True)
+    thickness = activate_density(sampled[3], activation, density_scale) * step
+    weights = torch.exp(thickness - thickness.cumsum(-1)) * -torch.expm1(-thickness)
+    colours = (sampled[:3] * weights).sum(-1) / weights.sum(-1).clamp_min(1e-8)
+    return colours.T.clamp(0, 1)
+
+
+def sample_surface_points(mesh: "Trimesh", count: int, *, seed: int) -> Tensor:
+    """Points [count, 3] spread evenly by area over the mesh, the same for the same seed."""
+    import trimesh
+
+    points, _ = trimesh.sample.sample_surface(mesh, count, seed=seed)
+    return torch.tensor(np.asarray(points), dtype=torch.float32)
+
+
+def save_mesh(path: str | Path, mesh: "Trimesh") -> None:
+    """Write a mesh with vertex colours as .glb, .obj or .ply, whole or not at all.
+
+    GLB: y-up, linear 16-bit colours, normals, a matt material. OBJ and PLY: z-up, sRGB colours on the vertices.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ValueError(f"path: expected a name that ends in {', '.join(FORMATS)}, got {path.name!r}")
+    if len(mesh.faces) == 0:
+        raise EmptyVolumeError(f"{path.name}: the mesh has no faces")
+    if path.suffix == ".glb":
+        lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
+        normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none
+        colours = mesh.visual.vertex_colors[:, :3] / 255  # type: ignore[union-attr]
+        data = glb_bytes(mesh.vertices, mesh.faces, normals, colours)
+    else:
+        content: str | bytes = mesh.export(file_type=path.suffix[1:])  # type: ignore[assignment]
+        data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
