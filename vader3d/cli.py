@@ -268,7 +268,8 @@ def note(what: str) -> None:
 
 def choice(commands: dict[str, Any]) -> Any:
     """Named commands as one type that tyro reads; the chosen one runs as it is read."""
-    return Union[tuple(Annotated[Any, tyro.conf.subcommand(name, constructor=call)] for name, call in commands.items())]
+    kinds = [Annotated[Any, tyro.conf.subcommand(name, constructor=call)] for name, call in commands.items()]
+    return Union[tuple(kinds)]  # noqa: UP007
 
 
 Prepare = choice({

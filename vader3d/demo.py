@@ -111,7 +111,9 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
 
 def within(config: Any, seconds: float, seed: int) -> Any:
     """The configuration, ended by the clock alone (after at least five seconds)."""
-    return override(config, [f"loop.seconds={max(5.0, seconds)}", "loop.objects_seen=1000000000000", f"loop.seed={seed}"])
+    return override(
+        config, [f"loop.seconds={max(5.0, seconds)}", "loop.objects_seen=1000000000000", f"loop.seed={seed}"]
+    )
 
 
 class Costs(NamedTuple):

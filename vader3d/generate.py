@@ -64,7 +64,9 @@ class Asset:
     def turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> Tensor:
         """One turn round the object: RGBA uint8 [T, H, W, 4], straight alpha."""
         azimuths = torch.arange(frames) * 360.0 / frames
-        cameras = orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), distance=4, fov_degrees=30, size=size)
+        cameras = orbit_cameras(
+            azimuths, torch.full((frames,), elevation_degrees), distance=4, fov_degrees=30, size=size
+        )
         colour, opacity = self.render(cameras)
         straight = (colour / opacity.clamp_min(1e-3)).clamp(0, 1)
         return (torch.cat([straight, opacity], 1) * 255).round().to(torch.uint8).movedim(1, -1)
@@ -136,7 +138,9 @@ class Generator:
             numbers = range(start, min(start + batch, count))
             latents = self.sample_latents([sample_seed(seed, i) for i in numbers], steps=steps, churn=churn)
             grids = self.decode(latents).grid
-            assets += [Asset(Volume(grid[None]), self.settings, f"{i:03d}") for i, grid in zip(numbers, grids, strict=True)]
+            assets += [
+                Asset(Volume(grid[None]), self.settings, f"{i:03d}") for i, grid in zip(numbers, grids, strict=True)
+            ]
         return assets
 
 

@@ -30,7 +30,9 @@ def decode(model: Autodecoder, latents: Tensor) -> Volume:
 
 
 @torch.no_grad()
-def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: PosedViews, config: AutodecoderConfig) -> float:
+def mean_psnr(
+    model: Autodecoder, latents: Tensor, objects: Tensor, views: PosedViews, config: AutodecoderConfig
+) -> float:
     """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...]."""
     numbers = torch.arange(2).clamp_max(min(len(views.pictures[o]) for o in objects.tolist()) - 1)
     target = views.views_of(objects, numbers.expand(len(objects), 2))

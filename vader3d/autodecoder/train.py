@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from vader3d.autodecoder.extract import extract_latents
@@ -11,6 +12,7 @@ from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
 from vader3d.data.archive import Archive, training_views
 from vader3d.data.views import PosedViews, shuffled_objects
+from vader3d.export.turntable import contact_sheet
 from vader3d.latents import save_latents
 from vader3d.render import render_views
 from vader3d.training.checkpoint import save_snapshot
@@ -54,8 +56,12 @@ class AutodecoderTask:
         return {name: term for name, term in terms.items() if getattr(weights, name)}
 
     @torch.no_grad()
-    def preview(self, model: Autodecoder):
-        return None
+    def preview(self, model: Autodecoder) -> Image:
+        """The first view of eight objects, and below what the averaged model makes of it."""
+        objects = torch.linspace(0, len(self.views) - 1, min(8, len(self.views))).long()
+        target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long))
+        colour, _ = render_views(model(objects), target.cameras, self.config.render)
+        return contact_sheet(torch.cat([target.colour, colour])[:, 0], columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
         header = {"kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views)}

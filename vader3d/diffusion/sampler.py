@@ -5,6 +5,7 @@ Karras et al., arXiv:2206.00364, Eq. 5 and Algorithm 2; METHOD 7.1 and A26-A27. 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def edm_sigmas(steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0,
 
 
 def sample(
-    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, sigmas: Tensor, *, churn: Churn = Churn(),  # noqa: B008
+    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, sigmas: Tensor, *, churn: Churn = Churn(),
     draw: Callable[[], Tensor] | None = None, second_order: bool = True,
 ) -> Tensor:  # fmt: skip
     """Algorithm 2: unit noise [B, ...] -> samples. N steps cost 2 N - 1 denoiser calls (N where not second_order).
@@ -48,12 +49,12 @@ def sample(
 
     steps = len(sigmas) - 1
     x = noise.double() * sigmas[0]
-    for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, sigma_next in pairwise(sigmas):
         if churn.amount > 0 and churn.sigma_min <= sigma <= churn.sigma_max:
             gamma = min(churn.amount / steps, 2**0.5 - 1)
             raised = sigma * (1 + gamma)
             x = x + (raised**2 - sigma**2).sqrt() * churn.noise * draw()
-            sigma = raised  # noqa: PLW2901
+            sigma = raised
         d = slope(x, sigma)
         x_next = x + (sigma_next - sigma) * d
         if second_order and sigma_next > 0:

@@ -47,9 +47,7 @@ class UNetBlock(nn.Module):
         self.skip = nn.Identity() if channels_in == channels_out else nn.Conv3d(channels_in, channels_out, 1)
         self.attention = nn.Identity()
         if attention:
-            self.attention = Attention3d(
-                channels_out, group_norm(channels_out), head_channels=config.head_channels
-            )
+            self.attention = Attention3d(channels_out, group_norm(channels_out), head_channels=config.head_channels)
             zero_initialised(self.attention.projection)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

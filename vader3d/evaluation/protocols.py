@@ -49,7 +49,7 @@ def render_clamped(volume: Volume, cameras: Cameras, settings: RenderConfig) -> 
 
 @torch.no_grad()
 def reconstruction_scores(model: Autodecoder, generator: Generator, heldout: PosedViews) -> dict[str, float]:
-    """Mean `heldout_psnr` (dB), `heldout_foreground_psnr` (inside the mask) and `heldout_iou` over all held-out views."""
+    """Means over all held-out views: PSNR in dB, PSNR inside the mask, IoU of opacity and mask."""
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     for numbers in torch.arange(len(heldout)).split(OBJECTS_PER_BATCH):
         views = min(len(heldout.pictures[o]) for o in numbers.tolist())

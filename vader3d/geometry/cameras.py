@@ -43,11 +43,13 @@ class Cameras:
         return Cameras(self.world_from_camera, self.intrinsics * scale, height, width)
 
     def strided(self, step: int, first_row: int, first_column: int) -> "Cameras":
-        """Cameras whose pixels are every `step`-th of these, from the given first ones: pictures[..., row::step, column::step]."""
+        """Cameras of the pictures `picture[..., first_row::step, first_column::step]`."""
         first = self.intrinsics.new_tensor([first_column, first_row])
         centre = (self.intrinsics[..., 2:] - 0.5 - first) / step + 0.5
         intrinsics = torch.cat([self.intrinsics[..., :2] / step, centre], -1)
-        height, width = (len(range(first, size, step)) for first, size in ((first_row, self.height), (first_column, self.width)))
+        height, width = (
+            len(range(first, size, step)) for first, size in ((first_row, self.height), (first_column, self.width))
+        )
         return Cameras(self.world_from_camera, intrinsics, height, width)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:

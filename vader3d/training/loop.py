@@ -179,7 +179,9 @@ def write_preview(task: Task, model: nn.Module, run: Path, log: MetricLog | None
 
 def gradient_norm(model: nn.Module) -> float:
     """Euclidean norm over all gradients, sparse ones included."""
-    gradients = [p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [
+        p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in model.parameters() if p.grad is not None
+    ]
     return float(torch.stack(torch._foreach_norm(gradients)).norm()) if gradients else 0.0
 
 
