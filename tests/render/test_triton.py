@@ -145,12 +145,26 @@ def test_many_programs_share_the_rays(monkeypatch):
 
 
 @runs_kernels
-def test_rays_through_edges_and_along_axes_equal_the_reference():
-    origins = torch.tensor([[2.0, 2.0, 0.3], [2.0, 2.0, 2.0], [0.1, 0.2, -3.0], [0.1, 0.2, 0.3], [3.0, 0.0, 0.0]])
-    directions = torch.tensor(
-        [[-1.0, -1.0, 0.1], [-1.0, -1.0, -1.0], [0.0, 0.0, 1.0], [0.0, -0.0, 1.0], [0.0, 1.0, 0.0]]
-    )
-    assert_equal_to_reference((scene(objects=1)[0], origins[None], directions[None]))
+def test_rays_through_edges_in_faces_and_along_axes_equal_the_reference():
+    rays = torch.tensor([
+        [[2.0, 2.0, 0.3], [-1.0, -1.0, 0.1]],
+        [[2.0, 2.0, 2.0], [-1.0, -1.0, -1.0]],
+        [[0.1, 0.2, -3.0], [0.0, 0.0, 1.0]],
+        [[0.1, 0.2, 0.3], [0.0, -0.0, 1.0]],
+        [[-2.0, -1.0, 0.3], [1.0, 0.0, 0.0]],
+        [[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+    ])  # fmt: skip
+    assert_equal_to_reference((scene(objects=1)[0], rays[None, :, 0], rays[None, :, 1]))
+
+
+@runs_kernels
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 3, 2), (2, 2, 2)])
+def test_nothing_beyond_an_object_is_read(size):
+    grid, origins, directions = (tensor.to(DEVICE) for tensor in scene(objects=1, size=size))
+    packed = backend.channels_last(grid)
+    packed = torch.cat([packed, torch.full_like(packed, torch.nan)])[:1]
+    outputs = backend.march(packed, origins, directions, None, 4, 3, "relu", 3.0, 0.0, None, 0.0)
+    assert all(output.isfinite().all() for output in outputs)
 
 
 @runs_kernels

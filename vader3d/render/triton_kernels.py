@@ -186,15 +186,14 @@ def march_forward(
 
 @triton.jit
 def store_ray_gradient(
-    grad_origins, grad_directions, place, valid, direction, divisor, low, high, entry, leave,
+    grad_origins, grad_directions, place, valid, divisor, low, high, entry, leave,
     grad_low, grad_high, grad_point, grad_point_depth,
 ):  # fmt: skip
     """One axis: the points' part (d point = d origin + depth d direction) and the crossing's part, where it binds."""
     grad_low, grad_high = tl.where(low == entry, grad_low, 0.0), tl.where(high == leave, grad_high, 0.0)
-    through_divisor = -(grad_low * low + grad_high * high) / divisor
     tl.store(grad_origins + place, grad_point - (grad_low + grad_high) / divisor, mask=valid)
-    tilted = tl.where(tl.abs(direction) > TINY, through_divisor, 0.0)
-    tl.store(grad_directions + place, grad_point_depth + tilted, mask=valid)
+    through_divisor = -(grad_low * low + grad_high * high) / divisor  # 0 for a direction of 0: its faces do not bind
+    tl.store(grad_directions + place, grad_point_depth + through_divisor, mask=valid)
 
 
 @triton.jit(do_not_specialize=COUNTS)
@@ -292,14 +291,14 @@ def march_backward(
         grad_low = grad_entry / ((lo_x == entry).to(tl.float32) + (lo_y == entry) + (lo_z == entry))
         grad_high = grad_far / ((hi_x == far).to(tl.float32) + (hi_y == far) + (hi_z == far))
         store_ray_gradient(
-            grad_origins, grad_directions, ray * 3, valid, dx, divisor_x, lo_x, hi_x, entry, far,
+            grad_origins, grad_directions, ray * 3, valid, divisor_x, lo_x, hi_x, entry, far,
             grad_low, grad_high, point_x, tilt_x,
         )  # fmt: skip
         store_ray_gradient(
-            grad_origins, grad_directions, ray * 3 + 1, valid, dy, divisor_y, lo_y, hi_y, entry, far,
+            grad_origins, grad_directions, ray * 3 + 1, valid, divisor_y, lo_y, hi_y, entry, far,
             grad_low, grad_high, point_y, tilt_y,
         )  # fmt: skip
         store_ray_gradient(
-            grad_origins, grad_directions, ray * 3 + 2, valid, dz, divisor_z, lo_z, hi_z, entry, far,
+            grad_origins, grad_directions, ray * 3 + 2, valid, divisor_z, lo_z, hi_z, entry, far,
             grad_low, grad_high, point_z, tilt_z,
         )  # fmt: skip
