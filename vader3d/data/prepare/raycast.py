@@ -1,13 +1,14 @@
 """Pictures of a coloured surface, by casting rays with Embree."""
 
 import numpy as np
+import torch
 
 from vader3d.data.prepare.surface import Surface
 from vader3d.geometry.cameras import Cameras
 
-LIGHT = np.array([0.45, -0.65, 0.61])  # towards the light, unit length: high, in front, from the right
+LIGHT = np.array([0.45, -0.65, 0.61], np.float32)  # towards the light, unit length: high, in front, from the right
 AMBIENT, SKY, DIRECT = 0.60, 0.12, 0.34  # even light, more of it from above, and one far lamp
-LIFT = 0.08  # of black, so that black things are seen against black
+LIFT = 0.12  # of black, so that black things are seen against black
 HOLES = 6  # see-through texels that one ray may pass
 
 
@@ -18,19 +19,21 @@ def render_surface(surface: Surface, cameras: Cameras, *, rays_per_side: int = 4
     everywhere. Alpha is the share of rays that hit; colour is the mean over those.
     """
     scene = _embree_scene(surface.triangles)
-    side = rays_per_side
-    fine = cameras.resized(cameras.height * side, cameras.width * side)
-    pictures = np.zeros((len(cameras.intrinsics), cameras.height, cameras.width, 4), np.uint8)
-    for view in range(len(pictures)):
-        rays = fine[view : view + 1][None].rays()
-        origins, directions = (part[0].numpy() for part in rays)
-        shaded = np.zeros((len(origins), 4), np.float32)
-        near = _meets_box(surface.triangles, origins, directions)
-        shaded[near] = _shade(scene, surface, origins[near], directions[near])
-        blocks = shaded.reshape(cameras.height, side, cameras.width, side, 4).sum((1, 3))
+    normals = _unit_normals(surface.triangles)
+    corners = surface.triangles.reshape(-1, 3)
+    box = np.stack([corners.min(0), corners.max(0)])
+    side, (height, width) = rays_per_side, (cameras.height, cameras.width)
+    pictures = np.zeros((len(cameras.intrinsics), height, width, 4), np.uint8)
+    for view, picture in enumerate(pictures):
+        left, right, top, bottom = _covered_pixels(box, cameras[view])
+        directions = _directions(cameras[view], left, right, top, bottom, side)
+        origin = cameras.centres[view].numpy().astype(np.float32)
+        shaded = _shade(scene, surface, normals, np.tile(origin, (len(directions), 1)), directions)
+        columns = shaded.reshape(-1, side, 4).sum(1)
+        blocks = columns.reshape(bottom - top, side, right - left, 4).sum(1)
         alpha = blocks[..., 3:]
         colour = blocks[..., :3] / np.maximum(alpha, 1)
-        pictures[view] = np.rint(255 * np.concatenate([colour, alpha / side**2], -1))
+        picture[top:bottom, left:right] = np.rint(255 * np.concatenate([colour, alpha / side**2], -1))
     return pictures
 
 
@@ -45,36 +48,50 @@ def _embree_scene(triangles: np.ndarray):
     return scene
 
 
-def _meets_box(triangles: np.ndarray, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Which rays can hit at all: bool [R]."""
-    low, high = triangles.min((0, 1)) - 1e-4, triangles.max((0, 1)) + 1e-4
-    enter, leave = np.float32(0), np.float32(np.inf)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for axis in range(3):
-            inverse = 1 / directions[:, axis]
-            first, second = ((bound[axis] - origins[:, axis]) * inverse for bound in (low, high))
-            enter, leave = np.fmax(enter, np.fmin(first, second)), np.fmin(leave, np.fmax(first, second))
-    return enter <= leave
+def _unit_normals(triangles: np.ndarray) -> np.ndarray:
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)).astype(np.float32)
 
 
-def _shade(scene, surface: Surface, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def _covered_pixels(box: np.ndarray, camera: Cameras) -> tuple[int, int, int, int]:
+    """The part of the picture that a box [2, 3] covers: left, right, top, bottom in whole pixels."""
+    corners = torch.cartesian_prod(*torch.from_numpy(box).float().T)
+    pixels, depth = camera.project(corners)
+    if (depth <= 0).any():
+        return 0, camera.width, 0, camera.height
+    limit = np.array([camera.width, camera.height])
+    first = np.clip(np.floor(pixels.amin(0).numpy()), 0, limit - 1).astype(int)
+    last = np.clip(np.ceil(pixels.amax(0).numpy()), first + 1, limit).astype(int)
+    return first[0], last[0], first[1], last[1]
+
+
+def _directions(camera: Cameras, left: int, right: int, top: int, bottom: int, side: int) -> np.ndarray:
+    """float32 [R, 3] through a grid of `side` x `side` points in every pixel of a rectangle, row by row; depth 1."""
+    fx, fy, cx, cy = camera.intrinsics.tolist()
+    x = (left + (np.arange((right - left) * side) + 0.5) / side - cx) / fx
+    y = (top + (np.arange((bottom - top) * side) + 0.5) / side - cy) / fy
+    x, y = np.meshgrid(x, y)
+    local = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3)
+    return (local @ camera.world_from_camera[:3, :3].numpy().T).astype(np.float32)
+
+
+def _shade(scene, surface: Surface, normals: np.ndarray, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Colour in [0, 1] and 0 or 1 for a hit, [R, 4], of rays [R, 3]; passes through texels that are holes."""
     shaded = np.zeros((len(origins), 4), np.float32)
-    waiting, origins = np.arange(len(origins)), origins.astype(np.float32)
+    waiting = np.arange(len(origins))
     for _ in range(HOLES):
-        if not len(waiting):
-            break
-        hits = scene.run(origins, directions[waiting].astype(np.float32), query="INTERSECT", output=True)
-        met = hits["primID"] >= 0
+        hits = scene.run(origins, directions, query="INTERSECT", output=True)
+        met = np.flatnonzero(hits["primID"] >= 0)
         faces, u, v, depth = (hits[key][met] for key in ("primID", "u", "v", "tfar"))
-        waiting, origins = waiting[met], origins[met]
-        corners = np.stack([1 - u - v, u, v], -1)[..., None]
-        colour, solid = _albedo(surface, faces, corners)
-        light = _light(surface.triangles[faces], directions[waiting])
-        lit = np.clip((LIFT + (1 - LIFT) * colour) * light[:, None], 0, 1)
-        shaded[waiting[solid]] = np.concatenate([lit, np.ones((len(lit), 1))], -1)[solid]
-        waiting, depth = waiting[~solid], depth[~solid, None]
-        origins = origins[~solid] + (depth + 1e-4) * directions[waiting].astype(np.float32)
+        waiting, origins, directions = waiting[met], origins[met], directions[met]
+        colour, solid = _albedo(surface, faces, np.stack([1 - u - v, u, v], -1)[..., None])
+        light = _light(normals[faces], directions)
+        shaded[waiting, :3] = np.clip((LIFT + (1 - LIFT) * colour) * light[:, None], 0, 1) * solid[:, None]
+        shaded[waiting, 3] = solid
+        if solid.all():
+            break
+        waiting, directions = waiting[~solid], directions[~solid]
+        origins = origins[~solid] + (depth[~solid, None] + 1e-4) * directions
     return shaded
 
 
@@ -95,9 +112,7 @@ def _albedo(surface: Surface, faces: np.ndarray, corners: np.ndarray) -> tuple[n
     return colour, solid
 
 
-def _light(triangles: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """How brightly the hit triangles [R, 3, 3] are lit, [R], on the side that the rays [R, 3] see."""
-    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-    normals *= -np.sign((normals * directions).sum(1, keepdims=True))
-    return AMBIENT + SKY * normals[:, 2] + DIRECT * np.maximum(normals @ LIGHT, 0)
+def _light(normals: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """How brightly surfaces of these normals [R, 3] are lit, [R], on the side that the rays [R, 3] see."""
+    facing = normals * -np.sign(np.einsum("rc,rc->r", normals, directions))[:, None]
+    return AMBIENT + SKY * facing[:, 2] + DIRECT * np.maximum(facing @ LIGHT, 0)
