@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from rich.progress import track
+from torch import Tensor
 
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
@@ -152,12 +153,14 @@ def rehearse(recipe: Preset, autodecoder_run: Path, protocol: ProtocolConfig) ->
     return Costs(one + files, many / batch + PICTURE_SETS * (render + embed / batch))
 
 
-def new_assets(generator: Generator, folder: Path, protocol: ProtocolConfig) -> tuple[list[Asset], dict[str, Any]]:
-    """Objects made one at a time, as a user would, each with its files; and the mean seconds one took."""
+def new_assets(
+    generator: Generator, folder: Path, protocol: ProtocolConfig
+) -> tuple[list[tuple[Asset, Tensor]], dict[str, Any]]:
+    """Objects made one at a time, as a user would, with raw latents and files; the mean seconds one took."""
     assets, empty, start = [], 0, time.monotonic()
     for number in track(range(ASSETS), description="assets", console=console):
         latents = generator.sample_latents([sample_seed(protocol.seed, number)], steps=protocol.steps)
         asset = Asset(generator.decode(latents), generator.settings, f"{number:03d}")
         empty += save_assets([asset], folder, formats=ASSET_FORMATS)[1]
-        assets.append(asset)
+        assets.append((asset, latents))
     return assets, {"seconds_per_sample": (time.monotonic() - start) / ASSETS, "empty_assets": empty}
