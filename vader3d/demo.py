@@ -128,7 +128,7 @@ def rehearse(recipe: Preset, autodecoder_run: Path, protocol: ProtocolConfig) ->
     """What generation and evaluation will cost on this machine as it is now, with an untrained denoiser."""
     autodecoder, config, _ = load_autodecoder(autodecoder_run)
     latents, statistics, _ = load_latents(autodecoder_run / "latents.safetensors")
-    denoiser = build_denoiser(recipe.diffusion, tuple(latents.shape[1:])).eval().requires_grad_(False)
+    denoiser = build_denoiser(recipe.diffusion, tuple(latents.shape[1:]), rank=0).eval().requires_grad_(False)
     generator = Generator(autodecoder.decoder, config.render, denoiser, statistics)
     features = load_features(protocol.features)
 

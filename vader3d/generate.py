@@ -42,7 +42,8 @@ def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
     if header.get("kind") != "denoiser":
         raise ValueError(f"{path}: wanted a denoiser; this is a snapshot of kind {header.get('kind')!r}")
     statistics = LatentStatistics(tensors.pop("median"), tensors.pop("spread"), header["latent_scale"], header["clip"])
-    denoiser = build_denoiser(config_from_dict(DiffusionConfig, header["config"]), tuple(header["latent_shape"]))
+    config = config_from_dict(DiffusionConfig, header["config"])
+    denoiser = build_denoiser(config, tuple(header["latent_shape"]), rank=header["prior_rank"])
     denoiser.load_state_dict({name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()})
     return denoiser.eval().requires_grad_(False), statistics, header
 

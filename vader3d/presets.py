@@ -96,5 +96,5 @@ def parameter_counts(chosen: Preset) -> tuple[int, int]:
     """Parameters of the decoder and of the denoiser, counted without allocating them."""
     with torch.device("meta"):
         decoder = Decoder(chosen.autodecoder.decoder)
-        denoiser = build_denoiser(chosen.diffusion, chosen.autodecoder.decoder.latent_shape)
+        denoiser = build_denoiser(chosen.diffusion, chosen.autodecoder.decoder.latent_shape, rank=chosen.diffusion.prior_rank)
     return tuple(sum(parameter.numel() for parameter in model.parameters()) for model in (decoder, denoiser))

@@ -1,38 +1,82 @@
 """EDM's denoiser: preconditioning and loss around any network F(x, c_noise).
 
-Karras et al., arXiv:2206.00364, Table 1 and Eq. 7-8.
+Karras et al., arXiv:2206.00364, Table 1 and Eq. 7-8, derived for data ~ N(0, sigma_data^2 I). Around another Gaussian
+the same derivation gives a matrix for c_skip: the best linear denoiser of that Gaussian (Wiener filter). The network
+then learns only what is not Gaussian about the data.
 """
 
 import torch
 from torch import Tensor, nn
 
 
-class Denoiser(nn.Module):
-    """D(x; sigma) = c_skip x + c_out F(c_in x, c_noise)."""
+class GaussianPrior(nn.Module):
+    """N(mean, sum_k variances_k basis_k basis_k^T + rest (I - basis^T basis)) over latents [C, D, H, W].
 
-    def __init__(self, network: nn.Module, *, sigma_data: float = 0.5):
+    Buffers: mean [d], orthonormal basis [r, d], variances [r], rest (a scalar), d = C D H W. EDM's own preconditioning
+    is r = 0, mean = 0, rest = sigma_data^2.
+    """
+
+    def __init__(self, dimensions: int, *, rank: int = 0, rest: float = 0.0):
         super().__init__()
-        self.network = network
+        self.register_buffer("mean", torch.zeros(dimensions))
+        self.register_buffer("basis", torch.zeros(rank, dimensions))
+        self.register_buffer("variances", torch.zeros(rank))
+        self.register_buffer("rest", torch.tensor(float(rest)))
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor) -> "GaussianPrior":
+        """Mean, leading principal components and mean leftover variance of latents [N, C, D, H, W]."""
+        flat, rank = latents.flatten(1).float(), len(self.variances)
+        self.mean.copy_(flat.mean(0))
+        _, values, basis = torch.linalg.svd(flat - self.mean, full_matrices=False)
+        variances = values.square() / max(1, len(flat) - 1)
+        self.basis.copy_(basis[:rank])
+        self.variances.copy_(variances[:rank])
+        self.rest.copy_(variances[rank:].sum() / max(1, flat.shape[1] - rank))
+        return self
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """E[y | y + sigma n = x] for x [B, C, D, H, W] and sigma [B], and the mean variance [B] that remains of y."""
+        noise, dimensions = sigma.square()[:, None], len(self.mean)
+        shrink, shrink_rest = self.variances / (self.variances + noise), self.rest / (self.rest + noise)
+        centred = x.flatten(1).float() - self.mean
+        along = (centred @ self.basis.mT) * (shrink - shrink_rest)
+        best = self.mean + shrink_rest * centred + along @ self.basis
+        left = (noise * shrink).sum(1) + (dimensions - len(self.variances)) * (noise * shrink_rest)[:, 0]
+        return best.view_as(x), left / dimensions
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma) = prior's best linear estimate + c_out F(c_in x, c_noise)."""
+
+    def __init__(self, network: nn.Module, prior: GaussianPrior, *, sigma_data: float = 0.5):
+        super().__init__()
+        self.network, self.prior = network, prior
         self.sigma_data = sigma_data
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Noisy latents [B, C, D, H, W] and noise levels [B] (or a scalar) -> denoised latents, float32."""
-        sigma_data, sigma = self.sigma_data, sigma.float().expand(len(x))
-        s = sigma.view(-1, *(1,) * (x.dim() - 1))
-        c_skip = sigma_data**2 / (s**2 + sigma_data**2)
-        c_out = s * sigma_data / (s**2 + sigma_data**2).sqrt()
-        c_in = 1 / (s**2 + sigma_data**2).sqrt()
+        return self.parts(x, sigma.float().expand(len(x)))[0]
+
+    def parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The denoised latents and c_out^2 [B]."""
+        with torch.autocast(x.device.type, enabled=False):
+            linear, variance = self.prior.denoise(x, sigma)
+        column = (-1, *(1,) * (x.dim() - 1))
+        c_in = (sigma**2 + self.sigma_data**2).rsqrt().view(column)
         c_noise = sigma.log() / 4
-        return c_skip * x + c_out * self.network(c_in * x, c_noise).float()
+        seen = c_in * x
+        if len(self.prior.variances):  # the linear estimate says more than x alone
+            seen = torch.cat([seen, linear / self.sigma_data], 1)
+        return linear + variance.sqrt().view(column) * self.network(seen, c_noise).float(), variance
 
     def loss(self, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
         """Eq. 8 for clean latents x, levels sigma [B] and unit noise shaped as x -> [B], mean over elements.
 
-        1 where F is zero and the latents' standard deviation is sigma_data.
+        1 where F is zero and the latents are as the prior says.
         """
-        s = sigma.view(-1, *(1,) * (x.dim() - 1))
-        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
-        return weight * (self(x + s * noise, sigma) - x).square().flatten(1).mean(1)
+        denoised, variance = self.parts(x + sigma.view(-1, *(1,) * (x.dim() - 1)) * noise, sigma)
+        return (denoised - x).square().flatten(1).mean(1) / variance
 
 
 def training_sigmas(count: int, generator: torch.Generator, *, P_mean: float = -1.2, P_std: float = 1.2) -> Tensor:

@@ -1,6 +1,7 @@
 """Stage 2: learn to denoise normalised latents."""
 
 import hashlib
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.config import config_to_dict
-from vader3d.diffusion.denoiser import Denoiser, training_sigmas
+from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
 from vader3d.diffusion.unet import UNet, UNetConfig
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.training.checkpoint import save_snapshot, write_whole
@@ -26,14 +27,19 @@ class DiffusionConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=4.5e-5, betas=(0.9, 0.999)))
     sigma_data: float = 0.5
+    prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
     P_mean: float = -1.2
     P_std: float = 1.2
 
 
-def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...]) -> Denoiser:
-    """The untrained denoiser of latents [C, D, H, W]."""
+def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
+    """The untrained denoiser of latents [C, D, H, W], around a prior of `rank` components that is yet to be fitted."""
     channels, resolution = latent_shape[0], latent_shape[-1]
-    return Denoiser(UNet(config.unet, channels=channels, resolution=resolution), sigma_data=config.sigma_data)
+    network = UNet(
+        config.unet, channels_in=channels * (2 if rank else 1), channels_out=channels, resolution=resolution
+    )
+    prior = GaussianPrior(math.prod(latent_shape), rank=rank, rest=config.sigma_data**2)
+    return Denoiser(network, prior, sigma_data=config.sigma_data)
 
 
 class DiffusionTask:
@@ -43,7 +49,10 @@ class DiffusionTask:
         self.config, self.statistics = config, statistics
         self.latents = statistics.normalise(latents)
         torch.manual_seed(config.loop.seed)
-        self.model = build_denoiser(config, tuple(latents.shape[1:]))
+        self.rank = min(config.prior_rank, len(latents) - 1)
+        self.model = build_denoiser(config, tuple(latents.shape[1:]), rank=self.rank)
+        if self.rank:
+            self.model.prior.fit(self.latents)
         self.optimisers = optimisers_for(self.model, config.optimiser)
 
     def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -65,6 +74,7 @@ class DiffusionTask:
         tensors |= {"median": self.statistics.median, "spread": self.statistics.spread}
         header = {
             "kind": "denoiser", "config": config_to_dict(self.config), "latent_shape": list(self.latents.shape[1:]),
+            "prior_rank": self.rank,
             "latent_scale": self.statistics.latent_scale, "clip": self.statistics.clip,
         }  # fmt: skip
         save_snapshot(path, tensors, header)

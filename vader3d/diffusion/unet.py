@@ -61,7 +61,7 @@ class UNetBlock(nn.Module):
 class UNet(nn.Module):
     """F(x, noise): latents [B, C, D, H, W] and c_noise [B] -> [B, C, D, H, W]; exactly zero before training."""
 
-    def __init__(self, config: UNetConfig, *, channels: int, resolution: int):
+    def __init__(self, config: UNetConfig, *, channels_in: int, channels_out: int, resolution: int):
         super().__init__()
         if resolution % (1 << (len(config.channel_multipliers) - 1)):
             raise ValueError(f"channel_multipliers: {len(config.channel_multipliers)} levels do not halve {resolution}")
@@ -75,7 +75,7 @@ class UNet(nn.Module):
 
         widths = [base * multiplier for multiplier in config.channel_multipliers]
         width, skips, at = widths[0], [widths[0]], resolution
-        self.conv_in = Conv3d(channels, width, 3, padding=1)
+        self.conv_in = Conv3d(channels_in, width, 3, padding=1)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level, target in enumerate(widths):
             if level > 0:
@@ -95,11 +95,11 @@ class UNet(nn.Module):
                 at *= 2
                 self.decoder.append(block(width, width, at, attention=False, resample=upsample))
         self.norm_out = group_norm(width)
-        self.conv_out = zero_initialised(Conv3d(width, channels, 3, padding=1))
+        self.conv_out = zero_initialised(Conv3d(width, channels_out, 3, padding=1))
         if config.linear_skip:
-            self.linear = nn.Conv3d(channels, channels, 1, bias=False)
+            self.linear = nn.Conv3d(channels_in, channels_out, 1, bias=False)
             nn.init.dirac_(self.linear.weight)
-            self.gate = zero_initialised(nn.Linear(4 * base, channels))
+            self.gate = zero_initialised(nn.Linear(4 * base, channels_out))
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         embedding = self.embed(sinusoidal_embedding(noise, self.config.model_channels))
