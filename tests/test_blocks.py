@@ -1,0 +1,60 @@
+"""The 3D blocks both networks share, against plain formulas."""
+
+import pytest
+import torch
+from torch import nn
+
+from vader3d.blocks import Attention3d, Conv3d, downsample, upsample, zero_initialised
+
+
+@pytest.mark.parametrize("head_channels", [None, 4])
+@pytest.mark.parametrize("shape", [(2, 8, 2, 3, 4), (1, 8, 1, 1, 1)])
+def test_attention_is_softmax_of_scaled_products(head_channels, shape):
+    torch.manual_seed(0)
+    block = Attention3d(8, nn.Identity(), head_channels=head_channels).double()
+    x = torch.randn(shape, dtype=torch.float64)
+    tokens = x.flatten(2).mT
+    query, key, value = block.query_key_value(tokens).chunk(3, -1)
+    width = head_channels or 8
+    mixed = torch.empty_like(query)
+    for head in range(0, 8, width):
+        q, k, v = (t[..., head : head + width] for t in (query, key, value))
+        mixed[..., head : head + width] = torch.softmax(q @ k.mT / width**0.5, -1) @ v
+    expected = x + block.projection(mixed).mT.reshape(shape)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_attention_does_not_care_where_voxels_stand():
+    torch.manual_seed(0)
+    block = Attention3d(4, nn.Identity())
+    x = torch.randn(1, 4, 3, 3, 3)
+    torch.testing.assert_close(block(x.flip(2).transpose(3, 4)), block(x).flip(2).transpose(3, 4))
+
+
+def test_up_and_down_work_on_all_three_axes():
+    x = torch.arange(8.0).view(1, 1, 2, 2, 2)
+    big = upsample(x)
+    assert big.shape == (1, 1, 4, 4, 4)
+    assert torch.equal(big[0, 0, ::2, ::2, ::2], x[0, 0])
+    assert torch.equal(big[0, 0, 1::2, 1::2, 1::2], x[0, 0])
+    assert torch.equal(downsample(big), x)
+    assert float(downsample(x)) == 3.5
+
+
+def test_zero_initialised_layers_give_nothing():
+    assert not zero_initialised(nn.Conv3d(3, 4, 3))(torch.randn(1, 3, 5, 5, 5)).any()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
+def test_bfloat16_convolutions_have_the_gradient_of_float32(size):
+    """torch's CPU weight gradient is not finite on 2^3 voxels; `Conv3d` goes round it."""
+    torch.manual_seed(0)
+    conv, x = Conv3d(16, 16, 3, padding=1), torch.randn(2, 16, size, size, size)
+    conv(x).square().sum().backward()
+    expected = conv.weight.grad.clone()
+    conv.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = conv(x.contiguous(memory_format=torch.channels_last_3d))
+    out.float().square().sum().backward()
+    assert conv.weight.grad.isfinite().all()
+    assert float((conv.weight.grad - expected).norm() / expected.norm()) < 0.03

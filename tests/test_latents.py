@@ -1,0 +1,113 @@
+"""The contract between the stages: METHOD A10-A12."""
+
+import pytest
+import torch
+
+from vader3d.latents import LatentStatistics, distribution, load_latents, robust_statistics, save_latents
+from vader3d.training.checkpoint import save_snapshot
+
+GROUPINGS = ("global", "channel", "voxel")
+SHAPES = {"global": (1, 1, 1, 1, 1), "channel": (1, 6, 1, 1, 1), "voxel": (1, 6, 3, 4, 5)}
+
+
+def latents(count: int = 64, std: float = 3.0, mean: float = 2.0) -> torch.Tensor:
+    return mean + std * torch.randn(count, 6, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("per", GROUPINGS)
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1 / 3])
+def test_denormalise_inverts_normalise(per, scale):
+    raw = latents()
+    statistics = robust_statistics(raw, per=per, latent_scale=scale)
+    assert statistics.median.shape == statistics.spread.shape == SHAPES[per]
+    torch.testing.assert_close(statistics.denormalise(statistics.normalise(raw)), raw, rtol=1e-6, atol=1e-5)
+
+
+def test_power_of_two_spreads_are_inverted_bit_for_bit():
+    raw = latents()
+    statistics = LatentStatistics(torch.zeros(1, 1, 1, 1, 1), torch.full((1, 1, 1, 1, 1), 4.0), 0.5)
+    assert torch.equal(statistics.denormalise(statistics.normalise(raw)), raw)
+
+
+@pytest.mark.parametrize("per", GROUPINGS)
+def test_normal_latents_come_out_with_the_scale_as_their_deviation(per):
+    raw = latents(count=2000)
+    normalised = robust_statistics(raw, per=per, latent_scale=0.5).normalise(raw)
+    assert float(normalised.std()) == pytest.approx(0.5, rel=0.03)
+    assert float(normalised.median()) == pytest.approx(0.0, abs=0.01)
+
+
+def test_each_channel_gets_its_own_scale():
+    raw = latents(count=500) * torch.tensor([1.0, 10, 100, 0.1, 1, 1]).view(1, 6, 1, 1, 1)
+    deviations = robust_statistics(raw, per="channel").normalise(raw).transpose(0, 1).flatten(1).std(1)
+    torch.testing.assert_close(deviations, torch.full((6,), 0.5), rtol=0.05, atol=0.0)
+
+
+def test_one_outlier_changes_nothing():
+    raw = latents()
+    spoiled = raw.clone()
+    spoiled[3, 2, 1, 0, 4] = 1e6
+    clean, robust = robust_statistics(raw), robust_statistics(spoiled)
+    torch.testing.assert_close(robust.spread, clean.spread, rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(robust.median, clean.median, rtol=0.0, atol=1e-2)
+
+
+def test_the_clip_is_in_robust_deviations_and_its_share_is_told():
+    raw = latents(std=3.0, mean=0.0)
+    statistics = robust_statistics(raw, latent_scale=0.5, clip=2.0)
+    assert float(statistics.normalise(raw).abs().max()) == 1.0  # 2 deviations of 0.5
+    assert statistics.clipped_share(raw) == pytest.approx(0.0455, abs=0.01)  # |N(0, 1)| > 2
+    inside = (raw - statistics.median).abs() < 2 * statistics.spread
+    kept = statistics.denormalise(statistics.normalise(raw))
+    torch.testing.assert_close(kept[inside], raw[inside], rtol=1e-6, atol=1e-5)
+    assert robust_statistics(raw).clipped_share(raw) == 0.0
+
+
+def test_latents_that_are_all_alike_are_refused():
+    with pytest.raises(ValueError, match="interquartile range 0"):
+        robust_statistics(torch.ones(8, 6, 3, 4, 5))
+
+
+@pytest.mark.parametrize("per", ["channel", "voxel"])
+def test_a_dead_channel_stays_finite(per):
+    raw = latents()
+    raw[:, 2] = 7.0
+    statistics = robust_statistics(raw, per=per)
+    normalised = statistics.normalise(raw)
+    assert normalised.isfinite().all()
+    assert (normalised[:, 2] == 0).all()
+    torch.testing.assert_close(statistics.denormalise(normalised), raw, rtol=1e-6, atol=1e-5)
+
+
+def test_more_latents_than_quantile_takes_at_once():
+    raw = torch.randn(9, 8, 64, 64, 64)  # 2^24 elements and more
+    assert raw.numel() > 1 << 24
+    for per in ("global", "channel"):
+        assert float(robust_statistics(raw, per=per).spread.mean()) == pytest.approx(1.0, rel=0.01)
+
+
+def test_the_distribution_says_how_heavy_the_tails_are():
+    normal = torch.randn(200_000, generator=torch.Generator().manual_seed(1))
+    report = distribution(3 * normal + 1)
+    assert report["mean"] == pytest.approx(1, abs=0.05)
+    assert report["std"] == pytest.approx(3, rel=0.02)
+    assert report["kurtosis"] == pytest.approx(0, abs=0.1)
+    assert distribution(torch.cat([normal, torch.tensor([1e3])]))["kurtosis"] > 100
+
+
+def test_latents_survive_the_disk(tmp_path):
+    raw, header = latents(), {"report": {"clip": 5.0}, "names": ["a", "b"]}
+    statistics = robust_statistics(raw, per="channel", clip=5.0)
+    save_latents(tmp_path / "latents.safetensors", raw, statistics, header)
+    loaded, found, read = load_latents(tmp_path / "latents.safetensors")
+    assert torch.equal(loaded, raw)
+    assert torch.equal(found.median, statistics.median)
+    assert torch.equal(found.spread, statistics.spread)
+    assert (found.latent_scale, found.clip) == (0.5, 5.0)
+    assert read["names"] == ["a", "b"]
+
+
+def test_other_snapshots_are_no_latents(tmp_path):
+    save_snapshot(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {"kind": "denoiser"})
+    with pytest.raises(ValueError, match=r"wanted latents.*'denoiser'"):
+        load_latents(tmp_path / "model.safetensors")
