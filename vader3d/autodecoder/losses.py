@@ -42,7 +42,7 @@ def perceptual_loss(
     total = rendered.new_zeros(())
     for small_rendered, small_target in zip(pyramid(rendered, factors), pyramid(target, factors), strict=True):
         with torch.no_grad():
-            wanted = trunk(small_target)
+            wanted = trunk(small_target.detach())
         for seen, want in zip(trunk(small_rendered), wanted, strict=True):
             total = total + (seen - want).abs().mean()
     return total
