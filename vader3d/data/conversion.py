@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vader3d.data.archive_format import ArchiveError
 from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.geometry.cameras import Cameras
 
@@ -25,7 +27,7 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class PreparedObject:
-    """One object as an archive takes it; `identity`, if any, is equal for two that are the same thing."""
+    """One object as an archive takes it; equal `identity`, if any, marks two as the same; the report quotes `note`."""
 
     name: str
     caption: str
@@ -38,6 +40,7 @@ class PreparedObject:
     source: str = ""
     mesh: Any = None
     identity: str = ""
+    note: str = ""
 
 
 @dataclass
@@ -75,7 +78,7 @@ def write_archive(
     An object that cannot be made or that repeats another is skipped and reported; ValueError when none remains.
     `subsets` name objects; names that are not there are noted.
     """
-    started, report, seen = time.monotonic(), PrepareReport(Path(output)), {}
+    started, report, seen, notes = time.monotonic(), PrepareReport(Path(output)), {}, Counter()
     with ArchiveWriter(output, title=title, resolution=resolution, quality=quality) as writer:
         for job, result in _finished(jobs, processes=processes, label=Path(output).name):
             if isinstance(result, PreparedObject) and result.identity and result.identity in seen:
@@ -96,7 +99,10 @@ def write_archive(
                     mesh=result.mesh,
                 )
                 seen[result.identity] = result.name
-            except (ValueError, OSError) as error:
+                notes[result.note] += 1
+            except ArchiveError:
+                raise
+            except ValueError as error:
                 report.skipped.append(f"{job.name}: {error}")
         if not writer.records:
             raise ValueError(
@@ -107,6 +113,7 @@ def write_archive(
             if absent := [name for name in names if name not in index]:
                 report.notes.append(f"subset {subset}: {len(absent)} names are not there, e.g. {absent[0]}")
         writer.set_subsets({s: [index[n] for n in names if n in index] for s, names in (subsets or {}).items()})
+    report.notes += [f"{note}: {count} objects" for note, count in notes.most_common(3) if note]
     report.objects, report.seconds = len(writer.records), time.monotonic() - started
     report.megabytes = Path(output).stat().st_size / 1e6
     return report

@@ -1,0 +1,69 @@
+"""Where cameras stand to the cube: how a data set is moved into it, and what is amiss when they do not see it."""
+
+import numpy as np
+import torch
+
+from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.rays import cube_crossing
+
+
+def placed(cameras: Cameras, *, scale: float, offset) -> Cameras:
+    """The same cameras in a world where x becomes (x - offset) * scale; `offset` [3] in the old world's units."""
+    if not (np.isfinite(scale) and scale > 0) or np.shape(offset) != (3,) or not np.isfinite(offset).all():
+        raise ValueError(f"placement: a scale above 0 and an offset of 3 numbers wanted, {scale} and {offset} given")
+    matrices = cameras.world_from_camera.clone()
+    matrices[:, :3, 3] = (matrices[:, :3, 3] - torch.as_tensor(offset).to(matrices)) * scale
+    return Cameras(matrices, cameras.intrinsics, cameras.height, cameras.width)
+
+
+def automatic_placement(cameras: Cameras) -> tuple[float, np.ndarray]:
+    """The scale and offset that put what all cameras [V] look at into the cube.
+
+    The offset is the point nearest to all optical axes (least squares); 1 / scale is the radius of the largest sphere
+    about it that no picture cuts. ValueError when the axes are all but parallel, or the point is not in every view.
+    """
+    matrices = cameras.world_from_camera.double().numpy()
+    centres, axes = matrices[:, :3, 3], matrices[:, :3, 2]
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    total = across.sum(0)
+    if np.linalg.eigvalsh(total)[0] < 1e-3 * len(axes):
+        raise ValueError(
+            "cameras: all look the same way, so they do not say where the object is; give scale and offset"
+        )
+    offset = np.linalg.solve(total, (across @ centres[:, :, None]).sum(0)[:, 0])
+    radius = _sphere_radius_in_view(cameras, offset).min()
+    if radius <= 0:
+        raise ValueError("cameras: they do not look at one common point; give scale and offset")
+    return float(1 / radius), offset
+
+
+def blind_views(cameras: Cameras) -> list[int]:
+    """Views [V] whose pictures do not see the cube at all."""
+    near, far = cube_crossing(*cameras.resized(32, 32)[:, None].rays())
+    return torch.nonzero(~(far > near).any(-1)).flatten().tolist()
+
+
+def inner_views(cameras: Cameras) -> list[int]:
+    """Views [V] whose cameras stand inside the cube."""
+    return torch.nonzero((cameras.centres.abs() < 1).all(-1)).flatten().tolist()
+
+
+def check_placement(cameras: Cameras) -> None:
+    """ValueError when a camera stands in the cube or does not see it."""
+    for views, fault in (
+        (inner_views(cameras), "stands inside the object's cube"),
+        (blind_views(cameras), "looks away"),
+    ):
+        if views:
+            raise ValueError(
+                f"cameras: view {views[0]} {fault} ({len(views)} of {len(cameras.intrinsics)} do); "
+                "wrong axes, or another scale and offset needed"
+            )
+
+
+def _sphere_radius_in_view(cameras: Cameras, point: np.ndarray) -> np.ndarray:
+    """Radius [V] of the largest sphere about a world point that each picture shows whole; negative if none."""
+    matrices, (fx, fy, cx, cy) = cameras.world_from_camera.double().numpy(), cameras.intrinsics.double().numpy().T
+    x, y, z = np.einsum("vji,vj->iv", matrices[:, :3, :3], point - matrices[:, :3, 3])
+    sides = [(1, x, cx / fx), (-1, x, (cameras.width - cx) / fx), (1, y, cy / fy), (-1, y, (cameras.height - cy) / fy)]
+    return np.min([(sign * across + z * slope) / np.sqrt(1 + slope**2) for sign, across, slope in sides], axis=0)

@@ -1,0 +1,89 @@
+"""Picture files into masked squares of one size, their intrinsics kept true."""
+
+from pathlib import Path
+
+import numpy as np
+
+WHITE = 253  # a background pixel's darkest channel, at least
+MASKS = ("auto", "alpha", "file", "white")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def read_picture(path: Path, *, mode: str):
+    """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            return opened.convert(mode)
+    except FileNotFoundError as error:
+        raise ValueError(f"picture: {path} does not exist") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"picture: {path} cannot be read ({error})") from error
+
+
+def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> np.ndarray:
+    """RGBA uint8 [H, W, 4], straight alpha.
+
+    mask: `alpha` of the picture itself; `file`, a grey picture, black outside; `white`, whatever is not white; `auto`,
+    the first of alpha and file that there is. ValueError when the wanted mask is absent or of another size.
+    """
+    pixels = np.array(read_picture(path, mode="RGBA"))
+    has_alpha = bool((pixels[..., 3] < 255).any())
+    if mask == "alpha" or (mask == "auto" and has_alpha):
+        if not has_alpha:
+            raise ValueError(f"mask: {path} has no transparent pixel; for a white background say mask=white")
+    elif mask == "white":
+        pixels[..., 3] = np.where(pixels[..., :3].min(-1) >= WHITE, 0, pixels[..., 3])
+    elif mask_path is None:
+        raise ValueError(f"mask: {path} has neither alpha nor a mask file; for a white background say mask=white")
+    else:
+        grey = np.array(read_picture(mask_path, mode="L"))
+        if grey.shape != pixels.shape[:2]:
+            raise ValueError(f"mask: {mask_path} is {grey.shape[::-1]} px, its picture {pixels.shape[1::-1]}")
+        pixels[..., 3] = grey
+    return pixels
+
+
+def check_mask(mask: str) -> None:
+    """ValueError unless `mask` is a known way to tell object from background."""
+    if mask not in MASKS:
+        raise ValueError(f"mask: one of {', '.join(MASKS)} wanted, {mask!r} given")
+
+
+def squared(pixels: np.ndarray, intrinsics: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """RGBA [H, W, 4] and (fx, fy, cx, cy) scaled so that the longer side is `size`, centred on a clear square."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    new_width, new_height = (max(1, round(side * size / max(height, width))) for side in (width, height))
+    small = Image.fromarray(pixels, "RGBA").resize((new_width, new_height), Image.Resampling.BOX)
+    left, top = (size - new_width) // 2, (size - new_height) // 2
+    square = np.zeros((size, size, 4), np.uint8)
+    square[top : top + new_height, left : left + new_width] = np.asarray(small)
+    scale = np.array([new_width / width, new_height / height] * 2)
+    return square, intrinsics * scale + [0, 0, left, top]
+
+
+def undistorted(pixels: np.ndarray, intrinsics: np.ndarray, distortion: dict[str, float]) -> np.ndarray:
+    """The RGBA picture that an ideal pinhole of the same intrinsics would have taken; clear where nothing is known.
+
+    OpenCV's radial and tangential model, with r^2 = x^2 + y^2 on the plane at depth 1:
+    x' = x (1 + k1 r^2 + .. + k4 r^8) + 2 p1 x y + p2 (r^2 + 2 x^2), y' likewise.
+    """
+    from scipy.ndimage import map_coordinates
+
+    fx, fy, cx, cy = intrinsics
+    height, width = pixels.shape[:2]
+    x, y = np.meshgrid((np.arange(width) + 0.5 - cx) / fx, (np.arange(height) + 0.5 - cy) / fy)
+    k1, k2, k3, k4, p1, p2 = (distortion.get(key, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    square = x * x + y * y
+    radial = 1 + square * (k1 + square * (k2 + square * (k3 + square * k4)))
+    bent_x = x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)
+    bent_y = y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y
+    places = np.stack([bent_y * fy + cy - 0.5, bent_x * fx + cx - 0.5])
+    faded = pixels.astype(np.float32)
+    faded[..., :3] *= faded[..., 3:] / 255
+    moved = np.stack([map_coordinates(faded[..., c], places, order=1, mode="constant") for c in range(4)], -1)
+    moved[..., :3] *= 255 / np.maximum(moved[..., 3:], 1e-3)
+    return np.rint(np.clip(moved, 0, 255)).astype(np.uint8)
