@@ -14,6 +14,8 @@ class Attention3d(nn.Module):
     def __init__(self, channels: int, norm: nn.Module, *, head_channels: int | None = None):
         super().__init__()
         self.heads = 1 if head_channels is None else max(1, channels // head_channels)
+        if channels % self.heads:
+            raise ValueError(f"head_channels: wanted a number that divides {channels} channels; got {head_channels}")
         self.norm = norm
         self.query_key_value = nn.Linear(channels, 3 * channels)
         self.projection = nn.Linear(channels, channels)

@@ -27,7 +27,9 @@ class UNetConfig:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-5)
+    """At most 32 groups of at least 4 channels, as many as divide them evenly."""
+    groups = next(count for count in range(min(32, max(1, channels // 4)), 0, -1) if channels % count == 0)
+    return nn.GroupNorm(groups, channels, eps=1e-5)
 
 
 class UNetBlock(nn.Module):
