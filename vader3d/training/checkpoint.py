@@ -28,8 +28,9 @@ def write_whole(path: Path, write) -> None:
     try:
         write(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"could not write {path}: {error.strerror or error}; what was there before is intact") from error
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk as Python, torch and safetensors report it
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(f"could not write {path}: {why}; what was there before is intact") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,14 +41,7 @@ def write_text(path: Path, text: str) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Everything a run needs to go on: tensors and plain values only."""
-
-    def write(temporary: Path) -> None:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # torch's zip writer reports a full disk so
-            raise OSError(str(error).splitlines()[0]) from error
-
-    write_whole(path, write)
+    write_whole(path, lambda temporary: torch.save(state, temporary))
 
 
 def load_state(path: Path) -> dict[str, Any]:

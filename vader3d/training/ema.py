@@ -24,3 +24,9 @@ class MovingAverage:
         torch._foreach_lerp_(own, new, weight)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)
+
+    @torch.no_grad()
+    def restore_buffers(self, module: nn.Module) -> None:
+        """Put back `module`'s buffers as of the last update: norms have seen the values of a step that failed."""
+        for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
+            theirs.copy_(mine)

@@ -3,6 +3,8 @@
 import math
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -65,10 +67,23 @@ def learning_rate_factor(progress: float, *, warmup: float, cooldown: float) -> 
     return rise * min(1.0, (1 - progress) / max(cooldown, 1e-9))
 
 
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are noted in the list, not raised: half a step leaves no state to go on from."""
+    noted: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, _frame: noted.append(number)) for number in numbers]
+    try:
+        yield noted
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+
+
 def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module:
     """Run `task` to its end and return the averaged model; the same call again goes on from the last state.
 
-    Ctrl-C or SIGTERM write the state first, then raise KeyboardInterrupt.
+    Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt.
     """
     average = MovingAverage(task.model, half_life=config.ema_half_life)
     state_path = run / "state.pt"
@@ -93,14 +108,17 @@ def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module
         })  # fmt: skip
 
     log = MetricLog(run, seen=seen)
-    previous_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
     totals: dict[str, list[float]] = {}
-    with progress_bar() as bar:
+    with progress_bar() as bar, stop_requests() as stops:
         row = bar.add_task(title, total=1.0, status="")
         try:
             while True:
+                if stops:
+                    save()
+                    console.print(f"{title}: stopped at {seen} objects; the same command goes on from here")
+                    raise KeyboardInterrupt
                 progress = seen / config.objects_seen
                 if config.seconds is not None:
                     progress = max(progress, seconds / config.seconds)
@@ -131,7 +149,10 @@ def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module
                     console.print(f"{title}: non-finite {what} at {seen} objects; step skipped ({skipped})")
                     if skipped > config.skipped_steps:
                         raise TrainingDiverged(f"{title}: {skipped} non-finite steps; lower the learning rate")
+                    average.restore_buffers(task.model)
+                    task.model.zero_grad(set_to_none=True)
                     seen += config.batch
+                    continue
                 task.model.zero_grad(set_to_none=True)
 
                 # The clock, the numbers, the pictures, the state.
@@ -152,12 +173,7 @@ def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module
                 if now - saved > config.checkpoint_seconds:
                     save()
                     saved = time.monotonic()
-        except KeyboardInterrupt:
-            save()
-            console.print(f"{title}: stopped at {seen} objects; the same command goes on from here")
-            raise
         finally:
-            signal.signal(signal.SIGTERM, previous_handler)
             log.close()
         bar.update(row, completed=1.0, status=f"{seen} objects in {seconds:.0f} s")
     task.model.eval()
