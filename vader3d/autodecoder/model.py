@@ -39,6 +39,7 @@ class AutodecoderConfig:
     code_std: float = 1.0  # initial standard deviation of the codes
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     code_lr: float = 5e-4
+    code_noise: float = 0.0  # standard deviation of noise on the codes in training: neighbours then decode alike
 
 
 class Autodecoder(nn.Module):

@@ -41,7 +41,8 @@ class AutodecoderTask:
         target = target.strided(config.pixel_stride, generator)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
             codes = self.model.codes(objects)
-            volume = self.model.decoder(codes)
+            noise = config.code_noise * torch.randn(codes.shape, generator=generator)
+            volume = self.model.decoder(codes + noise)
         colour, opacity = render_views(
             volume, target.cameras, config.render, generator=generator, noise_factor=1 - progress
         )
