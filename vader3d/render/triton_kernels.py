@@ -263,8 +263,7 @@ def march_backward(
         grad_raw = grad_thickness * step * slope
         grad_sampled = tl.where(is_density, grad_raw[:, None], weight[:, None] * grad_pixels)
         if TO_GRID:
-            touched = (weight != 0) | (grad_raw != 0)  # elsewhere every gradient is exactly zero
-            mask = touched[:, None] & (channel < STRIDE)[None, :]
+            mask = (weight != 0)[:, None] & (channel < STRIDE)[None, :]  # where nothing absorbs, no gradient arises
             for bits in tl.static_range(8):
                 at, wx, wy, wz = corner(bits, base, x0, x1, fx, y0, y1, fy, z0, z1, fz, height, width, channel, STRIDE)
                 tl.atomic_add(grad_grid + at, grad_sampled * (wz * wy * wx)[:, None], mask=mask, sem="relaxed")
