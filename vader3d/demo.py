@@ -30,7 +30,7 @@ from vader3d.training.log import console
 
 ASSETS = 16
 ASSET_FORMATS = ("glb", "webp")
-AUTODECODER_SHARE = 0.6  # of all the time
+AUTODECODER_SHARE = 0.36  # of all the time
 SAFETY = 1.3  # what follows training is expected to take so many times what the rehearsal measured
 PAGE_SECONDS = 8.0
 PICTURE_SETS = 6  # that the evaluation renders and embeds

@@ -31,7 +31,7 @@ PRESETS = {
         autodecoder=AutodecoderConfig(
             # The head makes 4^3 voxels of each 8^3 feature: no convolution runs above 8^3.
             decoder=DecoderConfig(
-                code_length=256, channels=(256, 64), blocks_per_level=1, attention_resolutions=(8,),
+                code_length=64, channels=(64, 64), blocks_per_level=1, attention_resolutions=(8,),
                 latent_resolution=4, subvoxels=4, initial_density=-4.5,
             ),
             render=RenderConfig(samples_per_ray=48, activation="softplus", density_scale=25.0, density_noise=0.0),
@@ -45,10 +45,10 @@ PRESETS = {
         ),
         diffusion=DiffusionConfig(
             unet=UNetConfig(
-                model_channels=64, channel_multipliers=(2,), blocks_per_level=2, attention_resolutions=(4,),
+                model_channels=64, channel_multipliers=(1,), blocks_per_level=2, attention_resolutions=(4,),
                 dropout=0.0, linear_skip=True,
             ),
-            loop=LoopConfig(objects_seen=1_000_000, batch=64, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
+            loop=LoopConfig(objects_seen=1_000_000, batch=16, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
             optimiser=OptimiserConfig(name="muon", lr=2e-3, betas=(0.9, 0.99), muon_lr=2e-2),
         ),
     ),
@@ -96,5 +96,7 @@ def parameter_counts(chosen: Preset) -> tuple[int, int]:
     """Parameters of the decoder and of the denoiser, counted without allocating them."""
     with torch.device("meta"):
         decoder = Decoder(chosen.autodecoder.decoder)
-        denoiser = build_denoiser(chosen.diffusion, chosen.autodecoder.decoder.latent_shape, rank=chosen.diffusion.prior_rank)
-    return tuple(sum(parameter.numel() for parameter in model.parameters()) for model in (decoder, denoiser))
+        latent_shape = chosen.autodecoder.decoder.latent_shape
+        denoiser = build_denoiser(chosen.diffusion, latent_shape, rank=chosen.diffusion.prior_rank)
+    count, other = (sum(parameter.numel() for parameter in model.parameters()) for model in (decoder, denoiser))
+    return count, other
