@@ -73,7 +73,7 @@ def sheet_layout(views: int, height: int, width: int) -> SheetLayout:
 
 
 def pictures_to_sheet(pictures: np.ndarray, *, columns: int, quality: int) -> bytes:
-    """RGBA pictures uint8 [V, H, W, 4] -> one WebP; quality 100 keeps every visible value as it is."""
+    """RGBA pictures uint8 [V, H, W, 4] -> one WebP; quality 100 keeps every value as it is."""
     from PIL import Image
 
     views, height, width, _ = pictures.shape
@@ -82,7 +82,7 @@ def pictures_to_sheet(pictures: np.ndarray, *, columns: int, quality: int) -> by
     tiles[:views] = pictures
     sheet = tiles.reshape(rows, columns, height, width, 4).swapaxes(1, 2).reshape(rows * height, columns * width, 4)
     data = io.BytesIO()
-    Image.fromarray(sheet, "RGBA").save(data, "WEBP", quality=quality, lossless=quality == 100, method=4)
+    Image.fromarray(sheet, "RGBA").save(data, "WEBP", quality=quality, lossless=quality == 100, exact=quality == 100)
     return data.getvalue()
 
 
