@@ -13,7 +13,7 @@ from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel
 
 @pytest.fixture(scope="module")
 def network():
-    return load_features()
+    return load_features("EfficientNet-Lite0@128")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from html import escape
 WIDTH, HEIGHT = 540, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 28, 42
 MOST_POINTS = 240  # a curve with more is drawn as the means of as many stretches
-COLOURS = 4
+COLOURS = 6
 
 Point = tuple[float, float]
 

@@ -2,10 +2,11 @@
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f6; --card: #fff; --ink: #1c1f21; --soft: #62696d; --line: #e3e0d8;
-  --stage: #eceae4; --glow: #fff; --accent: #0a6c74; --c0: #0a6c74; --c1: #c0562b; --c2: #6a55b5; --c3: #7d8a1d; }
+  --stage: #eceae4; --glow: #fff; --accent: #0a6c74; --c0: #0a6c74; --c1: #c0562b; --c2: #6a55b5; --c3: #7d8a1d;
+  --c4: #b0397f; --c5: #3b6fc4; }
 @media (prefers-color-scheme: dark) { :root { --paper: #131618; --card: #1b1f22; --ink: #e8e6e1; --soft: #9aa3a8;
   --line: #30363a; --stage: #31383c; --glow: #59636a; --accent: #5cc3c9;
-  --c0: #5cc3c9; --c1: #f0916a; --c2: #ab9bf0; --c3: #bccb5a; } }
+  --c0: #5cc3c9; --c1: #f0916a; --c2: #ab9bf0; --c3: #bccb5a; --c4: #f08cc3; --c5: #82aef5; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
@@ -54,6 +55,7 @@ polyline { fill: none; stroke-linejoin: round; }
 .raw { stroke-width: 1; opacity: .3; }
 .smooth { stroke-width: 2.4; }
 .c0 { --this: var(--c0); } .c1 { --this: var(--c1); } .c2 { --this: var(--c2); } .c3 { --this: var(--c3); }
+.c4 { --this: var(--c4); } .c5 { --this: var(--c5); }
 polyline { stroke: var(--this); }
 .key { margin-right: 18px; font-size: .88rem; white-space: nowrap; }
 .key::before { content: ""; display: inline-block; width: 14px; height: 3px; border-radius: 2px; margin: 0 6px 4px 0;
