@@ -5,7 +5,6 @@ import sys
 import pytest
 import skimage.data
 import torch
-from efficientnet_lite_pytorch import EfficientNet
 
 from vader3d.evaluation.features import efficientnet_lite0, load_features
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
@@ -25,11 +24,11 @@ def weights():
 
 @pytest.fixture(scope="module")
 def photographs() -> torch.Tensor:
-    """80 crops [80, 3, 64, 64] of photographs that ship with scikit-image."""
+    """40 crops [40, 3, 64, 64] of photographs that ship with scikit-image."""
     crops = []
     for name in ("astronaut", "coffee", "chelsea", "rocket"):
         picture = torch.tensor(getattr(skimage.data, name)()).movedim(-1, 0) / 255
-        crops += list(picture.unfold(1, 64, 48).unfold(2, 64, 48).flatten(1, 2).movedim(1, 0)[5:25])
+        crops += list(picture.unfold(1, 64, 48).unfold(2, 64, 48).flatten(1, 2).movedim(1, 0)[5:15])
     return torch.stack(crops)
 
 
@@ -38,12 +37,13 @@ def blurred(pictures: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def test_features_equal_those_of_the_published_network(weights):
-    published = EfficientNet.from_name("efficientnet-lite0")
-    published.load_state_dict(weights)
-    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    with torch.no_grad():
-        wanted = published.eval().extract_features(x).mean((2, 3))
-        torch.testing.assert_close(efficientnet_lite0(weights)(x), wanted, rtol=1e-3, atol=1e-4)
+    """Recorded from PyPI's efficientnet-lite-pytorch 0.1.0: EfficientNet.extract_features, averaged over places."""
+    coffee = torch.tensor(skimage.data.coffee()).movedim(-1, 0)[None, :, :224, 100:324]
+    features = efficientnet_lite0(weights)((coffee.float() - 127) / 128)[0]
+    largest = features.topk(6)
+    assert largest.indices.tolist() == [933, 565, 272, 736, 423, 517]
+    assert largest.values.tolist() == pytest.approx([2.4823, 2.3298, 2.3146, 2.2224, 2.1277, 2.0982], abs=2e-3)
+    assert features.norm().item() == pytest.approx(12.98006, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["EfficientNet-Lite0", "EfficientNet-Lite0@128"])
@@ -69,15 +69,15 @@ def test_frechet_and_kernel_distance_grow_with_noise_and_with_blur(network, phot
     noise = torch.randn(photographs.shape, generator=generator)
     clean = network(photographs)[:, ::4]
     for damaged in (
-        [photographs + amount * noise for amount in (0.02, 0.06, 0.15)],
-        [blurred(photographs, size) for size in (3, 5, 9)],
+        [photographs + amount * noise for amount in (0.02, 0.1)],
+        [blurred(photographs, size) for size in (3, 7)],
     ):
         features = [clean, *(network(pictures)[:, ::4] for pictures in damaged)]
         frechet = [frechet_distance(feature_moments(f), feature_moments(clean)) for f in features]
         kernel = [kernel_distance(f, clean, generator=torch.Generator().manual_seed(0)).mean for f in features]
         assert frechet == sorted(frechet)
         assert kernel == sorted(kernel)
-        assert frechet[3] > 2 * frechet[1] > 100 * frechet[0]
+        assert frechet[2] > 1.5 * frechet[1] > 100 * frechet[0]
 
 
 def test_bad_pictures_and_unknown_names_are_refused(network):
