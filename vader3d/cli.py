@@ -181,7 +181,7 @@ def generate_command(
 
 
 def evaluate_command(
-    *, model: Path, data: str, output: Path | None = None, objects: int = 160, views: int = 4, steps: int = 32,
+    *, model: Path, data: str, output: Path | None = None, objects: int = 128, views: int = 4, steps: int = 32,
     seed: int = 0,
 ) -> None:  # fmt: skip
     """Scores on held-out views, and of generated objects against two baselines and two bounds.

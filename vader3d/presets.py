@@ -40,6 +40,7 @@ PRESETS = {
             latents=LatentConfig(per="voxel"),
             pixel_stride=2,
             code_std=0.1,
+            code_noise=0.05,
             optimiser=OptimiserConfig(name="muon", lr=2e-3, betas=(0.9, 0.99), muon_lr=2e-2),
             code_lr=2e-2,
         ),

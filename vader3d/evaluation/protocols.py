@@ -28,7 +28,7 @@ OBJECTS_PER_BATCH = 16
 class ProtocolConfig:
     """Counts and seeds of one evaluation; all sets of pictures have the same size."""
 
-    objects: int = 160
+    objects: int = 128
     views: int = 4  # of each object, from camera poses of the data set (METHOD A31)
     steps: int = 32
     seed: int = 0

@@ -159,7 +159,7 @@ def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module
                 now = time.monotonic()
                 seconds, clock = seconds + now - clock, now
                 for name, value in {**terms, "loss": loss}.items():
-                    totals.setdefault(name, []).append(float(value))
+                    totals.setdefault(name, []).append(value.item())
                 totals.setdefault("gradient_norm", []).append(norm)
                 if now - logged > config.log_seconds:
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
