@@ -37,7 +37,7 @@ def volume_to_mesh(
     Marching cubes at `surface_level`, closed where the object touches the cube's faces; cavities that no ray can see
     are filled, parts of under `smallest_part` of the faces dropped, the grid's steps smoothed. A grid coarser than
     `resolution` points is refined first, by a whole factor, which rounds the surface and does not move it. Colours are
-    what a ray along the inward normal would composite. Raises EmptyVolumeError; ValueError for a wrong shape or non-finite values.
+    what a ray along the inward normal would composite. Raises EmptyVolumeError; ValueError for a wrong shape, NaN.
     """
     import trimesh
     from skimage.measure import marching_cubes
