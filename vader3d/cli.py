@@ -1,9 +1,11 @@
 """The command line: parse, call, print."""
 
+import functools
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -44,49 +46,71 @@ def prepare_meshes_command(
     print(report)
 
 
-def prepare_chairs_command(*, output: Path, objects: int = 500, seed: int = 0) -> None:
+def prepare_chairs_command(*, output: Path, count: int = 500, seed: int = 0, views: int = 24, size: int = 64) -> None:
     """Our own parametric chairs and tables, with exact captions and true meshes.
 
     Args:
         output: The archive to write.
-        objects: How many.
+        count: How many objects.
         seed: Object i of a seed is always the same.
+        views: Pictures of each object.
+        size: Width and height of the pictures in pixels.
     """
     from vader3d.data.prepare.chairs import prepare_chairs
 
-    print(prepare_chairs(output, objects=objects, seed=seed))
+    print(prepare_chairs(output, count=count, seed=seed, views=views, size=size))
 
 
 def prepare_nerfstudio_command(
-    source: Positional[Path], *, output: Path, size: int | None = None, title: str = "",
+    source: Positional[Path], *, output: Path, size: int = 64, views: int | None = None,
+    mask: Literal["auto", "alpha", "file", "white"] = "auto", scale: float | None = None,
+    offset: tuple[float, float, float] | None = None, quality: int = 100, processes: int = 2, title: str = "",
 ) -> None:  # fmt: skip
     """Blender, NeRF-synthetic or nerfstudio transforms.json: one object, or a folder of them.
 
     Args:
         source: A folder with transforms.json (or transforms_train.json ...), or a folder of such folders.
         output: The archive to write.
-        size: Width and height of the pictures in pixels; default: as they are.
+        size: Width and height of the pictures in pixels.
+        views: At most so many pictures of each object, evenly chosen; default: all.
+        mask: Where masks come from.
+        scale: World units to cube units; default: from the cameras.
+        offset: Where the object's centre is, in world units; default: from the cameras.
+        quality: 1 to 99: lossy WebP; 100: lossless.
+        processes: How many objects to convert in parallel.
         title: A name for people.
     """
     from vader3d.data.sources.nerfstudio import prepare_nerfstudio
 
-    print(prepare_nerfstudio(source, output, size=size, title=title or output.stem))
+    print(prepare_nerfstudio(
+        source, output, size=size, views=views, mask=mask, scale=scale, offset=offset, quality=quality,
+        processes=processes, title=title or output.stem,
+    ))  # fmt: skip
 
 
 def prepare_srn_command(
-    source: Positional[Path], *, output: Path, size: int | None = None, title: str = "",
+    source: Positional[Path], *, output: Path, size: int = 64, views: int | None = None, scale: float | None = None,
+    offset: tuple[float, float, float] | None = None, quality: int = 100, processes: int = 2, title: str = "",
 ) -> None:  # fmt: skip
-    """SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF).
+    """SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF), on white.
 
     Args:
         source: A folder of objects, each with intrinsics.txt, rgb/ and pose/.
         output: The archive to write.
-        size: Width and height of the pictures in pixels; default: as they are.
+        size: Width and height of the pictures in pixels.
+        views: At most so many pictures of each object, evenly chosen; default: all.
+        scale: World units to cube units; default: from the cameras.
+        offset: Where the object's centre is, in world units; default: from the cameras.
+        quality: 1 to 99: lossy WebP; 100: lossless.
+        processes: How many objects to convert in parallel.
         title: A name for people.
     """
     from vader3d.data.sources.srn import prepare_srn
 
-    print(prepare_srn(source, output, size=size, title=title or output.stem))
+    print(prepare_srn(
+        source, output, size=size, views=views, scale=scale, offset=offset, quality=quality, processes=processes,
+        title=title or output.stem,
+    ))  # fmt: skip
 
 
 def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
@@ -266,30 +290,43 @@ def note(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
+def later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """The same signature and help, but called by the parser it only notes its arguments: errors are ours to word."""
+
+    @functools.wraps(command)
+    def noted(*arguments, **options):
+        return functools.partial(command, *arguments, **options)
+
+    return noted
+
+
 def choice(commands: dict[str, Any]) -> Any:
-    """Named commands as one type that tyro reads; the chosen one runs as it is read."""
+    """Named commands as one type that tyro reads into the chosen one, ready to be called."""
     kinds = [Annotated[Any, tyro.conf.subcommand(name, constructor=call)] for name, call in commands.items()]
     return Union[tuple(kinds)]  # noqa: UP007
 
 
 Prepare = choice({
-    "meshes": prepare_meshes_command, "chairs": prepare_chairs_command,
-    "nerfstudio": prepare_nerfstudio_command, "srn": prepare_srn_command,
+    "meshes": later(prepare_meshes_command), "chairs": later(prepare_chairs_command),
+    "nerfstudio": later(prepare_nerfstudio_command), "srn": later(prepare_srn_command),
 })  # fmt: skip
-Train = choice({"autodecoder": train_autodecoder_command, "diffusion": train_diffusion_command})
+Train = choice({"autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command)})
 
 
-def prepare_command(source: Prepare) -> None:
+def prepare_command(source: Prepare) -> Callable[[], None]:
     """Make an archive of posed pictures from meshes, our generator, or another format."""
+    return source
 
 
-def train_command(stage: Train) -> None:
+def train_command(stage: Train) -> Callable[[], None]:
     """Train stage 1 (autodecoder) or stage 2 (diffusion)."""
+    return stage
 
 
 COMMANDS = {
-    "demo": demo_command, "prepare": prepare_command, "inspect": inspect_command, "train": train_command,
-    "generate": generate_command, "evaluate": evaluate_command, "presets": presets_command, "doctor": doctor_command,
+    "demo": later(demo_command), "prepare": prepare_command, "inspect": later(inspect_command),
+    "train": train_command, "generate": later(generate_command), "evaluate": later(evaluate_command),
+    "presets": later(presets_command), "doctor": later(doctor_command),
 }  # fmt: skip
 
 
@@ -298,11 +335,12 @@ def main(arguments: list[str] | None = None) -> None:
     from vader3d.training.loop import TrainingDiverged
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    command = tyro.cli(
+        choice(COMMANDS), prog="vader3d", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,),
+        description="2D pictures in, a generator of 3D assets out.",
+    )  # fmt: skip
     try:
-        tyro.cli(
-            choice(COMMANDS), prog="vader3d", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,),
-            description="2D pictures in, a generator of 3D assets out.",
-        )  # fmt: skip
+        command()
     except (ValueError, OSError, ImportError, TrainingDiverged) as error:
         if os.environ.get("VADER3D_DEBUG"):
             raise

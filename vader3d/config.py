@@ -63,7 +63,9 @@ def override(config: Config, assignments: typing.Iterable[str]) -> Config:
         node = values
         for depth, parent in enumerate(parents):
             if not isinstance(node.get(parent), dict):
-                raise ValueError(unknown_name(".".join(parents[: depth + 1]), field_paths(config), "configuration field"))
+                raise ValueError(
+                    unknown_name(".".join(parents[: depth + 1]), field_paths(config), "configuration field")
+                )
             node = node[parent]
         if last not in node:
             raise ValueError(unknown_name(path, field_paths(config), "configuration field"))

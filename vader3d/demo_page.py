@@ -41,9 +41,7 @@ def write_demo_page(
         loss_chart(output / "diffusion", "Stage 2: diffusion"),
     ]
     sections = [
-        Gallery(
-            "New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards
-        ),
+        Gallery("New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards),
         Comparison("Reconstructions", "Views that training never saw.", reconstructions(archive, model, generator)),
         Charts("Training", "Losses over objects seen.", charts),
     ]

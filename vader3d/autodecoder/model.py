@@ -17,7 +17,8 @@ from vader3d.training.optimisers import OptimiserConfig
 class LossConfig:
     """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
 
-    trunk: Literal["vgg19", "gradients"] = "vgg19"
+    trunk: Literal["vgg19", "vgg16-hed", "vgg19-random", "gradients"] = "vgg19"
+    trunk_weights: str | None = None  # a file; None: the user's cache, or an installed package
     perceptual: float = 10.0
     scales: tuple[int, ...] = (1, 2, 4)
     mask: float = 10.0

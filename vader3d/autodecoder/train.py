@@ -7,7 +7,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from vader3d.autodecoder.extract import extract_latents
-from vader3d.autodecoder.losses import mask_loss, perceptual_loss, picture_gradients, pixel_loss
+from vader3d.autodecoder.features import load_trunk
+from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
 from vader3d.data.archive import Archive, training_views
@@ -28,7 +29,7 @@ class AutodecoderTask:
         self.config, self.views = config, views
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(views))
-        self.trunk = picture_gradients
+        self.trunk = load_trunk(config.losses.trunk, config.losses.trunk_weights)
         table = self.model.codes.table.weight
         self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
         self.optimisers.append(torch.optim.SparseAdam([table], lr=config.code_lr, betas=config.optimiser.betas))

@@ -28,6 +28,7 @@ from vader3d.data.archive_format import (
     sheet_layout,
 )
 from vader3d.data.archive_writer import ArchiveWriter
+from vader3d.data.splits import heldout_views, training_views
 
 __all__ = [
     "Archive",
@@ -40,19 +41,6 @@ __all__ = [
     "readable_objects",
     "training_views",
 ]
-
-HELDOUT_EVERY = 6
-
-
-def heldout_views(view_count: int) -> list[int]:
-    """Every sixth view (5, 11, 17, ...) is kept for judging; with fewer than six views none is."""
-    return list(range(HELDOUT_EVERY - 1, view_count, HELDOUT_EVERY))
-
-
-def training_views(view_count: int) -> list[int]:
-    """The views that are not held out."""
-    return [view for view in range(view_count) if view % HELDOUT_EVERY != HELDOUT_EVERY - 1]
-
 
 def open_archive(path_or_name: str | Path) -> "Archive":
     """An archive file, or a data set that comes with the package.

@@ -35,9 +35,7 @@ class DiffusionConfig:
 def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
     """The untrained denoiser of latents [C, D, H, W], around a prior of `rank` components that is yet to be fitted."""
     channels, resolution = latent_shape[0], latent_shape[-1]
-    network = UNet(
-        config.unet, channels_in=channels * (2 if rank else 1), channels_out=channels, resolution=resolution
-    )
+    network = UNet(config.unet, channels_in=channels * (2 if rank else 1), channels_out=channels, resolution=resolution)
     prior = GaussianPrior(math.prod(latent_shape), rank=rank, rest=config.sigma_data**2)
     return Denoiser(network, prior, sigma_data=config.sigma_data)
 

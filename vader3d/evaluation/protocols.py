@@ -17,6 +17,7 @@ from vader3d.data.archive import Archive, heldout_views, training_views
 from vader3d.data.views import PosedViews, ViewBatch
 from vader3d.evaluation.features import DEFAULT_FEATURES, load_features
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, kernel_distance, psnr
+from vader3d.evaluation.shape_scores import has_true_meshes, shape_scores
 from vader3d.generate import Generator, sample_seed
 from vader3d.geometry.cameras import Cameras
 from vader3d.render import RenderConfig, Volume, render_views
@@ -29,6 +30,7 @@ class ProtocolConfig:
     """Counts and seeds of one evaluation; all sets of pictures have the same size."""
 
     objects: int = 128
+    shapes: int = 64  # whose surfaces are compared, where true meshes are known
     views: int = 4  # of each object, from camera poses of the data set (METHOD A31)
     steps: int = 32
     seed: int = 0
@@ -150,4 +152,10 @@ def evaluate(
     training, heldout = PosedViews(archive, training_views), PosedViews(archive, heldout_views)
     progress("reconstruction on held-out views")
     scores = reconstruction_scores(model, generator, heldout if len(heldout.pictures[0]) else training)
-    return scores | generation_scores(model, generator, training, heldout, config, progress)
+    scores |= generation_scores(model, generator, training, heldout, config, progress)
+    if has_true_meshes(archive):
+        shapes = min(config.objects, config.shapes)
+        scores |= shape_scores(
+            generator, archive, shapes=shapes, steps=config.steps, seed=config.seed, progress=progress
+        )
+    return scores

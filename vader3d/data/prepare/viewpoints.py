@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vader3d.data.archive import heldout_views, training_views
+from vader3d.data.splits import heldout_views, training_views
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 
 FOV_DEGREES, DISTANCE = 30.0, 4.0  # a sphere of radius 1.03 fits into every picture

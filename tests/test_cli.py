@@ -1,0 +1,76 @@
+"""Commands: readable help, one clear line for bad input, nothing lost."""
+
+import pytest
+
+from vader3d.cli import main
+
+COMMANDS = (
+    "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "inspect", "train",
+    "train autodecoder", "train diffusion", "generate", "evaluate", "presets", "doctor",
+)  # fmt: skip
+
+
+def error_of(arguments: list[str], capsys) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) > 5
+
+
+BAD = {
+    "a data set that is not there": (
+        ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"], "nowhere.zip does not exist"),
+    "an unknown preset": (
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--preset", "smal"], "nearest: small"),
+    "an unknown field": (
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--set", "decoder.code_lenth=8"],
+        "nearest: decoder.code_length"),
+    "a field of the wrong type": (
+        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout=much"], "unet.dropout"),
+    "an assignment without a value": (
+        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout"], "path.to.field"),
+    "stage 2 before stage 1": (
+        ["train", "diffusion", "--autodecoder", "OUT", "--output", "OUT2"], "finish `vader3d train autodecoder`"),
+    "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
+    "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
+    "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
+    "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_that_names_it(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "setup.cfg").write_text("not a zip")
+    arguments, wanted = BAD[case]
+    error = error_of(arguments, capsys)
+    assert wanted in error.replace("\n", " ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "OUT").exists()
+
+
+def test_presets_are_listed_with_their_sizes(capsys):
+    main(["presets"])
+    shown = capsys.readouterr().out
+    assert "paper-chairs: decoder 55.3 M, denoiser 216.1 M" in shown
+
+
+def test_the_doctor_finds_the_renderer(capsys):
+    main(["doctor"])
+    assert "renderer" in capsys.readouterr().out
+
+
+def test_a_dry_run_prints_the_resolved_configuration(tmp_path, capsys):
+    output = tmp_path / "run"
+    main(["train", "autodecoder", "--data", "furniture", "--output", str(output), "--set", "loop.batch=3", "--dry-run"])
+    assert '"batch": 3' in capsys.readouterr().out
+    assert not output.exists()
