@@ -77,12 +77,15 @@ def march(
 
 def render_rays(
     grid: Tensor, origins: Tensor, directions: Tensor, *, samples_per_ray: int, activation: str,
-    density_scale: float, density_noise: float, seed: int | None, early_stop: float,
+    density_scale: float, density_noise: float, seed: int | None, early_stop: float, skip_empty: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Grid [B, C, D, H, W] (colour 3, density, extra channels) and rays [B, R, 3] -> what `march` returns, for all R.
 
-    Chunks of rays are recomputed in the backward pass, so memory does not grow with R * samples_per_ray.
+    Chunks of rays are recomputed in the backward pass, so memory does not grow with R * samples_per_ray. Half
+    precision is computed in float32. `skip_empty` changes nothing: the definition visits every point.
     """
+    grid = grid if grid.dtype in (torch.float32, torch.float64) else grid.float()
+    origins, directions = origins.to(grid), directions.to(grid)
     objects, rays = origins.shape[:2]
     numbers = torch.arange(objects * rays, device=grid.device).view(objects, rays)
     settings = dict(
