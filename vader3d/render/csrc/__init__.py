@@ -1,0 +1,1 @@
+"""march.cpp and what compiles it."""
