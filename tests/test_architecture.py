@@ -17,9 +17,15 @@ FLOORS = (
     {"generate", "reconstruct"},
     {"evaluation", "presets"},
     {"studio", "demo", "demo_page", "doctor"},
-    {"cli", "__main__", "__init__"},
+    {"cli", "cli_prepare", "__main__", "__init__"},
 )
-SAME_FLOOR = {("latents", "training"), ("export", "render"), ("demo", "demo_page"), ("__main__", "cli")}
+SAME_FLOOR = {
+    ("latents", "training"),
+    ("export", "render"),
+    ("demo", "demo_page"),
+    ("__main__", "cli"),
+    ("cli", "cli_prepare"),
+}
 EXPORT_TAKES = {"Volume", "ALIGN_CORNERS", "activate_density"}  # of render: what a volume is, not how it is rendered
 PURE = {
     "render/reference.py": {"vader3d.geometry.rays"},
