@@ -42,6 +42,7 @@ __all__ = [
     "training_views",
 ]
 
+
 def open_archive(path_or_name: str | Path) -> "Archive":
     """An archive file, or a data set that comes with the package.
 
@@ -212,13 +213,13 @@ class Archive:
 
     def _checked_record(self, entry: Mapping) -> ObjectRecord:
         try:
-            texts = [str(entry[key]) for key in ("name", "caption", "category")]
-            check_name(texts[0])
+            name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
+            check_name(name)
             views = int(entry["views"])
             if not 1 <= views <= OBJECT_BYTES // (4 * self.resolution[0] * self.resolution[1]):
                 raise ArchiveError(f"{views} views of {self.resolution[0]} x {self.resolution[1]} px are not plausible")
-            credit = {key: str(entry.get(key, "")) for key in ("creator", "licence", "source")}
-            return ObjectRecord(*texts, tuple(map(str, entry["tags"])), views, **credit)
+            credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
+            return ObjectRecord(name, caption, category, tuple(map(str, entry["tags"])), views, *credit)
         except (KeyError, TypeError, AttributeError) as error:
             raise ArchiveError(f"{self.path}: an object's record lacks {error}") from error
         except ValueError as error:

@@ -1,11 +1,13 @@
 """Many objects into one archive: in parallel, with progress, past broken ones."""
 
 import multiprocessing
+import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +45,9 @@ class PreparedObject:
     note: str = ""
 
 
+Result = tuple[Job, PreparedObject | Exception]
+
+
 @dataclass
 class PrepareReport:
     """What became of the objects; `skipped` and `notes` hold one line each."""
@@ -78,9 +83,12 @@ def write_archive(
     An object that cannot be made or that repeats another is skipped and reported; ValueError when none remains.
     `subsets` name objects; names that are not there are noted.
     """
-    started, report, seen, notes = time.monotonic(), PrepareReport(Path(output)), {}, Counter()
-    with ArchiveWriter(output, title=title, resolution=resolution, quality=quality) as writer:
-        for job, result in _finished(jobs, processes=processes, label=Path(output).name):
+    started, report = time.monotonic(), PrepareReport(Path(output))
+    seen: dict[str, str] = {}
+    notes: Counter[str] = Counter()
+    making = closing(_finished(jobs, processes=processes, label=Path(output).name))
+    with ArchiveWriter(output, title=title, resolution=resolution, quality=quality) as writer, making as finished:
+        for job, result in finished:
             if isinstance(result, PreparedObject) and result.identity and result.identity in seen:
                 result = ValueError(f"the same as {seen[result.identity]}")
             try:
@@ -119,7 +127,7 @@ def write_archive(
     return report
 
 
-def _finished(jobs: Sequence[Job], *, processes: int, label: str) -> Iterator[tuple[Job, PreparedObject | Exception]]:
+def _finished(jobs: Sequence[Job], *, processes: int, label: str) -> Generator[Result, None, None]:
     """Jobs with their results in order, a few made ahead; a bar shows rate and time to go."""
     from rich.progress import (
         BarColumn,
@@ -131,37 +139,40 @@ def _finished(jobs: Sequence[Job], *, processes: int, label: str) -> Iterator[tu
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()) as progress:
-        task, started = progress.add_task(label, total=len(jobs), rate=""), time.monotonic()
-        for done, pair in enumerate(_results(jobs, processes), 1):
+    bar = Progress(*columns, TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn())
+    with bar, closing(_results(jobs, processes)) as results:
+        task, started = bar.add_task(label, total=len(jobs), rate=""), time.monotonic()
+        for done, pair in enumerate(results, 1):
             yield pair
-            progress.update(task, completed=done, rate=f"{done / (time.monotonic() - started):.1f}/s")
+            bar.update(task, completed=done, rate=f"{done / (time.monotonic() - started):.1f}/s")
 
 
-def _results(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, PreparedObject | Exception]]:
+def _results(jobs: Sequence[Job], processes: int) -> Generator[Result, None, None]:
     if processes <= 1 or len(jobs) < 2:
         for job in jobs:
             yield job, _attempt(job)
         return
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
-        ahead: list[tuple[Job, Future]] = []
-        for job in [*jobs, *[None] * (2 * processes)]:
-            if job is not None:
-                ahead.append((job, pool.submit(_attempt, job)))
-            if ahead and (job is None or len(ahead) > 2 * processes):
-                oldest, future = ahead.pop(0)
+        ahead: deque[tuple[Job, Future]] = deque()
+        for job in jobs:
+            ahead.append((job, pool.submit(_attempt, job)))
+            if len(ahead) > 2 * processes:
+                oldest, future = ahead.popleft()
                 yield oldest, future.result()
+        for oldest, future in ahead:
+            yield oldest, future.result()
     except BrokenProcessPool as error:
         raise RuntimeError("a worker process died (out of memory?); try again with processes=1") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
 
 def _attempt(job: Job) -> PreparedObject | Exception:

@@ -50,7 +50,10 @@ def inspect_archive(archive: Archive, output: Path) -> InspectionReport:
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    problems, shown, plotted, seen = [], [], [], {}
+    problems: list[str] = []
+    shown: list[np.ndarray] = []
+    plotted: list[tuple[str, ObjectViews, list[int]]] = []
+    seen: dict[bytes, tuple[str, int]] = {}
     for index, record in enumerate(archive.records):
         try:
             views = archive.read(index)
