@@ -30,6 +30,7 @@ from vader3d.training.checkpoint import write_text
 from vader3d.training.log import console
 
 ASSETS = 16
+TRAININGS = ("autodecoder", "diffusion")
 ASSET_FORMATS = ("glb", "webp")
 AUTODECODER_SHARE = 0.36  # of all the time
 SAFETY = 1.3  # what follows training is expected to take so many times what the rehearsal measured
@@ -40,11 +41,12 @@ SMALLEST_EVALUATION = 16  # objects
 
 
 class Clock:
-    """Seconds each part took, over all processes of one demo; kept on disk so that a second call knows of the first."""
+    """Seconds each part took; those of the trainings, which a second call continues, over all calls."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.parts: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.parts: dict[str, float] = {name: found[name] for name in TRAININGS if name in found}
 
     @property
     def total(self) -> float:
@@ -76,6 +78,12 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
     """
     if minutes < 0.5:
         raise ValueError(f"minutes: wanted at least 0.5; got {minutes}")
+    finished = output / "report.json"
+    if finished.is_file():
+        report = json.loads(finished.read_text(encoding="utf-8"))
+        if (report["data"], report["minutes"], report["seed"]) == (data, minutes, seed):
+            console.print(f"{output}: finished before; delete the folder, or name another, to start anew")
+            return report
     output.mkdir(parents=True, exist_ok=True)
     budget, clock, recipe = (1 - SPARE) * 60 * minutes, Clock(output / "seconds.json"), preset("small")
     load_features()  # says at once, not after training, when its weights are missing
@@ -85,7 +93,7 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
         console.print(f"skipped: {problem}")
 
     # Stage 1 gets its share of the time. What follows stage 2 is then rehearsed; stage 2 gets all the time between.
-    stage1 = within(recipe.autodecoder, AUTODECODER_SHARE * (budget - clock.without("autodecoder", "diffusion")), seed)
+    stage1 = within(recipe.autodecoder, AUTODECODER_SHARE * (budget - clock.without(*TRAININGS)), seed)
     with clock.part("autodecoder"):
         train_autodecoder(archive, stage1, output / "autodecoder")
     with clock.part("rehearsal"):
@@ -105,11 +113,17 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
     protocol = replace(protocol, objects=max(SMALLEST_EVALUATION, min(objects, affordable)))
     with clock.part("evaluation"):
         report |= evaluate(autodecoder, generator, archive, protocol, progress=console.print)
-    report |= {"data": data, "minutes": minutes, "skipped_objects": len(problems), "training_objects": len(archive)}
+    report |= {
+        "data": data,
+        "minutes": minutes,
+        "seed": seed,
+        "skipped_objects": len(problems),
+        "training_objects": len(archive),
+    }
     with clock.part("page"):
         write_demo_page(output, report | clock.report(), archive, autodecoder, generator, assets)
     report |= clock.report()
-    write_text(output / "report.json", json.dumps(report, indent=2) + "\n")
+    write_text(finished, json.dumps(report, indent=2) + "\n")
     return report
 
 

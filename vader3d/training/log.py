@@ -49,7 +49,7 @@ def read_metrics(run: Path) -> list[dict]:
 
 
 def progress_bar() -> Progress:
-    """A bar with a status text, time used and time left; a plain line now and then where there is no terminal."""
+    """A bar with a status text, time used and time left; where there is no terminal only its end is printed."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
