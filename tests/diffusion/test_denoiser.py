@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
+from vader3d.diffusion.sampler import edm_sigmas, sample
 
 SHAPE = (3, 2, 2, 2)
 DIMENSIONS = math.prod(SHAPE)
@@ -119,6 +120,16 @@ def test_a_network_around_a_prior_also_sees_the_linear_estimate():
     Denoiser(network, prior)(x, sigma)
     assert network.x.shape == (3, 2 * SHAPE[0], *SHAPE[1:])
     torch.testing.assert_close(network.x[:, SHAPE[0] :], prior.denoise(x, sigma)[0] / 0.5)
+
+
+def test_with_a_silent_network_samples_are_the_prior():
+    data = correlated(500)
+    model = Denoiser(Silent(), GaussianPrior(DIMENSIONS, rank=4).fit(data))
+    noise = torch.randn(20_000, *SHAPE, generator=torch.Generator().manual_seed(3))
+    samples = sample(model, noise, edm_sigmas(48)).flatten(1)
+    seen, true = torch.cov(samples.T), torch.cov(data.flatten(1).T)
+    assert float((samples.mean(0) - data.flatten(1).mean(0)).abs().max()) < 0.1
+    assert float((seen - true).norm() / true.norm()) < 0.05
 
 
 def test_the_prior_travels_with_the_weights():

@@ -1,0 +1,194 @@
+"""Stage 1 as a whole: it learns tiny things, stops and goes on, and ends in latents that decode as they should."""
+
+import dataclasses
+
+import pytest
+import torch
+from tiny import THINGS, occupancy_of, write_things
+
+from vader3d.autodecoder.decoder import DecoderConfig
+from vader3d.autodecoder.extract import CLIP_LOSS_DB, CLIPS, decode, mean_psnr, training_latents
+from vader3d.autodecoder.model import AutodecoderConfig, LossConfig
+from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
+from vader3d.data.archive import heldout_views, training_views
+from vader3d.data.views import PosedViews
+from vader3d.latents import LatentConfig, load_latents
+from vader3d.render import RenderConfig, render_views
+from vader3d.training.checkpoint import load_snapshot, load_state
+from vader3d.training.loop import LoopConfig, train
+from vader3d.training.optimisers import OptimiserConfig
+
+CONFIG = AutodecoderConfig(
+    decoder=DecoderConfig(
+        code_length=8, channels=(32, 16), blocks_per_level=1, attention_resolutions=(8,), latent_resolution=4,
+        subvoxels=2, initial_density=-4.0,
+    ),
+    render=RenderConfig(samples_per_ray=32, activation="softplus", density_scale=25.0, density_noise=0.0),
+    losses=LossConfig("gradients", perceptual=1.0, scales=(1,), mask=1.0, pixel=10.0),
+    loop=LoopConfig(objects_seen=600, batch=4, ema_half_life=40, precision="float32", cooldown=0.5),
+    optimiser=OptimiserConfig("muon", lr=1e-2, betas=(0.9, 0.99)),
+    code_lr=2e-2,
+)  # fmt: skip
+BLANK_PSNR = 13  # dB, of black pictures: measured below
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return write_things(tmp_path_factory.mktemp("data") / "tiny.zip")
+
+
+@pytest.fixture(scope="module")
+def run(archive, tmp_path_factory):
+    """A finished run: its folder."""
+    folder = tmp_path_factory.mktemp("run")
+    train_autodecoder(archive, CONFIG, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(archive, run):
+    """The averaged model of the finished run, as the snapshot has it."""
+    task = AutodecoderTask(CONFIG, PosedViews(archive, training_views))
+    task.model.load_state_dict(load_snapshot(run / "model.safetensors")[0])
+    return task.model.eval()
+
+
+@pytest.fixture(scope="module")
+def heldout(archive):
+    return PosedViews(archive, heldout_views)
+
+
+def all_views(views: PosedViews):
+    """Every view of every object, as one batch."""
+    objects = torch.arange(len(views))
+    return views.views_of(objects, torch.arange(len(views.pictures[0])).expand(len(views), -1))
+
+
+@torch.no_grad()
+def test_views_it_never_saw_are_reconstructed(model, heldout):
+    target = all_views(heldout)
+    assert target.colour.shape[:2] == (4, 2)
+    blank = float(-10 * target.colour.square().flatten(2).mean(2).log10().mean())
+    assert blank < BLANK_PSNR
+    assert mean_psnr(model, training_latents(model), target.objects, heldout, CONFIG) > 26
+
+
+@torch.no_grad()
+def test_silhouettes_it_never_saw_are_matched(model, heldout):
+    target = all_views(heldout)
+    _, opacity = render_views(decode(model, training_latents(model)), target.cameras, CONFIG.render)
+    seen, true = opacity > 0.5, target.mask > 0.5
+    overlap = (seen & true).flatten(1).sum(1) / (seen | true).flatten(1).sum(1)
+    assert (overlap > 0.85).all(), overlap
+
+
+@torch.no_grad()
+def test_the_volume_is_dense_where_the_things_are(model):
+    """The learned grids against the analytic solids: axes, signs and scale of the world all have to be right.
+
+    Inside, where no ray gets, anything goes; outside nothing may stand.
+    """
+    grid = decode(model, training_latents(model)).grid
+    line = torch.linspace(-1, 1, grid.shape[-1])
+    z, y, x = torch.meshgrid(line, line, line, indexing="ij")
+    for density, thing in zip(grid[:, 3] > 0, THINGS.values(), strict=True):
+        true = occupancy_of(thing, torch.stack([x, y, z], -1))
+        grown = torch.nn.functional.max_pool3d(true[None, None].float(), 3, 1, 1)[0, 0] > 0
+        assert float((density & grown).sum() / density.sum()) > 0.8
+        assert float((density & true).sum() / true.sum()) > 0.3
+
+
+def test_the_run_ends_with_the_latents_of_its_codes(model, run):
+    latents, statistics, header = load_latents(run / "latents.safetensors")
+    assert latents.shape == (4, *CONFIG.decoder.latent_shape)
+    torch.testing.assert_close(latents, training_latents(model))
+    normalised = statistics.normalise(latents)
+    report = header["report"]
+    assert report["normalised_std"] == pytest.approx(float(normalised.std()), rel=1e-4)
+    assert report["raw_mean"] == pytest.approx(float(latents.mean()), rel=1e-3, abs=1e-4)
+    assert float(normalised.abs().max()) <= 0.5 * (statistics.clip or float("inf")) + 1e-6
+
+
+def test_the_clip_is_the_smallest_that_costs_next_to_nothing(model, run, archive):
+    latents, statistics, header = load_latents(run / "latents.safetensors")
+    views, objects = PosedViews(archive, training_views), torch.arange(4)
+    plain = mean_psnr(model, latents, objects, views, CONFIG)
+
+    def cost(clip: float) -> float:
+        clipped = dataclasses.replace(statistics, clip=clip)
+        return plain - mean_psnr(model, clipped.denormalise(clipped.normalise(latents)), objects, views, CONFIG)
+
+    chosen = header["report"]["clip"]
+    assert chosen in CLIPS
+    assert cost(chosen) < CLIP_LOSS_DB
+    assert header["report"]["clip_loss_db"] == pytest.approx(cost(chosen), abs=0.01)
+    assert all(cost(clip) >= CLIP_LOSS_DB for clip in CLIPS if clip < chosen)
+
+
+def test_a_configured_clip_is_taken_as_it_is(archive, tmp_path):
+    config = dataclasses.replace(
+        CONFIG, latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=False),
+        loop=dataclasses.replace(CONFIG.loop, objects_seen=8),
+    )  # fmt: skip
+    train_autodecoder(archive, config, tmp_path)
+    _, statistics, _ = load_latents(tmp_path / "latents.safetensors")
+    assert (statistics.clip, statistics.latent_scale) == (2.5, 1.0)
+    assert statistics.median.shape == (1, 32, 1, 1, 1)
+
+
+def test_the_snapshot_says_what_it_is_and_the_run_has_a_preview(run):
+    _, header = load_snapshot(run / "model.safetensors")
+    assert (header["kind"], header["objects"]) == ("autodecoder", 4)
+    assert header["config"]["decoder"]["channels"] == [32, 16]
+    assert any((run / "previews").iterdir())
+
+
+def test_a_finished_run_is_not_trained_again(archive, run):
+    before = (run / "model.safetensors").read_bytes()
+    train_autodecoder(archive, CONFIG, run)
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_on_other_data_is_refused(archive, run):
+    with pytest.raises(ValueError, match=r"another configuration .*data: "):
+        train_autodecoder(archive.select([0, 1]), CONFIG, run)
+
+
+class Interrupted(AutodecoderTask):
+    """Ctrl-C in the middle of the fifth step."""
+
+    def losses(self, *, seen, **arguments):
+        import signal
+
+        if seen == 16:
+            signal.raise_signal(signal.SIGINT)
+        return super().losses(seen=seen, **arguments)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_n_and_n_objects_are_2n_bit_for_bit(archive, tmp_path, precision):
+    """Views, pixels, jitter, noise and every optimiser go on where they stopped."""
+    config = dataclasses.replace(
+        CONFIG, pixel_stride=2, code_noise=0.05, render=dataclasses.replace(CONFIG.render, density_noise=0.5),
+        loop=dataclasses.replace(CONFIG.loop, objects_seen=40, precision=precision),
+    )  # fmt: skip
+    views, states = PosedViews(archive, training_views), []
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+        if name == "broken":
+            with pytest.raises(KeyboardInterrupt):
+                train(Interrupted(config, views), config.loop, tmp_path / name, title="tiny")
+            assert load_state(tmp_path / name / "state.pt")["seen"] == 20
+        train(AutodecoderTask(config, views), config.loop, tmp_path / name, title="tiny")
+        states.append(load_state(tmp_path / name / "state.pt"))
+    for part in ("model", "average"):
+        unlike = [key for key, value in states[0][part].items() if not torch.equal(value, states[1][part][key])]
+        assert unlike == []
+
+
+def test_terms_of_weight_0_are_left_out(archive):
+    config = dataclasses.replace(CONFIG, losses=LossConfig("gradients", perceptual=0.0, mask=1.0, pixel=0.0))
+    task = AutodecoderTask(config, PosedViews(archive, training_views))
+    terms = task.losses(seen=0, batch=2, progress=0.0, generator=torch.Generator().manual_seed(0))
+    assert list(terms) == ["mask"]
+    assert terms["mask"].isfinite()

@@ -1,0 +1,110 @@
+"""Stage 2 as a whole: it recovers the set it was shown, and hands on all that sampling needs."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from vader3d.autodecoder.model import AutodecoderConfig
+from vader3d.config import config_to_dict
+from vader3d.diffusion.sampler import edm_sigmas, sample
+from vader3d.diffusion.train import DiffusionConfig, DiffusionTask, build_denoiser, train_diffusion
+from vader3d.diffusion.unet import UNetConfig
+from vader3d.latents import LatentStatistics, robust_statistics, save_latents
+from vader3d.training.checkpoint import load_snapshot, save_snapshot
+from vader3d.training.loop import LoopConfig, train
+from vader3d.training.optimisers import OptimiserConfig
+
+SHAPE = (4, 4, 4, 4)
+CONFIG = DiffusionConfig(
+    unet=UNetConfig(16, (1,), 1, attention_resolutions=(4,), head_channels=16, dropout=0.0),
+    loop=LoopConfig(objects_seen=6400, batch=32, ema_half_life=500, cooldown=0.5, precision="float32"),
+    optimiser=OptimiserConfig("adam", lr=3e-3, betas=(0.9, 0.99)),
+)
+
+
+def two_latents() -> torch.Tensor:
+    return 3 * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5)) + 1
+
+
+def noise(count: int) -> torch.Tensor:
+    return torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(6))
+
+
+def test_two_points_are_recovered(tmp_path):
+    latents = two_latents()
+    statistics = robust_statistics(latents)
+    task = DiffusionTask(CONFIG, latents, statistics)
+    denoiser = train(task, CONFIG.loop, tmp_path, title="two points")
+    with torch.no_grad():
+        samples = statistics.denormalise(sample(denoiser, noise(32), edm_sigmas(24)))
+    distance = (samples[:, None] - latents).square().flatten(2).mean(2).sqrt()  # their own distance: about 4.2
+    assert float(distance.min(1).values.median()) < 0.8
+    assert float((distance.min(1).values < 1.5).float().mean()) > 0.9
+    assert 6 <= int((distance.argmin(1) == 0).sum()) <= 26
+
+
+@pytest.fixture(scope="module")
+def autodecoder_run(tmp_path_factory):
+    """What stage 2 needs of stage 1's folder: latents, and a snapshot to copy."""
+    run = tmp_path_factory.mktemp("autodecoder")
+    latents = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(7))
+    save_latents(run / "latents.safetensors", latents, robust_statistics(latents, per="channel", clip=3.0), {})
+    header = {"kind": "autodecoder", "config": config_to_dict(AutodecoderConfig()), "objects": 6}
+    save_snapshot(run / "model.safetensors", {"a": torch.zeros(1)}, header)
+    return run
+
+
+SHORT = dataclasses.replace(CONFIG, prior_rank=2, loop=dataclasses.replace(CONFIG.loop, objects_seen=64))
+
+
+def test_the_run_folder_holds_all_that_generation_needs(autodecoder_run, tmp_path):
+    model = train_diffusion(autodecoder_run, SHORT, tmp_path)
+    copied, original = tmp_path / "autodecoder.safetensors", autodecoder_run / "model.safetensors"
+    assert copied.read_bytes() == original.read_bytes()
+    tensors, header = load_snapshot(tmp_path / "model.safetensors")
+    assert header["latent_shape"] == list(SHAPE)
+    assert header["clip"] == 3.0
+    rebuilt = build_denoiser(SHORT, SHAPE, rank=header["prior_rank"]).eval()
+    weights = {name: tensor for name, tensor in tensors.items() if name.startswith("denoiser.")}
+    rebuilt.load_state_dict({name.removeprefix("denoiser."): tensor for name, tensor in weights.items()})
+    x, sigma = noise(2), torch.tensor([0.1, 3.0])
+    with torch.no_grad():
+        assert torch.equal(rebuilt(x, sigma), model(x, sigma))
+    assert tensors["median"].shape == tensors["spread"].shape == (1, 4, 1, 1, 1)
+
+
+def test_training_goes_on_and_other_latents_are_refused(autodecoder_run, tmp_path):
+    train_diffusion(autodecoder_run, SHORT, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    train_diffusion(autodecoder_run, SHORT, tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    other = tmp_path / "other"
+    latents = torch.randn(6, *SHAPE)
+    save_latents(other / "latents.safetensors", latents, robust_statistics(latents), {})
+    with pytest.raises(ValueError, match=r"another configuration .*data: "):
+        train_diffusion(other, SHORT, tmp_path)
+
+
+def test_an_unfinished_autodecoder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no latents\.safetensors; finish `vader3d train autodecoder`"):
+        train_diffusion(tmp_path, SHORT, tmp_path / "run")
+
+
+def test_a_prior_has_at_most_one_component_less_than_there_are_latents():
+    latents = two_latents()
+    statistics = LatentStatistics(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1))
+    task = DiffusionTask(dataclasses.replace(CONFIG, prior_rank=50), latents, statistics)
+    assert task.rank == 1
+    task.model.loss(task.latents, torch.tensor([0.1, 1.0]), noise(2)).sum().backward()
+    assert all(p.grad.isfinite().all() for p in task.model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_untrained_loss_is_near_1(precision):
+    """METHOD 9: with a silent network the weighted loss is 1 where the latents' deviation is sigma_data."""
+    latents = torch.randn(400, *SHAPE, generator=torch.Generator().manual_seed(8))
+    config = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, precision=precision))
+    task = DiffusionTask(config, latents, robust_statistics(latents))
+    terms = task.losses(seen=0, batch=256, progress=0.0, generator=torch.Generator().manual_seed(0))
+    assert float(terms["denoising"]) == pytest.approx(1, abs=0.05)
