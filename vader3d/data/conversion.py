@@ -179,4 +179,4 @@ def _attempt(job: Job) -> PreparedObject | Exception:
     try:
         return job.make(*job.arguments)
     except Exception as error:  # readers of foreign files raise whatever they meet; one object must not stop the rest
-        return ValueError(f"{type(error).__name__}: {error}")
+        return ValueError(str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
