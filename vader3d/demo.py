@@ -32,8 +32,8 @@ from vader3d.training.log import console
 ASSETS = 16
 TRAININGS = ("autodecoder", "diffusion")
 ASSET_FORMATS = ("glb", "webp")
-AUTODECODER_SHARE = 0.36  # of all the time
-SAFETY = 1.3  # what follows training is expected to take so many times what the rehearsal measured
+AUTODECODER_SHARE = 0.31  # of all the time
+SAFETY = 1.1  # what follows training is expected to take so many times what the rehearsal measured
 PAGE_SECONDS = 10.0
 SPARE = 0.02  # of all the time, for a machine that slows down
 PICTURE_SETS = 6  # that the evaluation renders and embeds
