@@ -3,28 +3,47 @@
 import ctypes
 import functools
 import logging
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vader3d.geometry.rays import cube_crossing
+
 log = logging.getLogger("vader3d.render")
 INT64, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
-MOST_THREADS = 256  # as in march.cpp
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 4  # as in march.cpp
+POINTS_PER_THREAD = 8192  # fewer are done sooner than a second thread wakes up
+HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
+EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
 
 
 class March(ctypes.Structure):
     """The call as march.cpp reads it."""
 
     _fields_ = [
-        *((name, INT64) for name in ("objects", "rays", "samples", "depth", "height", "width", "channels", "threads")),
-        *((name, INT64) for name in ("seeded", "seed", "softplus")),
+        *((name, INT64) for name in ("objects", "rays", "samples", "depth", "height", "width")),
+        *((name, INT64) for name in ("channels", "features_per_ray", "threads", "seeded", "seed", "softplus")),
         *((name, DOUBLE) for name in ("density_scale", "density_noise", "early_stop")),
         *((name, POINTER) for name in ("grid", "origins", "directions")),
         *((name, POINTER) for name in ("features", "opacity", "depth_sum", "marched", "empty")),
         *((name, POINTER) for name in ("d_features", "d_opacity", "d_depth", "d_grid", "spare", "d_rays")),
     ]
+
+
+class Settings(NamedTuple):
+    """What a march takes besides tensors, as in `reference.march`."""
+
+    samples_per_ray: int
+    activation: str
+    density_scale: float
+    density_noise: float
+    seed: int | None
+    early_stop: float
 
 
 @functools.cache
@@ -33,111 +52,167 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     from vader3d.render.csrc import build
 
     try:
-        path = build.LIBRARY
-        if not path.exists():
-            compiler = build.find_compiler()
-            if compiler is None:
-                raise RuntimeError("no C++ compiler found (set CXX, or install g++)")
-            path = build.cached_library(compiler)
-            if not path.exists():
-                build.compile_march(path, compiler)
-        _share_openmp()
-        found = ctypes.CDLL(str(path))
+        path = build.find_or_build()
+        share_openmp()
+        compiled = ctypes.CDLL(str(path))
     except (OSError, RuntimeError) as error:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
-    for function in (found.vader3d_pack, found.vader3d_unpack):
-        function.argtypes = [POINTER, POINTER, POINTER, POINTER, INT64]
-    return found, None
+    compiled.vader3d_pack.argtypes = compiled.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
+    compiled.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, INT64]
+    return compiled, None
 
 
-def _share_openmp() -> None:
+def share_openmp() -> None:
     """Make the OpenMP runtime that torch uses visible to march.so, so that both share one pool of threads."""
     try:
         loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     except OSError:
         loaded = set()
-    runtimes = [path for path in loaded if Path(path).name.startswith(("libgomp", "libiomp5", "libomp"))]
-    ctypes.CDLL(sorted(runtimes)[0] if runtimes else "libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
+    runtimes = sorted(path for path in loaded if Path(path).name.startswith(("libgomp", "libiomp5", "libomp")))
+    ctypes.CDLL(runtimes[0] if runtimes else "libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def why_not(grid: Tensor) -> str | None:
-    """Why this back-end cannot render `grid`, or None where it can."""
+    """Why this back-end cannot render `grid` [B, C, D, H, W], or None where it can."""
     if grid.device.type != "cpu":
-        return f"the grid is on {grid.device}"
-    if grid.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"it computes in float32, the grid is {grid.dtype}"
-    if grid.shape[1] != 4:
-        return f"it takes 4 channels, the grid has {grid.shape[1]}"
+        return f"the cpu back-end reads memory of the CPU, and the grid is on {grid.device}"
+    if grid.dtype not in DTYPES:
+        return f"the cpu back-end takes float32, float16 or bfloat16 grids, not {str(grid.dtype)[6:]}"
+    if grid.shape[1] > MOST_CHANNELS:
+        return f"the cpu back-end takes up to {MOST_CHANNELS} channels, and the grid has {grid.shape[1]}"
+    if grid.shape[2:].numel() * padded(grid.shape[1]) >= 1 << 32:
+        return f"the cpu back-end counts an object's numbers in 32 bits, and {tuple(grid.shape[1:])} passes them"
     return library()[1]
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def _relayout(function, source: Tensor, target: Tensor, planar: Tensor, threads: int) -> None:
-    sizes, strides = (INT64 * 5)(*planar.shape), (INT64 * 5)(*planar.stride())
-    function(source.data_ptr(), sizes, strides, target.data_ptr(), threads)
-
-
-class _Render(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, grid: Tensor, origins: Tensor, directions: Tensor, settings: dict):
-        compiled = library()[0]
-        objects, channels, depth, height, width = grid.shape
-        rays = origins.shape[1]
-        job = March(
-            objects=objects, rays=rays, depth=depth, height=height, width=max(2, width), channels=channels,
-            threads=min(torch.get_num_threads(), MOST_THREADS), **settings,
-        )  # fmt: skip
-        planar = grid.float()
-        packed = planar.movedim(1, -1)
-        if not packed.is_contiguous() or width == 1:
-            if width == 1:
-                planar = planar.expand(-1, -1, -1, -1, 2)
-            packed = planar.new_empty(objects, depth, height, max(2, width), channels)
-            _relayout(compiled.vader3d_pack, planar, packed, planar, job.threads)
-        features = packed.new_empty(objects, rays, channels - 1)
-        opacity, depth_sum = packed.new_empty(2, objects, rays)
-        marched = torch.empty(objects, rays, dtype=torch.int32)
-        origins, directions = origins.contiguous(), directions.contiguous()
-        job.grid, job.origins, job.directions = packed.data_ptr(), origins.data_ptr(), directions.data_ptr()
-        job.features, job.opacity, job.depth_sum = features.data_ptr(), opacity.data_ptr(), depth_sum.data_ptr()
-        job.marched = marched.data_ptr()
-        compiled.vader3d_forward(ctypes.byref(job))
-        ctx.save_for_backward(grid, packed, origins, directions, features, opacity, depth_sum, marched)
-        ctx.job = job
-        return features, opacity, depth_sum
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_features, d_opacity, d_depth):
-        compiled, job = library()[0], ctx.job
-        grid, packed, _, _, features, opacity, depth_sum, _ = ctx.saved_tensors
-        gradients = [gradient.contiguous().float() for gradient in (d_features, d_opacity, d_depth)]
-        d_packed = torch.empty_like(packed)
-        spare = packed.new_empty(job.threads - 1, *packed.shape[1:])
-        job.features, job.opacity, job.depth_sum = features.data_ptr(), opacity.data_ptr(), depth_sum.data_ptr()
-        job.d_features, job.d_opacity, job.d_depth = (gradient.data_ptr() for gradient in gradients)
-        job.d_grid, job.spare = d_packed.data_ptr(), spare.data_ptr()
-        compiled.vader3d_backward(ctypes.byref(job))
-        d_grid = torch.empty_like(grid, dtype=torch.float32)
-        if d_grid.movedim(1, -1).is_contiguous():
-            d_grid = d_packed.movedim(-1, 1)
-        else:
-            d_packed = d_packed[:, :, :, : grid.shape[4]].contiguous()
-            _relayout(compiled.vader3d_unpack, d_packed, d_grid, d_grid, job.threads)
-        return d_grid.to(grid.dtype), None, None, None
 
 
 def render_rays(
     grid: Tensor, origins: Tensor, directions: Tensor, *, samples_per_ray: int, activation: str,
     density_scale: float, density_noise: float, seed: int | None, early_stop: float, skip_empty: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """What `reference.render_rays` returns, for float32, float16 and bfloat16 grids on the CPU."""
-    settings = dict(
-        samples=samples_per_ray, softplus=activation == "softplus", density_scale=density_scale,
-        density_noise=density_noise, seeded=seed is not None, seed=seed or 0, early_stop=early_stop,
+    """`reference.render_rays` in float32 arithmetic, with the same results and gradients; outputs are float32.
+
+    `skip_empty` passes over empty bricks of the grid where no gradient is asked for, and does nothing elsewhere.
+    """
+    if grid.shape[4] == 1:
+        grid = grid.expand(-1, -1, -1, -1, 2)  # every cell has a right half
+    origins, directions = origins.float(), directions.float()
+    settings = Settings(samples_per_ray, activation, density_scale, density_noise, seed, early_stop)
+    if torch.is_grad_enabled() and (grid.requires_grad or origins.requires_grad or directions.requires_grad):
+        return _Render.apply(grid, origins, directions, settings)
+    return march(grid, origins, directions, settings, skip_empty).outputs
+
+
+def padded(channels: int) -> int:
+    """Channels of a voxel as march.cpp wants them."""
+    return -(-channels // 4) * 4
+
+
+class Marched(NamedTuple):
+    """A finished march: the job, what its pointers point to, and the three outputs."""
+
+    job: March
+    tensors: tuple[Tensor, ...]  # grid [B, D, H, W, padded C], origins, directions, samples marched [B, R] (int32)
+    outputs: tuple[Tensor, Tensor, Tensor]
+
+
+def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings, skip_empty: bool) -> Marched:
+    """The march forward; arguments as in `render_rays`, rays in float32."""
+    grid, origins, directions = grid.float(), origins.contiguous(), directions.contiguous()
+    objects, channels, depth, height, width = grid.shape
+    rays = origins.shape[1]
+    points = objects * rays * settings.samples_per_ray
+    threads = max(1, min(torch.get_num_threads(), MOST_THREADS, points // POINTS_PER_THREAD))
+    job = March(
+        objects, rays, settings.samples_per_ray, depth, height, width, padded(channels), channels - 1, threads,
+        settings.seed is not None, settings.seed or 0, settings.activation == "softplus", settings.density_scale,
+        settings.density_noise, settings.early_stop,
     )  # fmt: skip
-    return _Render.apply(grid, origins.float(), directions.float(), settings)
+    packed = channels_last(grid, threads)
+    empty = empty_bricks(grid, settings, threads) if skip_empty else None
+    features = torch.empty(objects, rays, channels - 1)
+    opacity, depth_sum = torch.empty(objects, rays), torch.empty(objects, rays)
+    marched = torch.empty(objects, rays, dtype=torch.int32)
+    job.grid, job.origins, job.directions = packed.data_ptr(), origins.data_ptr(), directions.data_ptr()
+    job.features, job.opacity, job.depth_sum = features.data_ptr(), opacity.data_ptr(), depth_sum.data_ptr()
+    job.marched, job.empty = marched.data_ptr(), None if empty is None else empty.data_ptr()
+    library()[0].vader3d_forward(ctypes.byref(job))
+    return Marched(job, (packed, origins, directions, marched), (features, opacity, depth_sum))
+
+
+def channels_last(grid: Tensor, threads: int) -> Tensor:
+    """Grid [B, C, D, H, W] -> [B, D, H, W, C padded with zeros to a multiple of 4], dense; no copy if it is already."""
+    moved = grid.movedim(1, -1)
+    if grid.shape[1] % 4 == 0 and moved.is_contiguous():
+        return moved
+    packed = torch.empty(*moved.shape[:-1], padded(grid.shape[1]))
+    shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
+    library()[0].vader3d_pack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
+    return packed
+
+
+def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> Tensor:
+    """How many bricks away, at least, the nearest brick is that holds anything: uint8 [B, bricks in z, y, x].
+
+    Conservative: the activation, its scale and the strongest noise are reckoned with.
+    """
+    density = EMPTY_DENSITY / settings.density_scale
+    raw = math.log(math.expm1(density)) if settings.activation == "softplus" else density
+    noise = 0.0 if settings.seed is None else HIGHEST_NOISE * settings.density_noise
+    bricks = [max(0, size - 2) // BRICK + 1 for size in grid.shape[2:]]
+    empty = torch.empty(grid.shape[0], *bricks, dtype=torch.uint8)
+    shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
+    library()[0].vader3d_empty_bricks(grid.data_ptr(), shape, strides, raw - noise, empty.data_ptr(), threads)
+    return empty
+
+
+class _Render(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings):
+        done = march(grid, origins, directions, settings, False)
+        ctx.job, ctx.grid_like = done.job, torch.empty_like(grid, device="meta")
+        ctx.save_for_backward(*done.tensors, *done.outputs)
+        return done.outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_features: Tensor, d_opacity: Tensor, d_depth: Tensor):
+        job, tensors = ctx.job, ctx.saved_tensors
+        packed, origins, directions = tensors[:3]
+        d_outputs = [gradient.contiguous() for gradient in (d_features, d_opacity, d_depth)]
+        job.grid, job.origins, job.directions, job.marched = (tensor.data_ptr() for tensor in tensors[:4])
+        job.features, job.opacity, job.depth_sum = (tensor.data_ptr() for tensor in tensors[4:])
+        job.d_features, job.d_opacity, job.d_depth = (gradient.data_ptr() for gradient in d_outputs)
+        d_packed = d_rays = None
+        job.d_grid = job.spare = job.d_rays = None
+        if ctx.needs_input_grad[0]:
+            d_packed = torch.zeros_like(packed) if job.rays == 0 else torch.empty_like(packed)
+            spare = torch.empty(job.threads - 1, *packed.shape[1:])
+            job.d_grid, job.spare = d_packed.data_ptr(), spare.data_ptr()
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            d_rays = torch.empty(*origins.shape[:2], 8)
+            job.d_rays = d_rays.data_ptr()
+        library()[0].vader3d_backward(ctypes.byref(job))
+        d_grid = None if d_packed is None else channels_first(d_packed, ctx.grid_like, job.threads)
+        d_origins, d_directions = (None, None) if d_rays is None else through_crossing(origins, directions, d_rays)
+        return d_grid, d_origins, d_directions, None
+
+
+def channels_first(packed: Tensor, like: Tensor, threads: int) -> Tensor:
+    """What `channels_last` made, as a tensor of the shape, strides and dtype of `like`."""
+    grid = torch.empty_like(like, dtype=torch.float32, device="cpu")
+    if packed.shape[-1] == like.shape[1] and grid.movedim(1, -1).is_contiguous():
+        grid = packed.movedim(-1, 1)
+    else:
+        shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
+        library()[0].vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
+    return grid.to(like.dtype)
+
+
+def through_crossing(origins: Tensor, directions: Tensor, d_rays: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients to rays from march.cpp's [B, R, 8] (origin, direction, near, far): near and far depend on rays too."""
+    with torch.enable_grad():
+        rays = origins.detach().requires_grad_(), directions.detach().requires_grad_()
+        crossing = cube_crossing(*rays)
+    d_origins, d_directions = torch.autograd.grad(crossing, rays, (d_rays[..., 6], d_rays[..., 7]))
+    return d_origins + d_rays[..., :3], d_directions + d_rays[..., 3:6]

@@ -113,8 +113,6 @@ def why_not(name: str, grid: Tensor, rays: Rays) -> str | None:
     """Why this back-end cannot take the call, or None."""
     if name == "reference":
         return None
-    if name == "cpu" and torch.is_grad_enabled() and (rays.origins.requires_grad or rays.directions.requires_grad):
-        return "it gives no gradients to rays yet"
     return BACKENDS[name].why_not(grid)
 
 

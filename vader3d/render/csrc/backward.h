@@ -1,47 +1,144 @@
 // The march's gradient: one more march, in which what lies behind a sample is "total - what came before".
 
+// Gains of `count` samples: their extra channels times the extra outputs' gradients.
+static void gain_extra(const March &job, const Corners &c, const Block &b, const float *d_extra, int count, float *gains) {
+    Weights w;
+    BLOCK STORE(gains, splat(1));
+    weigh(b, gains, w);
+    for (int i = 0; i < count; i++) {
+        f4 total = {};
+        for (int64_t first = 4; first < job.channels; first += 4) {
+            f4 value = {};
+            for (int k = 0; k < 8; k++)
+                value += w.corner[k][i] * *(const f4 *)(c.rows[k / 2] + 2 * (int64_t)b.offset[i] + k % 2 * job.channels + first);
+            total += value * *(const f4 *)(d_extra + first - 4);
+        }
+        gains[i] = sum4(total);
+    }
+}
+
+// Adds to the extra channels' gradients: along a ray they are all multiples of the extra outputs' gradients, so the
+// multiples are summed up while samples stay in one cell.
+static void scatter_extra(const March &job, const Block &b, const float *weights, const float *d_extra, int count,
+                          const Corners &d_corners) {
+    Weights w;
+    weigh(b, weights, w);
+    for (int i = 0; i < count;) {
+        const int32_t offset = b.offset[i];
+        float multiples[8] = {};
+        for (; i < count && b.offset[i] == offset; i++)
+            for (int k = 0; k < 8; k++) multiples[k] += w.corner[k][i];
+        for (int k = 0; k < 8; k++) {
+            float *voxel = (float *)d_corners.rows[k / 2] + 2 * (int64_t)offset + k % 2 * job.channels;
+            for (int64_t first = 4; first < job.channels; first += 4)
+                *(f4 *)(voxel + first) += multiples[k] * *(const f4 *)(d_extra + first - 4);
+        }
+    }
+}
+
+// The loss's slope along x, y, z (in voxels) at sample i, whose first four channels have the gradient `value`.
+static inline void slopes(const March &job, const Corners &c, const Block &b, int i, f4 value, float weight,
+                          const float *d_extra, float *slope) {
+    float s[8];
+    for (int k = 0; k < 8; k++) {
+        const float *voxel = c.rows[k / 2] + 2 * (int64_t)b.offset[i] + k % 2 * job.channels;
+        f4 total = value * *(const f4 *)voxel;
+        for (int64_t first = 4; first < job.channels; first += 4)
+            total += weight * *(const f4 *)(d_extra + first - 4) * *(const f4 *)(voxel + first);
+        s[k] = sum4(total);
+    }
+    const float x = b.x[i], y = b.y[i], z = b.z[i];
+    const float z0y0 = lerp(s[0], s[1], x), z0y1 = lerp(s[2], s[3], x), z1y0 = lerp(s[4], s[5], x), z1y1 = lerp(s[6], s[7], x);
+    slope[2] = lerp(z1y0, z1y1, y) - lerp(z0y0, z0y1, y);
+    slope[1] = lerp(z0y1 - z0y0, z1y1 - z1y0, z);
+    slope[0] = lerp(lerp(s[1] - s[0], s[3] - s[2], y), lerp(s[5] - s[4], s[7] - s[6], y), z);
+}
+
+struct RayGradient {
+    float origin[3], direction[3], depth, along;  // of all samples' depths; of depths and thicknesses per step
+};
+
+static inline void add_slopes(const March &job, const Ray &ray, const Block &b, int i, const float *slope, float d_depth,
+                              float d_thickness, const float *direction, RayGradient &d) {
+    const int64_t size[3] = {job.width, job.height, job.depth};
+    const float along = ((const float *)b.along)[i], depth = ((const float *)b.depth)[i], gone = along * ray.step;
+    for (int k = 0; k < 3; k++) {
+        const float last = (float)(size[k] - 1), place = ray.entry[k] + gone * ray.speed[k];
+        const float world = place > 0 && place < last ? slope[k] * 0.5f * last : 0;
+        d.origin[k] += world, d.direction[k] += world * depth, d_depth += world * direction[k];
+    }
+    d.depth += d_depth;
+    d.along += d_depth * along + d_thickness * ((const float *)b.density)[i];
+}
+
+template <bool TO_GRID, bool TO_RAYS>
 static void backward_ray(const March &job, int64_t number, float *d_grid) {
-    const int64_t marched = job.marched[number];
+    const int64_t marched = job.marched[number], voxels = job.depth * job.height * job.width;
+    float *d_ray = TO_RAYS ? job.d_rays + 8 * number : NULL;
+    if (TO_RAYS) memset(d_ray, 0, 8 * sizeof(float));
     if (marched == 0) return;
-    const int64_t voxel = job.channels, sy = job.height > 1 ? job.width * voxel : 0;
-    const int64_t sz = job.depth > 1 ? job.width * job.height * voxel : 0;
-    const float *grid = job.grid + number / job.rays * job.depth * job.height * job.width * voxel;
-    const float *out = job.features + 3 * number, *d_out = job.d_features + 3 * number;
+    const Corners c = corners(job, job.grid + number / job.rays * voxels * job.channels), d = corners(job, d_grid);
+    const bool far = voxels * job.channels * 4 > FAR_BYTES;
+    const float *out = job.features + job.features_per_ray * number, *d_out = job.d_features + job.features_per_ray * number;
     const f4 d_colour = {d_out[0], d_out[1], d_out[2], 0};
     const float d_opacity = job.d_opacity[number], d_depth = job.d_depth[number];
+    float d_extra[MOST_CHANNELS];
+    memset(d_extra, 0, (job.channels - 4) * sizeof(float));
+    memcpy(d_extra, d_out + 3, (job.features_per_ray - 3) * sizeof(float));
+    float total = d_opacity * job.opacity[number] + d_depth * job.depth_sum[number];
+    for (int64_t k = 0; k < job.features_per_ray; k++) total += d_out[k] * out[k];
     const Ray ray = start_ray(job, number);
+    RayGradient sums = {};
     Block b;
     Light light = {fv{}, splat(1)};
-    fv behind = splat(d_out[0] * out[0] + d_out[1] * out[1] + d_out[2] * out[2] + d_opacity * job.opacity[number] +
-                      d_depth * job.depth_sum[number]);
+    fv behind = splat(total);
     for (int64_t first = 0; first < marched; first += N) {
         place(job, ray, first, b);
-        fetch(job, grid, b);
+        if (far) fetch_ahead(c, b);
+        if (far && TO_GRID) fetch_ahead(d, b);
+        fetch(c, b);
         attenuate(job, ray, light, b);
         const int count = marched - first < N ? (int)(marched - first) : (int)N;
-        alignas(64) float weights[N], d_raws[N];
+        alignas(64) float weights[N], d_raws[N], d_thicknesses[N], gains[N];
+        if (job.channels > 4) gain_extra(job, c, b, d_extra, count, gains);
         BLOCK {
             fv weight = b.before[v] - b.after[v];
             if (count < N) weight = LOAD(COUNT) < (float)count ? weight : fv{};
-            const fv gain = d_colour[0] * LOAD(b.red) + d_colour[1] * LOAD(b.green) + d_colour[2] * LOAD(b.blue) +
-                            d_depth * b.depth[v] + d_opacity;
-            const fv left = behind - running_sum(weight * gain);
+            fv gain = d_colour[0] * LOAD(b.channels[0]) + d_colour[1] * LOAD(b.channels[1]) +
+                      d_colour[2] * LOAD(b.channels[2]) + d_depth * b.depth[v] + d_opacity;
+            if (job.channels > 4) gain += LOAD(gains);
+            const fv left = behind - running_sum(weight * gain), d_thickness = b.after[v] * gain - left;
             behind = last_lane(left);
             STORE(weights, weight);
-            STORE(d_raws, (b.after[v] * gain - left) * ray.step * b.slope[v]);
+            STORE(d_thicknesses, d_thickness);
+            STORE(d_raws, d_thickness * ray.step * b.slope[v]);
         }
         for (int i = 0; i < count; i++) {
             f4 value = weights[i] * d_colour;
             value[3] = d_raws[i];
-            const f4 high = value * b.x[i], low = value - high;
-            const f8 pair = SWIZZLE(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
-            const f8 z1 = b.z[i] * pair, z0 = pair - z1, z1y1 = b.y[i] * z1, z0y1 = b.y[i] * z0;
-            float *p = d_grid + b.cell[i] * voxel;
-            *(f8 *)p += z0 - z0y1;
-            *(f8 *)(p + sy) += z0y1;
-            *(f8 *)(p + sz) += z1 - z1y1;
-            *(f8 *)(p + sz + sy) += z1y1;
+            if (TO_RAYS) {
+                float slope[3];
+                slopes(job, c, b, i, value, weights[i], d_extra, slope);
+                add_slopes(job, ray, b, i, slope, weights[i] * d_depth, d_thicknesses[i], job.directions + 3 * number, sums);
+            }
+            if (TO_GRID) {
+                // In halves of 16 bytes: a wider store would straddle what the next sample wants to load.
+                const float x = b.x[i], y = b.y[i], z = b.z[i];
+                const f4 z1 = z * value, z0 = value - z1, z1y1 = y * z1, z0y1 = y * z0;
+                const f4 parts[4] = {z0 - z0y1, z0y1, z1 - z1y1, z1y1};
+                for (int r = 0; r < 4; r++) {
+                    float *voxel = (float *)d.rows[r] + 2 * (int64_t)b.offset[i];
+                    const f4 high = x * parts[r];
+                    *(f4 *)voxel += parts[r] - high;
+                    *(f4 *)(voxel + job.channels) += high;
+                }
+            }
         }
+        if (TO_GRID && job.channels > 4) scatter_extra(job, b, weights, d_extra, count, d);
+    }
+    if (TO_RAYS) {
+        for (int k = 0; k < 3; k++) d_ray[k] = sums.origin[k], d_ray[3 + k] = sums.direction[k];
+        d_ray[7] = sums.along / (float)job.samples, d_ray[6] = sums.depth - d_ray[7];
     }
 }
 
@@ -49,7 +146,7 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
 // object's gradient in a spare grid of its own; so no atomics, and the sums do not depend on timing.
 static void backward(const March &job) {
     const int64_t rays = job.objects * job.rays, size = job.depth * job.height * job.width * job.channels;
-    int64_t begin[257], total = 0, passed = 0, thread = 1;
+    int64_t begin[MOST_THREADS + 1], total = 0, passed = 0, thread = 1;
     for (int64_t ray = 0; ray < rays; ray++) total += job.marched[ray] + 4;
     begin[0] = 0;
     for (int64_t ray = 0; ray < rays; ray++) {
@@ -61,10 +158,20 @@ static void backward(const March &job) {
     for (int64_t t = 0; t < job.threads; t++)
         for (int64_t ray = begin[t]; ray < begin[t + 1];) {
             const int64_t object = ray / job.rays, end = (object + 1) * job.rays;
-            float *d_grid = ray == object * job.rays ? job.d_grid + object * size : job.spare + (t - 1) * size;
-            memset(d_grid, 0, size * sizeof(float));
-            for (; ray < end && ray < begin[t + 1]; ray++) backward_ray(job, ray, d_grid);
+            float *d_grid = NULL;
+            if (job.d_grid) {
+                d_grid = ray == object * job.rays ? job.d_grid + object * size : job.spare + (t - 1) * size;
+                memset(d_grid, 0, size * sizeof(float));
+            }
+            for (; ray < end && ray < begin[t + 1]; ray++)
+                if (!job.d_rays)
+                    backward_ray<true, false>(job, ray, d_grid);
+                else if (job.d_grid)
+                    backward_ray<true, true>(job, ray, d_grid);
+                else
+                    backward_ray<false, true>(job, ray, NULL);
         }
+    if (!job.d_grid) return;
 #pragma omp parallel for num_threads(job.threads) if (job.threads > 1)
     for (int64_t slice = 0; slice < job.objects * job.depth; slice++) {
         const int64_t object = slice / job.depth, length = size / job.depth;

@@ -11,10 +11,10 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("march.cpp")
 LIBRARY = Path(__file__).with_name("march.so")  # where a wheel carries the compiled library
-# OpenMP's functions stay unresolved: render/cpu.py lets them resolve to the runtime that torch has loaded.
-FLAGS = ["-O3", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-w"]
-FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-fno-threadsafe-statics"]
-LINK = ["-nodefaultlibs", "-lc", "-lgcc"]
+FLAGS = ["-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-fno-threadsafe-statics"]
+# Linked without -fopenmp: render/cpu.py lets OpenMP's functions resolve to the runtime that torch has loaded.
+LINK = ["-shared", "-nodefaultlibs", "-lc", "-lgcc"]
 
 
 def find_compiler() -> str | None:
@@ -30,19 +30,34 @@ def compile_march(target: Path, compiler: str) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder, target.name)
-        result = subprocess.run(
-            [compiler, *FLAGS, str(SOURCE), "-o", str(made), *LINK], capture_output=True, text=True, check=False
-        )
-        if result.returncode:
-            raise RuntimeError(f"{compiler} could not compile {SOURCE.name}:\n{result.stderr.strip()[-2000:]}")
+        made, compiled = Path(folder, target.name), Path(folder, "march.o")
+        for arguments in ([*FLAGS, "-c", SOURCE, "-o", compiled], [compiled, "-o", made, *LINK]):
+            result = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise RuntimeError(f"{compiler} could not build {SOURCE.name}:\n{result.stderr.strip()[-2000:]}")
         os.replace(made, target)
 
 
 def cached_library(compiler: str) -> Path:
     """Where this source, built by this compiler with these flags, lies in the user's cache."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    sources = [path.read_text() for path in sorted(SOURCE.parent.glob("*.*")) if path.suffix in (".cpp", ".h")]
+    sources = [path.read_text() for path in sorted(SOURCE.parent.iterdir()) if path.suffix in (".cpp", ".h")]
     key = "\n".join([*sources, version, platform.machine(), sys.platform, *FLAGS, *LINK])
     root = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
     return Path(root).expanduser() / f"march-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
+
+
+def find_or_build() -> Path:
+    """The compiled library: the wheel's, else the cache's, else built into the cache now.
+
+    VADER3D_CACHE, else XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d is the cache. RuntimeError or OSError: why not.
+    """
+    if LIBRARY.exists():
+        return LIBRARY
+    compiler = find_compiler()
+    if compiler is None:
+        raise RuntimeError("no C++ compiler found; install g++, or name one in CXX")
+    path = cached_library(compiler)
+    if not path.exists():
+        compile_march(path, compiler)
+    return path

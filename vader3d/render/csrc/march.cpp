@@ -8,18 +8,23 @@
 
 extern "C" {
 struct March {  // mirrored field by field in render/cpu.py
-    int64_t objects, rays, samples, depth, height, width, channels, threads;  // channels: a multiple of 4
+    int64_t objects, rays, samples, depth, height, width;
+    int64_t channels;                               // of a voxel: a multiple of 4, at most MOST_CHANNELS
+    int64_t features_per_ray, threads;              // colour and extra channels; at most MOST_THREADS
     int64_t seeded, seed, softplus;
     double density_scale, density_noise, early_stop;
     const float *grid, *origins, *directions;       // [B, D, H, W, channels], [B, R, 3], [B, R, 3]
-    float *features, *opacity, *depth_sum;          // [B, R, channels - 1], [B, R], [B, R]
+    float *features, *opacity, *depth_sum;          // [B, R, features_per_ray], [B, R], [B, R]
     int32_t *marched;                               // [B, R]: samples before the march ended
-    uint8_t *empty;                                 // [B, bricks] or null: see occupancy.h
+    const uint8_t *empty;                           // [B, bricks], see grids.h; null to visit every sample
     const float *d_features, *d_opacity, *d_depth;  // gradients of the three outputs
-    float *d_grid, *spare;                          // [B, D, H, W, channels] and [threads - 1, D, H, W, channels]
-    float *d_rays;                                  // [B, R, 8]: of origin, direction, near, far; or null
+    float *d_grid, *spare;                          // [B, D, H, W, channels] and [threads - 1, D, H, W, channels]; or null
+    float *d_rays;                                  // [B, R, 8]: of origin, direction, near and far; or null
 };
 }
+enum { MOST_CHANNELS = 256, MOST_THREADS = 256 };
+enum { BRICK = 4 };                      // cells along the edge of a brick that is empty or not
+enum { FAR_BYTES = 8 << 20 };            // grids larger than this lie far from the processor and are fetched ahead
 
 #define VARIANT baseline
 #define LANES 4
@@ -32,26 +37,16 @@ struct March {  // mirrored field by field in render/cpu.py
 #define LANES 8
 #include "body.h"
 #pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
-#define VARIANT v4
-#define LANES 16
-#include "body.h"
-#pragma GCC pop_options
 #endif
 
 #ifdef DISPATCH
 static int level() {
     static const int found =
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-            ? 4
-        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? 3
-                                                                                                             : 1;
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? 3 : 1;
     return found;
 }
 #define CALL(function, ...)                                                                 \
     switch (level()) {                                                                      \
-        case 4: return v4::function(__VA_ARGS__);                                           \
         case 3: return v3::function(__VA_ARGS__);                                           \
         default: return baseline::function(__VA_ARGS__);                                    \
     }
@@ -60,11 +55,18 @@ static int level() {
 #endif
 
 extern "C" {
-void vader3d_pack(const float *source, const int64_t *sizes, const int64_t *strides, float *target, int64_t threads) {
-    CALL(pack, source, sizes, strides, target, threads)
+// Sizes [B, C, D, H, W] and strides (in elements) of the outer grid; the inner one has `channels` >= C.
+void vader3d_pack(const float *outer, const int64_t *sizes, const int64_t *strides, float *inner, int64_t channels,
+                  int64_t threads) {
+    CALL(pack, outer, sizes, strides, inner, channels, threads)
 }
-void vader3d_unpack(const float *source, const int64_t *sizes, const int64_t *strides, float *target, int64_t threads) {
-    CALL(unpack, source, sizes, strides, target, threads)
+void vader3d_unpack(float *outer, const int64_t *sizes, const int64_t *strides, const float *inner, int64_t channels,
+                    int64_t threads) {
+    CALL(unpack, outer, sizes, strides, inner, channels, threads)
+}
+void vader3d_empty_bricks(const float *outer, const int64_t *sizes, const int64_t *strides, double empty_below,
+                          uint8_t *empty, int64_t threads) {
+    CALL(empty_bricks, outer, sizes, strides, (float)empty_below, empty, threads)
 }
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }

@@ -1,4 +1,4 @@
-// A ray's sixteen next samples: where they stand, what the grid holds there, how much light they stop.
+// A ray's next samples: where they stand, what the grid holds there, how much light they stop.
 
 struct Ray {
     float near, step;          // depths
@@ -31,24 +31,27 @@ static inline Ray start_ray(const March &job, int64_t number) {
 
 struct Block {
     alignas(64) float x[N], y[N], z[N];  // position in the cell, in [0, 1]
-    alignas(64) int32_t cell[N];         // the voxel at the cell's low corner
-    alignas(64) float red[N], green[N], blue[N], raw[N];
+    alignas(64) int32_t offset[N];       // of the cell's low corner in the grid, in pairs of numbers
+    alignas(64) float channels[4][N];    // red, green, blue, raw density
     fv along[V], depth[V], noise[V];     // along: samples since the ray's entry
     fv slope[V], density[V], before[V], after[V];  // d density / d raw; transmittance in front of and behind a sample
 };
 
-#define STORE(array, value) *(decltype(value) *)((array) + v * LANES) = (value)
+static inline void store(float *to, fv value) { *(fv *)to = value; }
+static inline void store(int32_t *to, iv value) { *(iv *)to = value; }
+#define STORE(array, value) store((array) + v * LANES, value)
 #define LOAD(array) (*(const fv *)((array) + v * LANES))
 
-// Where samples first .. first + 15 stand: depth, cell, position in the cell.
+// Where samples first .. first + N - 1 stand: depth, cell, position in the cell.
 static inline void place(const March &job, const Ray &ray, int64_t first, Block &b) {
-    const fv x1 = splat(job.width - 1), y1 = splat(job.height - 1), z1 = splat(job.depth - 1), zero = {};
-    const int32_t width = job.width, height = job.height;
-    const iv none = {}, last_x = none + (width - 2), last_y = none + (height > 1 ? height - 2 : 0);
+    const fv x1 = splat(job.width - 1), y1 = splat(job.height - 1), z1 = splat(job.depth - 1), low = splat(1e-30f);
+    const int32_t dx = job.channels / 2, dy = dx * job.width, dz = dy * job.height;
+    const iv none = {}, last_x = none + (int32_t)(job.width - 2);
+    const iv last_y = none + (int32_t)(job.height > 1 ? job.height - 2 : 0);
     const iv last_z = none + (int32_t)(job.depth > 1 ? job.depth - 2 : 0);
     BLOCK {
         fv shift = splat(0.5f);
-        b.noise[v] = zero;
+        b.noise[v] = fv{};
         if (job.seeded) {
             const uv key = (uv)whole(LOAD(COUNT)) + (ray.key + (uint32_t)first);
             shift = real((iv)(hash32(key) >> 8)) * (1.0f / (1 << 24));
@@ -61,58 +64,100 @@ static inline void place(const March &job, const Ray &ray, int64_t first, Block 
         b.along[v] = LOAD(COUNT) + (float)first + shift;
         const fv gone = b.along[v] * ray.step;
         b.depth[v] = ray.near + gone;
-        const fv x = lower(higher(ray.entry[0] + gone * ray.speed[0], zero), x1);
-        const fv y = lower(higher(ray.entry[1] + gone * ray.speed[1], zero), y1);
-        const fv z = lower(higher(ray.entry[2] + gone * ray.speed[2], zero), z1);
+        const fv x = lower(higher(ray.entry[0] + gone * ray.speed[0], low), x1);
+        const fv y = lower(higher(ray.entry[1] + gone * ray.speed[1], low), y1);
+        const fv z = lower(higher(ray.entry[2] + gone * ray.speed[2], low), z1);
         const iv i = lower(whole(x), last_x), j = lower(whole(y), last_y), k = lower(whole(z), last_z);
         STORE(b.x, x - real(i)), STORE(b.y, y - real(j)), STORE(b.z, z - real(k));
-        STORE(b.cell, (k * height + j) * width + i);
+        STORE(b.offset, k * dz + j * dy + i * dx);
     }
 }
 
-static inline f8 rows(const float *corner, int64_t sy, int64_t sz, float y, float z) {
-    const f8 a = *(const f8 *)corner, b = *(const f8 *)(corner + sy);
-    const f8 front = a + z * (*(const f8 *)(corner + sz) - a), back = b + z * (*(const f8 *)(corner + sz + sy) - b);
-    return front + y * (back - front);
+// Two neighbours in x at once, lerped in z and y. A sample's corners lie at `offset` in four views of the grid.
+template <class T>
+static inline T lerp(T a, T b, float t) {
+    return t * b + (a - t * a);
 }
 
-// Colour and raw density at the samples: lerped in z and y with both neighbours in x at once, then turned from
-// four channels a sample to four samples a channel, then lerped in x.
-static inline void fetch(const March &job, const float *grid, Block &b) {
-    const int64_t voxel = job.channels, sy = job.height > 1 ? job.width * voxel : 0;
-    const int64_t sz = job.depth > 1 ? job.width * job.height * voxel : 0;
+struct Corners {
+    const float *rows[4];  // of the grid: at (z, y), (z, y + 1), (z + 1, y), (z + 1, y + 1)
+    int64_t channels;
+};
+
+static inline Corners corners(const March &job, const float *grid) {
+    const int64_t sy = job.height > 1 ? job.width * job.channels : 0;
+    const int64_t sz = job.depth > 1 ? job.width * job.height * job.channels : 0;
+    return {{grid, grid + sy, grid + sz, grid + sz + sy}, job.channels};
+}
+
+// Four channels of a voxel and of its neighbour in x, which lies `channels` further.
+template <bool ALONE>
+static inline f8 at(const float *row, int32_t offset, int64_t channels) {
+    const float *voxel = row + 2 * (int64_t)offset;
+    if (ALONE) return *(const f8 *)voxel;
+    return SWIZZLE(*(const f4 *)voxel, *(const f4 *)(voxel + channels), 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+template <bool ALONE>
+static inline f8 between(const Corners &c, const Block &b, int i) {
+    const int32_t offset = b.offset[i];
+    const int64_t k = c.channels;
+    const f8 front = lerp(at<ALONE>(c.rows[0], offset, k), at<ALONE>(c.rows[2], offset, k), b.z[i]);
+    return lerp(front, lerp(at<ALONE>(c.rows[1], offset, k), at<ALONE>(c.rows[3], offset, k), b.z[i]), b.y[i]);
+}
+
+// Asks for the lines that the samples' corners lie in.
+static inline void fetch_ahead(const Corners &c, const Block &b) {
+    for (int i = 0; i < N; i++)
+        for (int r = 0; r < 4; r++) __builtin_prefetch(c.rows[r] + 2 * (int64_t)b.offset[i]);
+}
+
+// Colour and raw density at the samples. Lerped in z and y, eight samples are turned from four channels a sample to
+// eight samples a channel, and then lerped in x.
+template <bool ALONE>
+static inline void fetch_as(const Corners &c, Block &b) {
 #define TURNED(i, a, b) SWIZZLE(a, b, i, 8 + i, 1 + i, 9 + i, 4 + i, 12 + i, 5 + i, 13 + i)
 #define JOINED(i, a, b) SWIZZLE(a, b, i, 1 + i, 8 + i, 9 + i, 4 + i, 5 + i, 12 + i, 13 + i)
-#define LERPED(array, value)                                                                             \
-    {                                                                                                    \
-        const f8 both = value;                                                                           \
-        const f4 low = SWIZZLE(both, both, 0, 1, 2, 3), high = SWIZZLE(both, both, 4, 5, 6, 7);          \
-        *(f4 *)(array + i) = low + x * (high - low);                                                     \
-    }
-    for (int i = 0; i < N; i += 4) {
-        f8 a[4];
-        for (int k = 0; k < 4; k++) a[k] = rows(grid + b.cell[i + k] * voxel, sy, sz, b.y[i + k], b.z[i + k]);
-        const f4 x = *(const f4 *)(b.x + i);
-        const f8 rg0 = TURNED(0, a[0], a[1]), rg1 = TURNED(0, a[2], a[3]);
-        const f8 bd0 = TURNED(2, a[0], a[1]), bd1 = TURNED(2, a[2], a[3]);
-        LERPED(b.red, JOINED(0, rg0, rg1))
-        LERPED(b.green, JOINED(2, rg0, rg1))
-        LERPED(b.blue, JOINED(0, bd0, bd1))
-        LERPED(b.raw, JOINED(2, bd0, bd1))
+    for (int i = 0; i < N; i += 8) {
+        f8 channel[4][2];
+        for (int k = 0; k < 2; k++) {
+            const int n = i + 4 * k;
+            const f8 v0 = between<ALONE>(c, b, n), v1 = between<ALONE>(c, b, n + 1);
+            const f8 v2 = between<ALONE>(c, b, n + 2), v3 = between<ALONE>(c, b, n + 3);
+            const f8 rg0 = TURNED(0, v0, v1), rg1 = TURNED(0, v2, v3);
+            const f8 bd0 = TURNED(2, v0, v1), bd1 = TURNED(2, v2, v3);
+            channel[0][k] = JOINED(0, rg0, rg1), channel[1][k] = JOINED(2, rg0, rg1);
+            channel[2][k] = JOINED(0, bd0, bd1), channel[3][k] = JOINED(2, bd0, bd1);
+        }
+        const f8 x = *(const f8 *)(b.x + i);
+        for (int k = 0; k < 4; k++) {
+            const f8 low = SWIZZLE(channel[k][0], channel[k][1], 0, 1, 2, 3, 8, 9, 10, 11);
+            const f8 high = SWIZZLE(channel[k][0], channel[k][1], 4, 5, 6, 7, 12, 13, 14, 15);
+            *(f8 *)(b.channels[k] + i) = low + x * (high - low);
+        }
     }
 }
 
+static inline void fetch(const Corners &c, Block &b) {
+    if (c.channels == 4)
+        fetch_as<true>(c, b);
+    else
+        fetch_as<false>(c, b);
+}
+
+static const float LOG2E = 1.44269504f;
+
 struct Light {
-    fv thickness, after;  // what the ray has crossed so far, in every lane; the last samples' transmittance
+    fv thickness, after;  // what the ray has crossed so far, in bits, in every lane; the last samples' transmittance
 };
 
 // Density and transmittance of a block.
 static inline void attenuate(const March &job, const Ray &ray, Light &light, Block &b) {
     const float scale = (float)job.density_scale;
     BLOCK {
-        const fv raw = LOAD(b.raw) + b.noise[v], zero = {};
+        const fv raw = LOAD(b.channels[3]) + b.noise[v], zero = {};
         if (job.softplus) {  // max(raw, 0) + log(1 + e) with e = exp(-|raw|), the logarithm as 2 atanh(e / (2 + e))
-            const fv e = exp_minus(raw < 0 ? -raw : raw), s = e / (2 + e), q = s * s;
+            const fv e = exp2_minus((raw < 0 ? -raw : raw) * LOG2E), s = e / (2 + e), q = s * s;
             fv series = q * (1 / 13.0f) + 1 / 11.0f;
             series = series * q + 1 / 9.0f;
             series = series * q + 1 / 7.0f;
@@ -125,9 +170,9 @@ static inline void attenuate(const March &job, const Ray &ray, Light &light, Blo
             b.density[v] = (raw < 0 ? zero : raw) * scale;
             b.slope[v] = raw > 0 ? splat(scale) : zero;
         }
-        const fv crossed = light.thickness + running_sum(b.density[v] * ray.step);
+        const fv crossed = light.thickness + running_sum(b.density[v] * (ray.step * LOG2E));
         light.thickness = last_lane(crossed);
-        b.after[v] = exp_minus(crossed);
+        b.after[v] = exp2_minus(crossed);
         b.before[v] = push(light.after, b.after[v]);
         light.after = b.after[v];
     }

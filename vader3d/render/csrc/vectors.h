@@ -7,11 +7,11 @@ typedef float f8 __attribute__((vector_size(32), aligned(4), may_alias));  // th
 typedef float f16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef double d4 __attribute__((vector_size(32)));
 
-enum { N = 16, V = N / LANES };  // samples in a block, vectors in a block
+enum { N = 32, V = N / LANES };  // samples in a block, vectors in a block
 #define BLOCK for (int v = 0; v < V; v++)
 #define SWIZZLE __builtin_shufflevector
 
-alignas(64) static const float COUNT[N] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+alignas(64) static const float COUNT[N] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31};
 
 static inline fv splat(float x) { return x - fv{}; }
 static inline fv lower(fv a, fv b) { return a < b ? a : b; }   // b where a is not a number
@@ -59,19 +59,17 @@ static inline float sum(fv x) {
     return sum4(s);
 }
 
-// exp(-x) for x >= 0, to 1e-7 relative; not-a-numbers stay so.
-static inline fv exp_minus(fv x) {
-    x = x > 87.0f ? splat(87.0f) : x;
-    const fv turns = x * -1.44269504f + 12582912.0f;  // the low bits now hold n = round(-x / ln 2)
-    const fv n = turns - 12582912.0f;
-    fv r = n * -0.693359375f - x;
-    r = n * 2.12194440e-4f + r;
-    fv p = 1.9875691500e-4f * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+// 2^-x for x >= 0, to 1e-7 relative; 1 at 0; not-a-numbers stay so.
+static inline fv exp2_minus(fv x) {
+    x = x > 126.0f ? splat(126.0f) : x;
+    const fv turns = 12582912.0f - x;  // its low bits now hold n = round(-x)
+    const fv r = x + (turns - 12582912.0f);
+    fv p = 1.535336151e-4f * r - 1.339887452e-3f;
+    p = p * r + 9.618437360e-3f;
+    p = p * r - 5.550332471e-2f;
+    p = p * r + 2.402264791e-1f;
+    p = p * r - 6.931472029e-1f;
+    p = p * r + 1.0f;
     return p * (fv)(((iv)turns << 23) + 0x3F800000);
 }
 
