@@ -73,10 +73,7 @@ def test_a_ball_has_a_ball_s_silhouette_depth_and_normals(backend):
     offsets = torch.linspace(-0.95, 0.95, 39)
     origins = torch.stack([torch.full_like(offsets, -3), offsets, torch.zeros_like(offsets)], -1)[None]
     rays = Rays(origins, torch.tensor([1.0, 0, 0]).expand_as(origins))
-    # Normals are channels of the reference's or the back-end's own compositing.
-    rendering = render_volume(
-        Volume(grid), rays, samples_per_ray=200, normals=True, backend=backend if backend == "reference" else "auto"
-    )
+    rendering = render_volume(Volume(grid), rays, samples_per_ray=200, normals=True, backend=backend)
     inside = offsets.abs() < 0.55
     assert (rendering.opacity[0, inside] > 0.99).all()
     assert (rendering.opacity[0, offsets.abs() > 0.65] < 0.01).all()
@@ -86,15 +83,15 @@ def test_a_ball_has_a_ball_s_silhouette_depth_and_normals(backend):
     assert rendering.normals[0, middle].tolist() == pytest.approx([-1, 0, 0], abs=0.05)
 
 
-SIZES = [(1, 1, 2), (31, 33, 5), (33, 31, 8), (4, 1, 33)]
+SIZES = [(1, 1, 2, 4), (31, 33, 5, 4), (33, 31, 8, 7), (4, 1, 33, 14)]
 
 
 @pytest.mark.skipif(not CPU_WORKS, reason="no C++ compiler")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("rays", "samples", "voxels"), SIZES)
+@pytest.mark.parametrize(("rays", "samples", "voxels", "channels"), SIZES)
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
-def test_cpu_equals_the_reference(rays, samples, voxels, activation, threads):
-    grid = torch.randn(2, 4, voxels, voxels + 1, voxels + 2)
+def test_cpu_equals_the_reference(rays, samples, voxels, channels, activation, threads):
+    grid = torch.randn(2, channels, voxels, voxels + 1, voxels + 2)
     bundle = random_rays(2, rays)
     found, wanted = [], []
     before = torch.get_num_threads()
@@ -102,20 +99,36 @@ def test_cpu_equals_the_reference(rays, samples, voxels, activation, threads):
     try:
         with nan_filled():
             for backend, results, dtype in (("cpu", found, torch.float32), ("reference", wanted, torch.float64)):
-                leaf = grid.to(dtype, copy=True).requires_grad_()
+                leaves = [part.to(dtype, copy=True).requires_grad_() for part in (grid, *bundle)]
                 rendering = render_volume(
-                    Volume(leaf), Rays(*(part.to(dtype) for part in bundle)), samples_per_ray=samples, early_stop=0,
+                    Volume(leaves[0]), Rays(*leaves[1:]), samples_per_ray=samples, early_stop=0,
                     activation=activation, density_scale=3.0, density_noise=0.3, backend=backend,
                     generator=torch.Generator().manual_seed(1),
                 )  # fmt: skip
                 weight = torch.linspace(0.5, 1.5, rays, dtype=dtype)
-                loss = (rendering.colour.sin().sum(-1) + rendering.opacity * 2 + rendering.depth) * weight
-                loss.sum().backward()
-                results += [rendering.colour, rendering.opacity, rendering.depth, leaf.grad]
+                features = rendering.colour.sin().sum(-1) + rendering.extra.square().sum(-1)
+                ((features + rendering.opacity * 2 + rendering.depth) * weight).sum().backward()
+                results += [*rendering[:4], *(leaf.grad for leaf in leaves)]
     finally:
         torch.set_num_threads(before)
-    for name, a, b in zip(("colour", "opacity", "depth", "gradient"), found, wanted, strict=True):
+    names = ("colour", "opacity", "depth", "extra", "grid's gradient", "origins' gradient", "directions' gradient")
+    for name, a, b in zip(names, found, wanted, strict=True):
         assert_near(a, b, what=name)
+
+
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_skipping_what_is_empty_changes_nothing_that_shows(backend, activation):
+    line = torch.linspace(-1, 1, 33)
+    z, y, x = torch.meshgrid(line, line, line, indexing="ij")
+    density = 40 * (0.4 - ((x - 0.3) ** 2 + y**2 + (z + 0.2) ** 2).sqrt()) - (20 if activation == "softplus" else 0)
+    grid = torch.cat([torch.rand(3, 33, 33, 33), density[None]])[None]
+    call = {"samples_per_ray": 48, "activation": activation, "density_scale": 25.0}
+    whole = render_volume(Volume(grid), rays := random_rays(1, 300), backend="reference", **call)
+    quick = render_volume(Volume(grid), rays, skip_empty=True, backend=backend, **call)
+    assert whole.opacity.max() > 0.5 or activation == "softplus"
+    for name, a, b in zip(("colour", "opacity", "depth"), whole, quick, strict=False):
+        assert (a - b).abs().max() < EARLY_STOP_TOLERANCE * max(1, float(a.abs().max())), name
 
 
 @pytest.mark.skipif(not CPU_WORKS, reason="no C++ compiler")
@@ -181,7 +194,8 @@ def test_chunks_change_nothing(monkeypatch):
         assert_near(a, b)
 
 
-def test_a_perturbed_camera_is_found_by_descent():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_perturbed_camera_is_found_by_descent(backend):
     line = torch.linspace(-1, 1, 16)
     z, y, x = torch.meshgrid(line, line, line, indexing="ij")
     blob = torch.exp(-4 * ((x - 0.3) ** 2 + (y + 0.2) ** 2 + z**2)) + torch.exp(-6 * ((x + 0.5) ** 2 + (z - 0.4) ** 2))
@@ -192,7 +206,8 @@ def test_a_perturbed_camera_is_found_by_descent():
     shift = torch.tensor([0.12, -0.1, 0.08], requires_grad=True)
     optimiser = torch.optim.Adam([shift], lr=0.02)
     for _ in range(120):
-        colour = render_volume(volume, Rays(rays.origins + shift, rays.directions), samples_per_ray=24).colour
+        moved = Rays(rays.origins + shift, rays.directions)
+        colour = render_volume(volume, moved, samples_per_ray=24, backend=backend).colour
         loss = (colour - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
