@@ -42,6 +42,7 @@ BAD = {
         ["train", "diffusion", "--autodecoder", "OUT", "--output", "OUT2"], "finish `vader3d train autodecoder`"),
     "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
+    "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
     "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
     "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),
 }  # fmt: skip

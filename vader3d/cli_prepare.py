@@ -10,7 +10,7 @@ Positional = tyro.conf.Positional
 
 def prepare_meshes_command(
     sources: Positional[tuple[Path, ...]], *, output: Path, views: int = 24, size: int = 64, quality: int = 100,
-    up: Literal["auto", "y", "z"] = "auto", processes: int = 2, subset: tuple[Path, ...] = (), title: str = "",
+    up: Literal["auto", "y", "z"] = "auto", processes: int = 2, subset: tuple[str, ...] = (), title: str = "",
 ) -> None:  # fmt: skip
     """Render meshes (glb, obj, ply, stl, ...) and Sweet Home 3D libraries (.sh3f) from all round into an archive.
 
@@ -22,12 +22,17 @@ def prepare_meshes_command(
         quality: 1 to 99: lossy WebP; 100: lossless.
         up: Which axis of the files points up.
         processes: How many to render in parallel.
-        subset: Text files, one object name a line; each becomes a named subset called like the file.
+        subset: NAME=FILE, a named subset: a text file with one object name a line.
         title: A name for people.
     """
     from vader3d.data.prepare.meshes import prepare_meshes
 
-    subsets = {path.stem: path for path in subset}
+    subsets = {}
+    for pair in subset:
+        name, equals, file = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--subset {pair}: wanted NAME=FILE")
+        subsets[name] = Path(file)
     report = prepare_meshes(
         sources, output, views=views, size=size, quality=quality, up=up, processes=processes, subsets=subsets,
         title=title or output.stem,
