@@ -29,7 +29,8 @@ class AutodecoderTask:
         self.config, self.views = config, views
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(views))
-        self.trunk = load_trunk(config.losses.trunk, config.losses.trunk_weights)
+        trunk = config.losses.trunk if config.losses.perceptual else "gradients"  # unused: no weights are asked for
+        self.trunk = load_trunk(trunk, config.losses.trunk_weights if config.losses.perceptual else None)
         table = self.model.codes.table.weight
         self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
         self.optimisers.append(torch.optim.SparseAdam([table], lr=config.code_lr, betas=config.optimiser.betas))
@@ -50,12 +51,13 @@ class AutodecoderTask:
         rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
         weights = config.losses
         terms = {
-            "perceptual": weights.perceptual * perceptual_loss(self.trunk, rendered, wanted, weights.scales),
-            "mask": weights.mask * mask_loss(opacity, target.mask),
-            "pixel": weights.pixel * pixel_loss(rendered, wanted),
-            "code": weights.code * codes.square().mean(),
+            "perceptual": lambda: perceptual_loss(self.trunk, rendered, wanted, weights.scales),
+            "mask": lambda: mask_loss(opacity, target.mask),
+            "pixel": lambda: pixel_loss(rendered, wanted),
+            "code": lambda: codes.square().mean(),
         }
-        return {name: term for name, term in terms.items() if getattr(weights, name)}
+        used = {name: getattr(weights, name) for name in terms if getattr(weights, name)}
+        return {name: weight * terms[name]() for name, weight in used.items()}
 
     @torch.no_grad()
     def preview(self, model: Autodecoder) -> Image:
