@@ -16,7 +16,7 @@ from vader3d.geometry.rays import cube_crossing
 log = logging.getLogger("vader3d.render")
 INT64, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 4  # as in march.cpp
+MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
 POINTS_PER_THREAD = 8192  # fewer are done sooner than a second thread wakes up
 HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
 EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
@@ -30,7 +30,7 @@ class March(ctypes.Structure):
         *((name, INT64) for name in ("channels", "features_per_ray", "threads", "seeded", "seed", "softplus")),
         *((name, DOUBLE) for name in ("density_scale", "density_noise", "early_stop")),
         *((name, POINTER) for name in ("grid", "origins", "directions")),
-        *((name, POINTER) for name in ("features", "opacity", "depth_sum", "marched", "empty")),
+        *((name, POINTER) for name in ("features", "opacity", "depth_sum", "marched", "empty", "bounds")),
         *((name, POINTER) for name in ("d_features", "d_opacity", "d_depth", "d_grid", "spare", "d_rays")),
     ]
 
@@ -59,7 +59,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
     compiled.vader3d_pack.argtypes = compiled.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
-    compiled.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, INT64]
+    compiled.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
     return compiled, None
 
 
@@ -129,13 +129,15 @@ def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings,
         settings.density_noise, settings.early_stop,
     )  # fmt: skip
     packed = channels_last(grid, threads)
-    empty = empty_bricks(grid, settings, threads) if skip_empty else None
+    empty, bounds = empty_bricks(grid, settings, threads) if skip_empty else (None, None)
     features = torch.empty(objects, rays, channels - 1)
     opacity, depth_sum = torch.empty(objects, rays), torch.empty(objects, rays)
     marched = torch.empty(objects, rays, dtype=torch.int32)
     job.grid, job.origins, job.directions = packed.data_ptr(), origins.data_ptr(), directions.data_ptr()
     job.features, job.opacity, job.depth_sum = features.data_ptr(), opacity.data_ptr(), depth_sum.data_ptr()
-    job.marched, job.empty = marched.data_ptr(), None if empty is None else empty.data_ptr()
+    job.marched = marched.data_ptr()
+    if empty is not None:
+        job.empty, job.bounds = empty.data_ptr(), bounds.data_ptr()
     library()[0].vader3d_forward(ctypes.byref(job))
     return Marched(job, (packed, origins, directions, marched), (features, opacity, depth_sum))
 
@@ -151,8 +153,8 @@ def channels_last(grid: Tensor, threads: int) -> Tensor:
     return packed
 
 
-def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> Tensor:
-    """How many bricks away, at least, the nearest brick is that holds anything: uint8 [B, bricks in z, y, x].
+def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> tuple[Tensor, Tensor]:
+    """How many bricks away the nearest one is that holds anything, uint8 [B, z, y, x]; and all those' bounds [B, 8].
 
     Conservative: the activation, its scale and the strongest noise are reckoned with.
     """
@@ -160,10 +162,13 @@ def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> Tensor:
     raw = math.log(math.expm1(density)) if settings.activation == "softplus" else density
     noise = 0.0 if settings.seed is None else HIGHEST_NOISE * settings.density_noise
     bricks = [max(0, size - 2) // BRICK + 1 for size in grid.shape[2:]]
-    empty = torch.empty(grid.shape[0], *bricks, dtype=torch.uint8)
+    empty, *spare = torch.empty(3, grid.shape[0], *bricks, dtype=torch.uint8)
+    bounds = torch.empty(grid.shape[0], 8)
     shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
-    library()[0].vader3d_empty_bricks(grid.data_ptr(), shape, strides, raw - noise, empty.data_ptr(), threads)
-    return empty
+    library()[0].vader3d_empty_bricks(
+        grid.data_ptr(), shape, strides, raw - noise, empty.data_ptr(), bounds.data_ptr(), spare[0].data_ptr(), threads
+    )
+    return empty, bounds
 
 
 class _Render(torch.autograd.Function):

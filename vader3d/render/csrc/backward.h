@@ -1,8 +1,9 @@
 // The march's gradient: one more march, in which what lies behind a sample is "total - what came before".
 
 // Gains of `count` samples: their extra channels times the extra outputs' gradients.
-static void gain_extra(const March &job, const Corners &c, const Block &b, const float *d_extra, int count, float *gains) {
-    Weights w;
+template <int N>
+static void gain_extra(const March &job, const Corners &c, const Block<N> &b, const float *d_extra, int count, float *gains) {
+    Weights<N> w;
     BLOCK STORE(gains, splat(1));
     weigh(b, gains, w);
     for (int i = 0; i < count; i++) {
@@ -19,9 +20,10 @@ static void gain_extra(const March &job, const Corners &c, const Block &b, const
 
 // Adds to the extra channels' gradients: along a ray they are all multiples of the extra outputs' gradients, so the
 // multiples are summed up while samples stay in one cell.
-static void scatter_extra(const March &job, const Block &b, const float *weights, const float *d_extra, int count,
+template <int N>
+static void scatter_extra(const March &job, const Block<N> &b, const float *weights, const float *d_extra, int count,
                           const Corners &d_corners) {
-    Weights w;
+    Weights<N> w;
     weigh(b, weights, w);
     for (int i = 0; i < count;) {
         const int32_t offset = b.offset[i];
@@ -37,7 +39,8 @@ static void scatter_extra(const March &job, const Block &b, const float *weights
 }
 
 // The loss's slope along x, y, z (in voxels) at sample i, whose first four channels have the gradient `value`.
-static inline void slopes(const March &job, const Corners &c, const Block &b, int i, f4 value, float weight,
+template <int N>
+static inline void slopes(const March &job, const Corners &c, const Block<N> &b, int i, f4 value, float weight,
                           const float *d_extra, float *slope) {
     float s[8];
     for (int k = 0; k < 8; k++) {
@@ -58,7 +61,8 @@ struct RayGradient {
     float origin[3], direction[3], depth, along;  // of all samples' depths; of depths and thicknesses per step
 };
 
-static inline void add_slopes(const March &job, const Ray &ray, const Block &b, int i, const float *slope, float d_depth,
+template <int N>
+static inline void add_slopes(const March &job, const Ray &ray, const Block<N> &b, int i, const float *slope, float d_depth,
                               float d_thickness, const float *direction, RayGradient &d) {
     const int64_t size[3] = {job.width, job.height, job.depth};
     const float along = ((const float *)b.along)[i], depth = ((const float *)b.depth)[i], gone = along * ray.step;
@@ -73,6 +77,7 @@ static inline void add_slopes(const March &job, const Ray &ray, const Block &b, 
 
 template <bool TO_GRID, bool TO_RAYS>
 static void backward_ray(const March &job, int64_t number, float *d_grid) {
+    enum { N = MANY };
     const int64_t marched = job.marched[number], voxels = job.depth * job.height * job.width;
     float *d_ray = TO_RAYS ? job.d_rays + 8 * number : NULL;
     if (TO_RAYS) memset(d_ray, 0, 8 * sizeof(float));
@@ -89,7 +94,7 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
     for (int64_t k = 0; k < job.features_per_ray; k++) total += d_out[k] * out[k];
     const Ray ray = start_ray(job, number);
     RayGradient sums = {};
-    Block b;
+    Block<N> b;
     Light light = {fv{}, splat(1)};
     fv behind = splat(total);
     for (int64_t first = 0; first < marched; first += N) {

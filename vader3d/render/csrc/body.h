@@ -3,6 +3,7 @@ namespace VARIANT {
 #include "vectors.h"
 #include "samples.h"
 #include "grids.h"
+#include "leaps.h"
 #include "forward.h"
 #include "backward.h"
 }  // namespace VARIANT

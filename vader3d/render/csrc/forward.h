@@ -1,11 +1,13 @@
 // The march forward, and the floor it is measured against.
 
 // Corner weights of a block's samples, times `factors`.
+template <int N>
 struct Weights {
     alignas(64) float corner[8][N];  // bits 2, 1, 0 of the corner: z, y, x
 };
 
-static inline void weigh(const Block &b, const float *factors, Weights &w) {
+template <int N>
+static inline void weigh(const Block<N> &b, const float *factors, Weights<N> &w) {
     BLOCK {
         const fv x = LOAD(b.x), y = LOAD(b.y), z = LOAD(b.z), all = LOAD(factors);
         const fv z1 = all * z, z0 = all - z1, z1y1 = z1 * y, z1y0 = z1 - z1y1, z0y1 = z0 * y, z0y0 = z0 - z0y1;
@@ -19,8 +21,8 @@ static inline void weigh(const Block &b, const float *factors, Weights &w) {
 }
 
 // The extra channels lie behind the first four in groups of four: adds `count` samples' to `sums`.
-template <int GROUPS>
-static inline void add_extra(const Corners &c, const Block &b, const Weights &w, int64_t channels, int count, float *sums) {
+template <int GROUPS, int N>
+static inline void add_extra(const Corners &c, const Block<N> &b, const Weights<N> &w, int64_t channels, int count, float *sums) {
     f4 total[GROUPS];
     for (int g = 0; g < GROUPS; g++) total[g] = *(const f4 *)(sums + 4 * g);
     for (int i = 0; i < count; i++)
@@ -36,8 +38,9 @@ static inline Corners shifted(Corners c, int64_t by) {
     return c;
 }
 
-static void add_all_extra(const March &job, const Corners &c, const Block &b, const float *weights, int count, float *sums) {
-    Weights w;
+template <int N>
+static void add_all_extra(const March &job, const Corners &c, const Block<N> &b, const float *weights, int count, float *sums) {
+    Weights<N> w;
     weigh(b, weights, w);
     for (int64_t first = 4; first < job.channels; first += 16) {
         const Corners here = shifted(c, first);
@@ -50,49 +53,23 @@ static void add_all_extra(const March &job, const Corners &c, const Block &b, co
     }
 }
 
-// From sample `first` on, how many are sure to lie in empty bricks.
-static inline int64_t skippable(const March &job, const Ray &ray, const uint8_t *empty, int64_t first) {
-    const int64_t size[3] = {job.width, job.height, job.depth};
-    const float gone = (float)first * ray.step;
-    float place[3];
-    int64_t brick[3];
-    for (int k = 0; k < 3; k++) {
-        const float last = (float)(size[k] > 1 ? size[k] - 2 : 0);
-        place[k] = ray.entry[k] + gone * ray.speed[k];
-        const float inside = place[k] > 0 ? place[k] : 0;
-        brick[k] = (int64_t)(inside < last ? inside : last) / BRICK;
-    }
-    const int64_t nx = bricks_along(size[0]), ny = bricks_along(size[1]);
-    const int64_t distance = empty[(brick[2] * ny + brick[1]) * nx + brick[0]];
-    if (!distance) return 0;
-    float way = INFINITY;
-    for (int k = 0; k < 3; k++) {
-        if (ray.speed[k] == 0) continue;
-        const float wall = (float)(BRICK * (ray.speed[k] > 0 ? brick[k] + distance : brick[k] + 1 - distance));
-        const float to_wall = (wall - place[k]) / ray.speed[k];
-        way = to_wall < way ? to_wall : way;
-    }
-    const float samples = way / ray.step - 1e-3f;
-    const int64_t left = job.samples - first;
-    return samples < (float)left ? (samples > 0 ? (int64_t)samples : 0) : left;
-}
-
-static void forward_ray(const March &job, int64_t number) {
-    const int64_t voxels = job.depth * job.height * job.width, object = number / job.rays;
+template <int N>
+static void forward_ray(const March &job, int64_t number, int64_t object) {
+    const int64_t voxels = job.depth * job.height * job.width;
     const Corners c = corners(job, job.grid + object * voxels * job.channels);
     const bool far = voxels * job.channels * 4 > FAR_BYTES;
-    const uint8_t *empty = NULL;
-    if (job.empty) empty = job.empty + object * bricks_along(job.depth) * bricks_along(job.height) * bricks_along(job.width);
     const Ray ray = start_ray(job, number);
-    Block b;
+    const Leap leap = N == FEW && ray.hits ? prepare_leap(job, ray, object) : Leap{};
+    Block<N> b;
     Light light = {fv{}, splat(1)};
     fv red = {}, green = {}, blue = {}, depth = {};
     float opacity = 0, extra[MOST_CHANNELS];
     memset(extra, 0, (job.channels - 4) * sizeof(float));
-    int64_t first = ray.hits ? 0 : job.samples;
-    for (int count = N; count == N && first < job.samples; first += count) {
-        if (empty) {
-            const int64_t skipped = skippable(job, ray, empty, first);
+    const int64_t end = N == FEW ? leap.end : ray.hits ? job.samples : 0;
+    int64_t first = N == FEW ? leap.first : 0;
+    for (int count = N; count == N && first < end; first += count) {
+        if (N == FEW) {
+            const int64_t skipped = skippable(leap, ray, first);
             if (skipped) {
                 first += skipped - N;
                 continue;
@@ -123,18 +100,25 @@ static void forward_ray(const March &job, int64_t number) {
 }
 
 static void forward(const March &job) {
-#pragma omp parallel for schedule(dynamic, 64) num_threads(job.threads) if (job.threads > 1)
-    for (int64_t number = 0; number < job.objects * job.rays; number++) forward_ray(job, number);
+#pragma omp parallel for schedule(dynamic) num_threads(job.threads) if (job.threads > 1)
+    for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += 64) {
+        int64_t object = chunk / job.rays;
+        for (int64_t number = chunk; number < chunk + 64 && number < job.objects * job.rays; number++) {
+            object += number == (object + 1) * job.rays;
+            job.empty ? forward_ray<FEW>(job, number, object) : forward_ray<MANY>(job, number, object);
+        }
+    }
 }
 
 // What no renderer can do without: place all samples and load the corners of their cells.
 template <bool ALONE>
 static void floor_ray(const March &job, int64_t number) {
+    enum { N = MANY };
     const int64_t voxels = job.depth * job.height * job.width;
     const Corners c = corners(job, job.grid + number / job.rays * voxels * job.channels);
     const Ray ray = start_ray(job, number);
     if (!ray.hits) return;
-    Block b;
+    Block<N> b;
     f8 total = {};
     for (int64_t first = 0; first < job.samples; first += N) {
         place(job, ray, first, b);

@@ -16,14 +16,18 @@ struct March {  // mirrored field by field in render/cpu.py
     const float *grid, *origins, *directions;       // [B, D, H, W, channels], [B, R, 3], [B, R, 3]
     float *features, *opacity, *depth_sum;          // [B, R, features_per_ray], [B, R], [B, R]
     int32_t *marched;                               // [B, R]: samples before the march ended
-    const uint8_t *empty;                           // [B, bricks], see grids.h; null to visit every sample
+    const uint8_t *empty;                           // [B, bricks] and [B, 8], see leaps.h; null to visit every sample
+    const float *bounds;
     const float *d_features, *d_opacity, *d_depth;  // gradients of the three outputs
     float *d_grid, *spare;                          // [B, D, H, W, channels] and [threads - 1, D, H, W, channels]; or null
     float *d_rays;                                  // [B, R, 8]: of origin, direction, near and far; or null
 };
 }
 enum { MOST_CHANNELS = 256, MOST_THREADS = 256 };
-enum { BRICK = 4 };                      // cells along the edge of a brick that is empty or not
+#ifndef BRICK_BITS
+#define BRICK_BITS 1
+#endif
+enum { BRICK = 1 << BRICK_BITS, FARTHEST = 12 };
 enum { FAR_BYTES = 8 << 20 };            // grids larger than this lie far from the processor and are fetched ahead
 
 #define VARIANT baseline
@@ -65,8 +69,8 @@ void vader3d_unpack(float *outer, const int64_t *sizes, const int64_t *strides, 
     CALL(unpack, outer, sizes, strides, inner, channels, threads)
 }
 void vader3d_empty_bricks(const float *outer, const int64_t *sizes, const int64_t *strides, double empty_below,
-                          uint8_t *empty, int64_t threads) {
-    CALL(empty_bricks, outer, sizes, strides, (float)empty_below, empty, threads)
+                          uint8_t *empty, float *bounds, uint8_t *spare, int64_t threads) {
+    CALL(empty_bricks, outer, sizes, strides, (float)empty_below, empty, bounds, spare, threads)
 }
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }

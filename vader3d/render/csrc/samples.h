@@ -29,12 +29,14 @@ static inline Ray start_ray(const March &job, int64_t number) {
     return ray;
 }
 
+template <int N>
 struct Block {
     alignas(64) float x[N], y[N], z[N];  // position in the cell, in [0, 1]
     alignas(64) int32_t offset[N];       // of the cell's low corner in the grid, in pairs of numbers
     alignas(64) float channels[4][N];    // red, green, blue, raw density
-    fv along[V], depth[V], noise[V];     // along: samples since the ray's entry
-    fv slope[V], density[V], before[V], after[V];  // d density / d raw; transmittance in front of and behind a sample
+    fv along[N / LANES], depth[N / LANES], noise[N / LANES];     // along: samples since the ray's entry
+    fv slope[N / LANES], density[N / LANES];
+    fv before[N / LANES], after[N / LANES];  // d density / d raw; transmittance in front of and behind a sample
 };
 
 static inline void store(float *to, fv value) { *(fv *)to = value; }
@@ -43,7 +45,8 @@ static inline void store(int32_t *to, iv value) { *(iv *)to = value; }
 #define LOAD(array) (*(const fv *)((array) + v * LANES))
 
 // Where samples first .. first + N - 1 stand: depth, cell, position in the cell.
-static inline void place(const March &job, const Ray &ray, int64_t first, Block &b) {
+template <int N>
+static inline void place(const March &job, const Ray &ray, int64_t first, Block<N> &b) {
     const fv x1 = splat(job.width - 1), y1 = splat(job.height - 1), z1 = splat(job.depth - 1), low = splat(1e-30f);
     const int32_t dx = job.channels / 2, dy = dx * job.width, dz = dy * job.height;
     const iv none = {}, last_x = none + (int32_t)(job.width - 2);
@@ -98,8 +101,8 @@ static inline f8 at(const float *row, int32_t offset, int64_t channels) {
     return SWIZZLE(*(const f4 *)voxel, *(const f4 *)(voxel + channels), 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
-template <bool ALONE>
-static inline f8 between(const Corners &c, const Block &b, int i) {
+template <bool ALONE, int N>
+static inline f8 between(const Corners &c, const Block<N> &b, int i) {
     const int32_t offset = b.offset[i];
     const int64_t k = c.channels;
     const f8 front = lerp(at<ALONE>(c.rows[0], offset, k), at<ALONE>(c.rows[2], offset, k), b.z[i]);
@@ -107,15 +110,16 @@ static inline f8 between(const Corners &c, const Block &b, int i) {
 }
 
 // Asks for the lines that the samples' corners lie in.
-static inline void fetch_ahead(const Corners &c, const Block &b) {
+template <int N>
+static inline void fetch_ahead(const Corners &c, const Block<N> &b) {
     for (int i = 0; i < N; i++)
         for (int r = 0; r < 4; r++) __builtin_prefetch(c.rows[r] + 2 * (int64_t)b.offset[i]);
 }
 
 // Colour and raw density at the samples. Lerped in z and y, eight samples are turned from four channels a sample to
 // eight samples a channel, and then lerped in x.
-template <bool ALONE>
-static inline void fetch_as(const Corners &c, Block &b) {
+template <bool ALONE, int N>
+static inline void fetch_as(const Corners &c, Block<N> &b) {
 #define TURNED(i, a, b) SWIZZLE(a, b, i, 8 + i, 1 + i, 9 + i, 4 + i, 12 + i, 5 + i, 13 + i)
 #define JOINED(i, a, b) SWIZZLE(a, b, i, 1 + i, 8 + i, 9 + i, 4 + i, 5 + i, 12 + i, 13 + i)
     for (int i = 0; i < N; i += 8) {
@@ -138,7 +142,8 @@ static inline void fetch_as(const Corners &c, Block &b) {
     }
 }
 
-static inline void fetch(const Corners &c, Block &b) {
+template <int N>
+static inline void fetch(const Corners &c, Block<N> &b) {
     if (c.channels == 4)
         fetch_as<true>(c, b);
     else
@@ -152,7 +157,8 @@ struct Light {
 };
 
 // Density and transmittance of a block.
-static inline void attenuate(const March &job, const Ray &ray, Light &light, Block &b) {
+template <int N>
+static inline void attenuate(const March &job, const Ray &ray, Light &light, Block<N> &b) {
     const float scale = (float)job.density_scale;
     BLOCK {
         const fv raw = LOAD(b.channels[3]) + b.noise[v], zero = {};
@@ -179,7 +185,8 @@ static inline void attenuate(const March &job, const Ray &ray, Light &light, Blo
 }
 
 // How many of the block's samples count: those on the ray that have early_stop or more of the light left.
-static inline int counted(const March &job, int64_t first, const Light &light, const Block &b) {
+template <int N>
+static inline int counted(const March &job, int64_t first, const Light &light, const Block<N> &b) {
     const float stop = (float)job.early_stop;
     if (first + N <= job.samples && !(light.after[LANES - 1] < stop)) return N;
     const float *before = (const float *)b.before;

@@ -5,13 +5,15 @@ typedef uint32_t uv __attribute__((vector_size(4 * LANES)));
 typedef float f4 __attribute__((vector_size(16), aligned(4), may_alias));  // one voxel's four channels
 typedef float f8 __attribute__((vector_size(32), aligned(4), may_alias));  // those of two neighbours in x
 typedef float f16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t i4 __attribute__((vector_size(16)));
 typedef double d4 __attribute__((vector_size(32)));
 
-enum { N = 32, V = N / LANES };  // samples in a block, vectors in a block
-#define BLOCK for (int v = 0; v < V; v++)
+// The samples of a block: many, so that their arithmetic overlaps; few where a march may leap ahead after each block.
+enum { MANY = 32, FEW = 8 };
+#define BLOCK for (int v = 0; v < N / LANES; v++)  // N samples in vectors
 #define SWIZZLE __builtin_shufflevector
 
-alignas(64) static const float COUNT[N] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31};
+alignas(64) static const float COUNT[MANY] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31};
 
 static inline fv splat(float x) { return x - fv{}; }
 static inline fv lower(fv a, fv b) { return a < b ? a : b; }   // b where a is not a number
@@ -61,7 +63,7 @@ static inline float sum(fv x) {
 
 // 2^-x for x >= 0, to 1e-7 relative; 1 at 0; not-a-numbers stay so.
 static inline fv exp2_minus(fv x) {
-    x = x > 126.0f ? splat(126.0f) : x;
+    x = x > 100.0f ? splat(100.0f) : x;  // so that no difference of two results is denormal
     const fv turns = 12582912.0f - x;  // its low bits now hold n = round(-x)
     const fv r = x + (turns - 12582912.0f);
     fv p = 1.535336151e-4f * r - 1.339887452e-3f;
