@@ -17,6 +17,8 @@ log = logging.getLogger("vader3d.render")
 INT64, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
+# How many voxels are laid out (pack) while plain torch starts, and while it renders one point.
+VOXELS_LAID_OUT_IN_A_CALL, VOXELS_LAID_OUT_IN_A_POINT = 150_000, 45
 POINTS_PER_THREAD = 8192  # fewer are done sooner than a second thread wakes up
 HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
 EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
@@ -84,6 +86,13 @@ def why_not(grid: Tensor) -> str | None:
     if grid.shape[2:].numel() * padded(grid.shape[1]) >= 1 << 32:
         return f"the cpu back-end counts an object's numbers in 32 bits, and {tuple(grid.shape[1:])} passes them"
     return library()[1]
+
+
+def why_slower(grid: Tensor, points: int) -> str | None:
+    """Why plain torch is faster for so few `points` of this grid, or None: the whole grid is laid out anew first."""
+    voxels = grid.shape[0] * grid.shape[2:].numel()
+    few = voxels > VOXELS_LAID_OUT_IN_A_CALL + VOXELS_LAID_OUT_IN_A_POINT * points
+    return f"the cpu back-end lays out {voxels} voxels first, which {points} points do not repay" if few else None
 
 
 def render_rays(

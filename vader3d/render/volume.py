@@ -74,7 +74,7 @@ def render_volume(
         density = reference.activate_density(volume.density, activation, density_scale)
         grid = torch.cat([grid, outward_normals(density)], 1)
     seed = None if generator is None else int(torch.randint(1 << 32, (), generator=generator))
-    module = pick_backend(backend, grid, rays)
+    module = pick_backend(backend, grid, points=rays.origins[..., 0].numel() * samples_per_ray)
     features, opacity, depth = module.render_rays(
         grid, rays.origins, rays.directions, samples_per_ray=samples_per_ray, activation=activation,
         density_scale=density_scale, density_noise=density_noise, seed=seed, early_stop=early_stop,
@@ -88,20 +88,20 @@ def render_volume(
     return Rendering(colour, opacity, depth, extra)
 
 
-def pick_backend(name: str, grid: Tensor, rays: Rays) -> ModuleType:
+def pick_backend(name: str, grid: Tensor, *, points: int) -> ModuleType:
     """The named back-end, or the fastest that can take the call. ValueError: unknown, or it cannot, and why."""
     if name == "auto":
         name = os.environ.get("VADER3D_RENDER_BACKEND", "auto")
     if name not in ("auto", *BACKENDS):
         raise ValueError(f"backend: wanted auto, {', '.join(BACKENDS)}; got {name!r}")
     if name != "auto":
-        reason = why_not(name, grid, rays)
+        reason = why_not(name, grid)
         if reason is not None:
             raise ValueError(f"backend: {name} cannot take this call: {reason}; wanted another, or auto")
         return BACKENDS[name]
     reasons = []
     for candidate, module in BACKENDS.items():
-        reason = why_not(candidate, grid, rays)
+        reason = why_not(candidate, grid) or (cpu.why_slower(grid, points) if candidate == "cpu" else None)
         if reason is None:
             say_once(candidate, tuple(reasons))
             return module
@@ -109,7 +109,7 @@ def pick_backend(name: str, grid: Tensor, rays: Rays) -> ModuleType:
     raise AssertionError("the reference takes every call")
 
 
-def why_not(name: str, grid: Tensor, rays: Rays) -> str | None:
+def why_not(name: str, grid: Tensor) -> str | None:
     """Why this back-end cannot take the call, or None."""
     if name == "reference":
         return None

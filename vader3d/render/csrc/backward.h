@@ -75,7 +75,7 @@ static inline void add_slopes(const March &job, const Ray &ray, const Block<N> &
     d.along += d_depth * along + d_thickness * ((const float *)b.density)[i];
 }
 
-template <bool TO_GRID, bool TO_RAYS>
+template <bool SEEDED, bool TO_GRID, bool TO_RAYS>
 static void backward_ray(const March &job, int64_t number, float *d_grid) {
     enum { N = MANY };
     const int64_t marched = job.marched[number], voxels = job.depth * job.height * job.width;
@@ -98,17 +98,16 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
     Light light = {fv{}, splat(1)};
     fv behind = splat(total);
     for (int64_t first = 0; first < marched; first += N) {
-        place(job, ray, first, b);
+        place<SEEDED>(job, ray, first, marched, b);
         if (far) fetch_ahead(c, b);
         if (far && TO_GRID) fetch_ahead(d, b);
         fetch(c, b);
-        attenuate(job, ray, light, b);
+        attenuate<SEEDED, true>(job, ray, light, b);
         const int count = marched - first < N ? (int)(marched - first) : (int)N;
         alignas(64) float weights[N], d_raws[N], d_thicknesses[N], gains[N];
         if (job.channels > 4) gain_extra(job, c, b, d_extra, count, gains);
         BLOCK {
-            fv weight = b.before[v] - b.after[v];
-            if (count < N) weight = LOAD(COUNT) < (float)count ? weight : fv{};
+            const fv weight = stopped(light, b, v, count);
             fv gain = d_colour[0] * LOAD(b.channels[0]) + d_colour[1] * LOAD(b.channels[1]) +
                       d_colour[2] * LOAD(b.channels[2]) + d_depth * b.depth[v] + d_opacity;
             if (job.channels > 4) gain += LOAD(gains);
@@ -150,6 +149,9 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
 // Threads share the rays out by the samples marched. A thread that starts in the middle of an object adds up that
 // object's gradient in a spare grid of its own; so no atomics, and the sums do not depend on timing.
 static void backward(const March &job) {
+#define MARCH(seeded) \
+    (!job.d_rays ? backward_ray<seeded, true, false> : job.d_grid ? backward_ray<seeded, true, true> : backward_ray<seeded, false, true>)
+    const auto march = job.seeded ? MARCH(true) : MARCH(false);
     const int64_t rays = job.objects * job.rays, size = job.depth * job.height * job.width * job.channels;
     int64_t begin[MOST_THREADS + 1], total = 0, passed = 0, thread = 1;
     for (int64_t ray = 0; ray < rays; ray++) total += job.marched[ray] + 4;
@@ -169,12 +171,7 @@ static void backward(const March &job) {
                 memset(d_grid, 0, size * sizeof(float));
             }
             for (; ray < end && ray < begin[t + 1]; ray++)
-                if (!job.d_rays)
-                    backward_ray<true, false>(job, ray, d_grid);
-                else if (job.d_grid)
-                    backward_ray<true, true>(job, ray, d_grid);
-                else
-                    backward_ray<false, true>(job, ray, NULL);
+                march(job, ray, d_grid);
         }
     if (!job.d_grid) return;
 #pragma omp parallel for num_threads(job.threads) if (job.threads > 1)

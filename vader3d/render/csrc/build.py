@@ -12,7 +12,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("march.cpp")
 LIBRARY = Path(__file__).with_name("march.so")  # where a wheel carries the compiled library
 FLAGS = ["-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w", "-fno-math-errno", "-fno-trapping-math"]
-FLAGS += ["-fno-threadsafe-statics"]
+FLAGS += ["-fno-threadsafe-statics", "-fno-exceptions"]
 # Linked without -fopenmp: render/cpu.py lets OpenMP's functions resolve to the runtime that torch has loaded.
 LINK = ["-shared", "-nodefaultlibs", "-lc", "-lgcc"]
 

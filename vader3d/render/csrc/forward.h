@@ -53,7 +53,7 @@ static void add_all_extra(const March &job, const Corners &c, const Block<N> &b,
     }
 }
 
-template <int N>
+template <bool SEEDED, int N>
 static void forward_ray(const March &job, int64_t number, int64_t object) {
     const int64_t voxels = job.depth * job.height * job.width;
     const Corners c = corners(job, job.grid + object * voxels * job.channels);
@@ -64,32 +64,30 @@ static void forward_ray(const March &job, int64_t number, int64_t object) {
     Light light = {fv{}, splat(1)};
     fv red = {}, green = {}, blue = {}, depth = {};
     float opacity = 0, extra[MOST_CHANNELS];
-    memset(extra, 0, (job.channels - 4) * sizeof(float));
+    if (job.channels > 4) memset(extra, 0, (job.channels - 4) * sizeof(float));
     const int64_t end = N == FEW ? leap.end : ray.hits ? job.samples : 0;
     int64_t first = N == FEW ? leap.first : 0;
-    for (int count = N; count == N && first < end; first += count) {
+    for (bool lit = true; lit && first < end;) {
         if (N == FEW) {
             const int64_t skipped = skippable(leap, ray, first);
-            if (skipped) {
-                first += skipped - N;
-                continue;
-            }
+            first += skipped;
+            if (skipped) continue;
         }
-        place(job, ray, first, b);
+        place<SEEDED>(job, ray, first, end, b);
         if (far) fetch_ahead(c, b);
         fetch(c, b);
-        attenuate(job, ray, light, b);
-        count = counted(job, first, light, b);
+        attenuate<SEEDED, false>(job, ray, light, b);
+        const int count = counted(job, first, light, b);
         if (count) opacity = 1 - ((const float *)b.after)[count - 1];
         alignas(64) float weights[N];
         BLOCK {
-            fv weight = b.before[v] - b.after[v];
-            if (count < N) weight = LOAD(COUNT) < (float)count ? weight : fv{};
+            const fv weight = stopped(light, b, v, count);
             red += weight * LOAD(b.channels[0]), green += weight * LOAD(b.channels[1]);
             blue += weight * LOAD(b.channels[2]), depth += weight * b.depth[v];
             STORE(weights, weight);
         }
         if (job.channels > 4) add_all_extra(job, c, b, weights, count, extra);
+        first += count, lit = count == b.length;
     }
     float *features = job.features + job.features_per_ray * number;
     const float fault = ray.finite ? 0.0f : NAN;  // so that a broken ray shows
@@ -100,12 +98,14 @@ static void forward_ray(const March &job, int64_t number, int64_t object) {
 }
 
 static void forward(const March &job) {
+    const auto march = job.empty ? job.seeded ? forward_ray<true, FEW> : forward_ray<false, FEW>
+                                 : job.seeded ? forward_ray<true, MANY> : forward_ray<false, MANY>;
 #pragma omp parallel for schedule(dynamic) num_threads(job.threads) if (job.threads > 1)
     for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += 64) {
         int64_t object = chunk / job.rays;
         for (int64_t number = chunk; number < chunk + 64 && number < job.objects * job.rays; number++) {
             object += number == (object + 1) * job.rays;
-            job.empty ? forward_ray<FEW>(job, number, object) : forward_ray<MANY>(job, number, object);
+            march(job, number, object);
         }
     }
 }
@@ -121,8 +121,8 @@ static void floor_ray(const March &job, int64_t number) {
     Block<N> b;
     f8 total = {};
     for (int64_t first = 0; first < job.samples; first += N) {
-        place(job, ray, first, b);
-        for (int i = 0; i < N; i++)
+        place<false>(job, ray, first, job.samples, b);
+        for (int i = 0; i < b.length; i++)
             for (int64_t k = 0; k < (ALONE ? 4 : job.channels); k += 4)
                 total += (at<ALONE>(c.rows[0] + k, b.offset[i], c.channels) + at<ALONE>(c.rows[1] + k, b.offset[i], c.channels)) +
                          (at<ALONE>(c.rows[2] + k, b.offset[i], c.channels) + at<ALONE>(c.rows[3] + k, b.offset[i], c.channels));

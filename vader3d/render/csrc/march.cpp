@@ -44,10 +44,11 @@ enum { FAR_BYTES = 8 << 20 };            // grids larger than this lie far from 
 #endif
 
 #ifdef DISPATCH
+static int highest_level = 3;  // of x86-64; lower in tests only
 static int level() {
     static const int found =
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? 3 : 1;
-    return found;
+    return found < highest_level ? found : highest_level;
 }
 #define CALL(function, ...)                                                                 \
     switch (level()) {                                                                      \
@@ -55,10 +56,17 @@ static int level() {
         default: return baseline::function(__VA_ARGS__);                                    \
     }
 #else
+static int highest_level = 1;
+static int level() { return highest_level; }
 #define CALL(function, ...) return baseline::function(__VA_ARGS__);
 #endif
 
 extern "C" {
+// Uses no instruction set above this level; returns the level in use.
+int64_t vader3d_limit_level(int64_t highest) {
+    highest_level = (int)highest;
+    return level();
+}
 // Sizes [B, C, D, H, W] and strides (in elements) of the outer grid; the inner one has `channels` >= C.
 void vader3d_pack(const float *outer, const int64_t *sizes, const int64_t *strides, float *inner, int64_t channels,
                   int64_t threads) {

@@ -9,11 +9,9 @@ typedef int32_t i4 __attribute__((vector_size(16)));
 typedef double d4 __attribute__((vector_size(32)));
 
 // The samples of a block: many, so that their arithmetic overlaps; few where a march may leap ahead after each block.
-enum { MANY = 32, FEW = 8 };
-#define BLOCK for (int v = 0; v < N / LANES; v++)  // N samples in vectors
+enum { MANY = 64, FEW = 8 };
+#define BLOCK for (int v = 0; v * LANES < b.length; v++)  // its samples in vectors
 #define SWIZZLE __builtin_shufflevector
-
-alignas(64) static const float COUNT[MANY] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31};
 
 static inline fv splat(float x) { return x - fv{}; }
 static inline fv lower(fv a, fv b) { return a < b ? a : b; }   // b where a is not a number
@@ -22,36 +20,31 @@ static inline iv lower(iv a, iv b) { return a < b ? a : b; }
 static inline fv real(iv a) { return __builtin_convertvector(a, fv); }
 static inline iv whole(fv a) { return __builtin_convertvector(a, iv); }
 
-// Lanes moved up by one, the last lane of `before` coming in; and running sums over the lanes.
+// Lanes moved up by one, the last lane of `before` coming in; the last lane in all; running sums over the lanes, by
+// shuffles that stay within 16 bytes where they can (one cheap instruction each).
 #if LANES == 4
+static const fv COUNT = {0, 1, 2, 3};
 static inline fv push(fv before, fv x) { return SWIZZLE(before, x, 3, 4, 5, 6); }
-static inline fv running_sum(fv x) {
-    const fv o = {};
-    x += SWIZZLE(o, x, 0, 4, 5, 6);
-    return x + SWIZZLE(o, x, 0, 0, 4, 5);
-}
 static inline fv last_lane(fv x) { return SWIZZLE(x, x, 3, 3, 3, 3); }
-#elif LANES == 8
-static inline fv push(fv before, fv x) { return SWIZZLE(before, x, 7, 8, 9, 10, 11, 12, 13, 14); }
 static inline fv running_sum(fv x) {
     const fv o = {};
-    x += SWIZZLE(o, x, 0, 8, 9, 10, 0, 12, 13, 14);
-    x += SWIZZLE(o, x, 0, 0, 8, 9, 0, 0, 12, 13);
-    return x + SWIZZLE(o, x, 0, 0, 0, 0, 11, 11, 11, 11);
+    x += SWIZZLE(o, x, 3, 4, 5, 6);
+    return x + SWIZZLE(o, x, 2, 3, 4, 5);
 }
-static inline fv last_lane(fv x) { return SWIZZLE(x, x, 7, 7, 7, 7, 7, 7, 7, 7); }
 #else
-static inline fv push(fv before, fv x) {
-    return SWIZZLE(before, x, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30);
+static const fv COUNT = {0, 1, 2, 3, 4, 5, 6, 7};
+static inline fv push(fv before, fv x) { return SWIZZLE(before, x, 7, 8, 9, 10, 11, 12, 13, 14); }
+static inline fv last_lane(fv x) {
+    const fv high = SWIZZLE(x, x, 4, 5, 6, 7, 4, 5, 6, 7);
+    return SWIZZLE(high, high, 3, 3, 3, 3, 7, 7, 7, 7);
 }
 static inline fv running_sum(fv x) {
     const fv o = {};
-    x += SWIZZLE(o, x, 0, 16, 17, 18, 0, 20, 21, 22, 0, 24, 25, 26, 0, 28, 29, 30);
-    x += SWIZZLE(o, x, 0, 0, 16, 17, 0, 0, 20, 21, 0, 0, 24, 25, 0, 0, 28, 29);
-    x += SWIZZLE(o, x, 0, 0, 0, 0, 19, 19, 19, 19, 0, 0, 0, 0, 27, 27, 27, 27);
-    return x + SWIZZLE(o, x, 0, 0, 0, 0, 0, 0, 0, 0, 23, 23, 23, 23, 23, 23, 23, 23);
+    x += SWIZZLE(o, x, 3, 8, 9, 10, 7, 12, 13, 14);
+    x += SWIZZLE(o, x, 2, 3, 8, 9, 6, 7, 12, 13);
+    const fv low = SWIZZLE(o, x, 0, 1, 2, 3, 8, 9, 10, 11);
+    return x + SWIZZLE(low, low, 3, 3, 3, 3, 7, 7, 7, 7);
 }
-static inline fv last_lane(fv x) { return SWIZZLE(x, x, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15); }
 #endif
 
 static inline float sum4(f4 x) { return (x[0] + x[2]) + (x[1] + x[3]); }

@@ -1,0 +1,152 @@
+"""The compiled back-end as a guest: how it is built, what it leaves alone, what it costs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import assert_near
+
+from vader3d.geometry.rays import Rays
+from vader3d.render import Volume, cpu, render_volume
+from vader3d.render.csrc import build
+
+pytestmark = pytest.mark.skipif(cpu.why_not(torch.zeros(1, 4, 2, 2, 2)) is not None, reason="no C++ compiler")
+ARM = shutil.which("aarch64-linux-gnu-g++")
+RENDER = """
+import logging, torch
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+from vader3d.geometry.rays import Rays
+from vader3d.render import Volume, render_volume
+torch.manual_seed(0)
+grid = torch.rand(1, 4, 5, 6, 7)
+rays = Rays(torch.tensor([[[-3.0, 0.1, 0.2]]]).expand(1, 9, 3), torch.randn(1, 9, 3) * 0.1 + torch.tensor([1.0, 0, 0]))
+for _ in range(2):
+    opacity = render_volume(Volume(grid), rays, samples_per_ray=8).opacity
+print(*opacity.flatten().tolist())
+"""
+
+
+def python(program: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2], env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [1, 3])
+@pytest.mark.parametrize("channels", [4, 14])
+def test_every_instruction_set_gives_the_same_picture_and_gradient(level, channels):
+    library = cpu.library()[0]
+    if library.vader3d_limit_level(level) < level:
+        pytest.skip(f"this processor lacks x86-64-v{level}")
+    grid = torch.randn(2, channels, 6, 7, 8)
+    rays = Rays(torch.randn(2, 33, 3) * 2, torch.nn.functional.normalize(torch.randn(2, 33, 3), dim=-1))
+    try:
+        results = []
+        for backend in ("cpu", "reference"):
+            leaves = [tensor.clone().requires_grad_() for tensor in (grid, *rays)]
+            rendering = render_volume(
+                Volume(leaves[0]), Rays(*leaves[1:]), samples_per_ray=37, early_stop=0, density_noise=0.1,
+                activation="softplus", generator=torch.Generator().manual_seed(3), backend=backend,
+            )  # fmt: skip
+            (rendering.colour.sin().sum() + rendering.extra.sum() + rendering.depth.sum()).backward()
+            results.append([*rendering[:4], *(leaf.grad for leaf in leaves)])
+        for found, wanted in zip(*results, strict=True):
+            assert_near(found, wanted)
+    finally:
+        library.vader3d_limit_level(9)
+
+
+def test_processes_that_build_at_the_same_time_do_not_disturb_each_other(tmp_path):
+    together = [python(RENDER, VADER3D_CACHE=str(tmp_path)) for _ in range(2)]
+    printed = [process.communicate(timeout=120) for process in together]
+    assert [process.returncode for process in together] == [0, 0], printed
+    assert len({out for out, _ in printed}) == 1
+    assert all("rendering by cpu" in log for _, log in printed)
+    if not build.LIBRARY.exists():
+        assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
+
+
+def test_without_a_compiler_one_warning_and_plain_torch(tmp_path):
+    broken = {"PATH": str(tmp_path), "CXX": "", "VADER3D_CACHE": str(tmp_path)}
+    program = f"from vader3d.render.csrc import build\nfrom pathlib import Path\nbuild.LIBRARY = Path('none')\n{RENDER}"
+    without = python(program, **broken)
+    found, log = without.communicate(timeout=60)
+    assert without.returncode == 0, log
+    assert log.count("WARNING") == 1
+    assert "no C++ compiler" in log
+    assert "rendering by reference" in log
+    wanted, _ = python(RENDER).communicate(timeout=60)
+    assert_near(torch.tensor([float(x) for x in found.split()]), torch.tensor([float(x) for x in wanted.split()]))
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path):
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\necho march.cpp: out of luck >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        build.compile_march(tmp_path / "march.so", str(compiler))
+    assert [path.name for path in tmp_path.iterdir()] == ["g++"]
+
+
+@pytest.mark.skipif(ARM is None, reason="no cross compiler for arm64")
+def test_it_compiles_for_arm64(tmp_path):
+    build.compile_march(tmp_path / "march.so", ARM)
+    assert (tmp_path / "march.so").read_bytes()[18] == 183  # ELF's number of that machine
+
+
+def some_fog(samples: int, rays: int = 20_000) -> None:
+    grid = torch.rand(1, 4, 16, 16, 16, requires_grad=True)
+    along = torch.nn.functional.normalize(torch.randn(1, rays, 3) * 0.2 + torch.tensor([1.0, 0, 0]), dim=-1)
+    rendering = render_volume(
+        Volume(grid), Rays(-3 * along, along), samples_per_ray=samples, early_stop=0, backend="cpu"
+    )
+    rendering.colour.sum().backward()
+
+
+def test_numbers_too_small_to_be_normal_survive_it():
+    """Flushing them to zero is a switch of the whole process; a fast-math build would set it."""
+    some_fog(8)
+    tiny = torch.full((1 << 20,), 1e-40)
+    assert (tiny * 0.5 > 0).all(), "in some thread of torch's pool"
+    assert 1e-310 * 0.5 > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
+def test_it_shares_torchs_threads(monkeypatch):
+    (torch.rand(1 << 22) + 1).sum()  # torch's pool is up
+    before = len(os.listdir("/proc/self/task"))
+    some_fog(32)
+    assert len(os.listdir("/proc/self/task")) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_its_memory_does_not_grow_with_the_samples():
+    program = """
+import sys
+sys.path.insert(0, "tests/render")
+from pathlib import Path
+from test_cpu import some_fog
+def peak(samples):
+    Path("/proc/self/clear_refs").write_text("5")
+    some_fog(samples)
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+some_fog(16)
+print(peak(16), peak(256))
+"""
+    out, log = python(program, PYTHONPATH="tests").communicate(timeout=120)
+    few, many = map(int, out.split() or [log])
+    assert many - few < 8000, f"{many - few} KB more for 240 samples more on 20000 rays"  # one number each: 19 MB
+
+
+def test_few_rays_through_a_large_grid_are_left_to_plain_torch():
+    grid, ray = torch.rand(1, 4, 64, 64, 64), torch.tensor([[[0.0, 0.0, 1.0]]])
+    assert cpu.why_slower(grid, 64) is not None
+    assert cpu.why_slower(grid, 64 * 4096) is None
+    found = render_volume(Volume(grid), Rays(-3 * ray, ray), samples_per_ray=64)
+    wanted = render_volume(Volume(grid), Rays(-3 * ray, ray), samples_per_ray=64, backend="cpu")
+    assert_near(found.colour, wanted.colour)
