@@ -61,6 +61,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
     compiled.vader3d_pack.argtypes = compiled.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
+    compiled.vader3d_lengths.argtypes = [POINTER, INT64, POINTER]
     compiled.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
     return compiled, None
 
@@ -86,6 +87,17 @@ def why_not(grid: Tensor) -> str | None:
     if grid.shape[2:].numel() * padded(grid.shape[1]) >= 1 << 32:
         return f"the cpu back-end counts an object's numbers in 32 bits, and {tuple(grid.shape[1:])} passes them"
     return library()[1]
+
+
+def squared_lengths(vectors: Tensor) -> tuple[float, float]:
+    """The least and the largest squared length of vectors [..., 3] on the CPU; NaN where one holds NaN or infinity."""
+    compiled = library()[0]
+    if compiled is None or vectors.dtype != torch.float32 or not vectors.is_contiguous():
+        lengths = vectors.detach().square().sum(-1)
+        return float(lengths.amin()), float(lengths.amax())
+    found = (ctypes.c_float * 2)()
+    compiled.vader3d_lengths(vectors.data_ptr(), vectors.numel() // 3, found)
+    return found[0], found[1]
 
 
 def why_slower(grid: Tensor, points: int) -> str | None:

@@ -160,7 +160,8 @@ def check_call(
         raise ValueError(f"generator: wanted one to draw density_noise {density_noise} from; got None")
     debug = bool(os.environ.get("VADER3D_CHECK_FINITE"))
     if directions.numel() and (debug or grid.device.type == "cpu"):
-        low, high = torch.aminmax(directions.detach().square().sum(-1))
+        on_cpu = directions.device.type == "cpu"
+        low, high = cpu.squared_lengths(directions) if on_cpu else torch.aminmax(directions.square().sum(-1))
         if not 0 < low <= high < float("inf"):  # NaN fails every comparison
             raise ValueError(f"rays.directions: wanted finite and longer than 0; got squared lengths {low} to {high}")
     if debug:

@@ -9,7 +9,7 @@ typedef int32_t i4 __attribute__((vector_size(16)));
 typedef double d4 __attribute__((vector_size(32)));
 
 // The samples of a block: many, so that their arithmetic overlaps; few where a march may leap ahead after each block.
-enum { MANY = 64, FEW = 8 };
+enum { MANY = 64, FEW = 32 };
 #define BLOCK for (int v = 0; v * LANES < b.length; v++)  // its samples in vectors
 #define SWIZZLE __builtin_shufflevector
 
