@@ -15,6 +15,7 @@ test: $(VENV)/installed
 lint: $(VENV)/installed
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
+	$(RUN)mypy vader3d
 
 bench: $(VENV)/installed
 	$(RUN)python benchmarks/render.py $(ARGS)

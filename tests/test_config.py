@@ -26,6 +26,7 @@ class Outer:
     limit: float | None = None
     exact: bool = False
     name: str = "x"
+    pair: tuple[float, float] = (0.5, 1.0)
 
 
 @given(
@@ -73,6 +74,7 @@ def test_overrides_reach_every_depth_and_kind():
         ("inner.kind=adamw", r"inner\.kind: wanted one of adam, muon; got 'adamw'"),
         ("sizes=3", r"sizes: .*got 3"),
         ('sizes=[1, "a"]', r"sizes\[1\]: wanted int; got 'a'"),
+        ("pair=[1.0]", r"pair: wanted 2 values; got 1"),
         ("exact=1", r"exact: wanted bool; got 1"),
         ("name=3", r"name: wanted str; got 3"),
     ],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 import tyro
+from tyro.conf import Positional
 
 from vader3d.cli_prepare import (
     prepare_chairs_command,
@@ -23,7 +24,6 @@ Settings = Annotated[
     tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."),
     tyro.conf.UseAppendAction,
 ]
-Positional = tyro.conf.Positional
 
 
 def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
@@ -219,26 +219,27 @@ def choice(commands: dict[str, Any]) -> Any:
     return Union[tuple(kinds)]  # noqa: UP007
 
 
-Prepare = choice({
-    "meshes": later(prepare_meshes_command), "chairs": later(prepare_chairs_command),
-    "nerfstudio": later(prepare_nerfstudio_command), "srn": later(prepare_srn_command),
-})  # fmt: skip
-Train = choice({"autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command)})
+def group(description: str, commands: dict[str, Any]) -> Callable[..., Callable[[], None]]:
+    """Named commands under one name of their own."""
 
+    def chosen(command):
+        return command
 
-def prepare_command(source: Prepare) -> Callable[[], None]:
-    """Make an archive of posed pictures from meshes, our generator, or another format."""
-    return source
-
-
-def train_command(stage: Train) -> Callable[[], None]:
-    """Train stage 1 (autodecoder) or stage 2 (diffusion)."""
-    return stage
+    chosen.__doc__, chosen.__annotations__["command"] = description, choice(commands)
+    return chosen
 
 
 COMMANDS = {
-    "demo": later(demo_command), "prepare": prepare_command, "inspect": later(inspect_command),
-    "train": train_command, "generate": later(generate_command), "evaluate": later(evaluate_command),
+    "demo": later(demo_command),
+    "prepare": group("Make an archive of posed pictures from meshes, our generator, or another format.", {
+        "meshes": later(prepare_meshes_command), "chairs": later(prepare_chairs_command),
+        "nerfstudio": later(prepare_nerfstudio_command), "srn": later(prepare_srn_command),
+    }),
+    "inspect": later(inspect_command),
+    "train": group("Train stage 1 (autodecoder) or stage 2 (diffusion).", {
+        "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
+    }),
+    "generate": later(generate_command), "evaluate": later(evaluate_command),
     "presets": later(presets_command), "doctor": later(doctor_command),
 }  # fmt: skip
 

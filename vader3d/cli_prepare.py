@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
-Positional = tyro.conf.Positional
+from tyro.conf import Positional
 
 
 def prepare_meshes_command(

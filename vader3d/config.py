@@ -37,9 +37,11 @@ def convert(value: Any, hint: Any, path: str) -> Any:
         if value in arguments:
             return value
         raise ValueError(f"{path}: wanted one of {', '.join(map(str, arguments))}; got {value!r}")
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return config_from_dict(hint, value, path + ".")
     if origin is tuple and isinstance(value, (list, tuple)):
+        if Ellipsis not in arguments and len(value) != len(arguments):
+            raise ValueError(f"{path}: wanted {len(arguments)} values; got {len(value)}")
         return tuple(convert(item, arguments[0], f"{path}[{i}]") for i, item in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

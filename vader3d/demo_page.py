@@ -40,7 +40,7 @@ def write_demo_page(
         loss_chart(output / "autodecoder", "Stage 1: autodecoder"),
         loss_chart(output / "diffusion", "Stage 2: diffusion"),
     ]
-    sections = [
+    sections: list[Gallery | Comparison | Charts] = [
         Gallery("New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards),
         Comparison("Reconstructions", "Views that training never saw.", reconstructions(archive, model, generator)),
         Charts("Training", "Losses over objects seen.", charts),

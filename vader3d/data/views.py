@@ -74,7 +74,7 @@ class PosedViews:
 
 def shuffled_objects(count: int, *, seen: int, batch: int, seed: int) -> Tensor:
     """The `batch` object numbers that follow `seen` in an endless run of shuffles, each visiting all objects once."""
-    numbers = []
+    numbers: list[Tensor] = []
     for position in range(seen, seen + batch):
         epoch, place = divmod(position, count)
         if not numbers or place == 0:

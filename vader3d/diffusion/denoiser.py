@@ -16,6 +16,11 @@ class GaussianPrior(nn.Module):
     is r = 0, mean = 0, rest = sigma_data^2.
     """
 
+    mean: Tensor
+    basis: Tensor
+    variances: Tensor
+    rest: Tensor
+
     def __init__(self, dimensions: int, *, rank: int = 0, rest: float = 0.0):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dimensions))

@@ -39,8 +39,8 @@ def sample(
 ) -> Tensor:  # fmt: skip
     """Algorithm 2: unit noise [B, ...] -> samples. N steps cost 2 N - 1 denoiser calls (N where not second_order).
 
-    draw() gives unit noise shaped as `noise`; needed where churn.amount > 0. The state is float64, the denoiser sees
-    float32.
+    draw() gives unit noise shaped as `noise`; ValueError without it where churn.amount > 0. The state is float64, the
+    denoiser sees float32.
     """
 
     def slope(x: Tensor, sigma: Tensor) -> Tensor:
@@ -51,6 +51,8 @@ def sample(
     x = noise.double() * sigmas[0]
     for sigma, sigma_next in pairwise(sigmas):
         if churn.amount > 0 and churn.sigma_min <= sigma <= churn.sigma_max:
+            if draw is None:
+                raise ValueError(f"draw: wanted, a source of unit noise, where churn.amount > 0 ({churn.amount})")
             gamma = min(churn.amount / steps, 2**0.5 - 1)
             raised = sigma * (1 + gamma)
             x = x + (raised**2 - sigma**2).sqrt() * churn.noise * draw()

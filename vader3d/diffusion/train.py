@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
@@ -63,10 +63,10 @@ class DiffusionTask:
             loss = self.model.loss(clean, sigma, noise)
         return {"denoising": loss.mean()}
 
-    def preview(self, model: nn.Module) -> None:
+    def preview(self, model: Denoiser) -> None:
         """Latents are no pictures; `generate` shows what they decode to."""
 
-    def snapshot(self, model: nn.Module, path: Path) -> None:
+    def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
         tensors = {f"denoiser.{name}": tensor for name, tensor in model.state_dict().items()}
         tensors |= {"median": self.statistics.median, "spread": self.statistics.spread}
@@ -78,7 +78,7 @@ class DiffusionTask:
         save_snapshot(path, tensors, header)
 
 
-def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path) -> nn.Module:
+def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path) -> Denoiser:
     """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
 
     The autodecoder's snapshot is copied into `run`, which then holds all that generation needs.

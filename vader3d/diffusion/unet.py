@@ -47,10 +47,11 @@ class UNetBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.conv2 = zero_initialised(Conv3d(channels_out, channels_out, 3, padding=1))
         self.skip = nn.Identity() if channels_in == channels_out else nn.Conv3d(channels_in, channels_out, 1)
-        self.attention = nn.Identity()
+        self.attention: nn.Module = nn.Identity()
         if attention:
-            self.attention = Attention3d(channels_out, group_norm(channels_out), head_channels=config.head_channels)
-            zero_initialised(self.attention.projection)
+            mixing = Attention3d(channels_out, group_norm(channels_out), head_channels=config.head_channels)
+            zero_initialised(mixing.projection)
+            self.attention = mixing
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))

@@ -39,7 +39,11 @@ def shape_scores(
             except EmptyVolumeError:
                 continue
             generated.append(sample_surface_points(mesh, POINTS, seed=seed))
-    scores = {"shapes": len(generated), "true_shapes": len(reference), "empty_shapes": shapes - len(generated)}
+    scores: dict[str, float] = {
+        "shapes": len(generated),
+        "true_shapes": len(reference),
+        "empty_shapes": shapes - len(generated),
+    }
     if not generated:
         return scores
     coverage, mmd = coverage_and_mmd(torch.stack(generated), reference)

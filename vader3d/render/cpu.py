@@ -56,14 +56,21 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     try:
         path = build.find_or_build()
         share_openmp()
-        compiled = ctypes.CDLL(str(path))
+        found = ctypes.CDLL(str(path))
     except (OSError, RuntimeError) as error:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
-    compiled.vader3d_pack.argtypes = compiled.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
-    compiled.vader3d_lengths.argtypes = [POINTER, INT64, POINTER]
-    compiled.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
-    return compiled, None
+    found.vader3d_pack.argtypes = found.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
+    found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER]
+    found.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
+    return found, None
+
+
+def compiled() -> ctypes.CDLL:
+    """The library, for calls that `why_not` has let through."""
+    found, reason = library()
+    assert found is not None, reason
+    return found
 
 
 def share_openmp() -> None:
@@ -91,12 +98,11 @@ def why_not(grid: Tensor) -> str | None:
 
 def squared_lengths(vectors: Tensor) -> tuple[float, float]:
     """The least and the largest squared length of vectors [..., 3] on the CPU; NaN where one holds NaN or infinity."""
-    compiled = library()[0]
-    if compiled is None or vectors.dtype != torch.float32 or not vectors.is_contiguous():
+    if library()[0] is None or vectors.dtype != torch.float32 or not vectors.is_contiguous():
         lengths = vectors.detach().square().sum(-1)
         return float(lengths.amin()), float(lengths.amax())
     found = (ctypes.c_float * 2)()
-    compiled.vader3d_lengths(vectors.data_ptr(), vectors.numel() // 3, found)
+    compiled().vader3d_lengths(vectors.data_ptr(), vectors.numel() // 3, found)
     return found[0], found[1]
 
 
@@ -157,9 +163,9 @@ def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings,
     job.grid, job.origins, job.directions = packed.data_ptr(), origins.data_ptr(), directions.data_ptr()
     job.features, job.opacity, job.depth_sum = features.data_ptr(), opacity.data_ptr(), depth_sum.data_ptr()
     job.marched = marched.data_ptr()
-    if empty is not None:
+    if empty is not None and bounds is not None:
         job.empty, job.bounds = empty.data_ptr(), bounds.data_ptr()
-    library()[0].vader3d_forward(ctypes.byref(job))
+    compiled().vader3d_forward(ctypes.byref(job))
     return Marched(job, (packed, origins, directions, marched), (features, opacity, depth_sum))
 
 
@@ -170,7 +176,7 @@ def channels_last(grid: Tensor, threads: int) -> Tensor:
         return moved
     packed = torch.empty(*moved.shape[:-1], padded(grid.shape[1]))
     shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
-    library()[0].vader3d_pack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
+    compiled().vader3d_pack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return packed
 
 
@@ -186,7 +192,7 @@ def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> tuple[Tensor
     empty, *spare = torch.empty(3, grid.shape[0], *bricks, dtype=torch.uint8)
     bounds = torch.empty(grid.shape[0], 8)
     shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
-    library()[0].vader3d_empty_bricks(
+    compiled().vader3d_empty_bricks(
         grid.data_ptr(), shape, strides, raw - noise, empty.data_ptr(), bounds.data_ptr(), spare[0].data_ptr(), threads
     )
     return empty, bounds
@@ -218,7 +224,7 @@ class _Render(torch.autograd.Function):
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             d_rays = torch.empty(*origins.shape[:2], 8)
             job.d_rays = d_rays.data_ptr()
-        library()[0].vader3d_backward(ctypes.byref(job))
+        compiled().vader3d_backward(ctypes.byref(job))
         d_grid = None if d_packed is None else channels_first(d_packed, ctx.grid_like, job.threads)
         d_origins, d_directions = (None, None) if d_rays is None else through_crossing(origins, directions, d_rays)
         return d_grid, d_origins, d_directions, None
@@ -231,7 +237,7 @@ def channels_first(packed: Tensor, like: Tensor, threads: int) -> Tensor:
         grid = packed.movedim(-1, 1)
     else:
         shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
-        library()[0].vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
+        compiled().vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return grid.to(like.dtype)
 
 

@@ -13,6 +13,7 @@ The grid is sampled trilinearly; voxel centres of the outermost layers lie on th
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def render_rays(
     origins, directions = origins.to(grid), directions.to(grid)
     objects, rays = origins.shape[:2]
     numbers = torch.arange(objects * rays, device=grid.device).view(objects, rays)
-    settings = dict(
+    settings: dict[str, Any] = dict(
         samples_per_ray=samples_per_ray, activation=activation, density_scale=density_scale,
         density_noise=density_noise, seed=seed, early_stop=early_stop,
     )  # fmt: skip

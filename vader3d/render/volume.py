@@ -99,7 +99,7 @@ def pick_backend(name: str, grid: Tensor, *, points: int) -> ModuleType:
         if reason is not None:
             raise ValueError(f"backend: {name} cannot take this call: {reason}; wanted another, or auto")
         return BACKENDS[name]
-    reasons = []
+    reasons: list[str] = []
     for candidate, module in BACKENDS.items():
         reason = why_not(candidate, grid) or (cpu.why_slower(grid, points) if candidate == "cpu" else None)
         if reason is None:

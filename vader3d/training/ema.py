@@ -1,18 +1,21 @@
 """Exponential moving average of a module's parameters and buffers."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class MovingAverage:
+class MovingAverage(Generic[Network]):
     """A frozen copy of `module` that follows it with a half-life counted in images (or objects) seen.
 
     Early on the half-life is at most `ramp` of what was seen, so that the start is forgotten (METHOD 7.1).
     """
 
-    def __init__(self, module: nn.Module, *, half_life: float, ramp: float = 0.05):
+    def __init__(self, module: Network, *, half_life: float, ramp: float = 0.05):
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.half_life, self.ramp = half_life, ramp
 
@@ -20,7 +23,8 @@ class MovingAverage:
     def update(self, module: nn.Module, *, batch: int, seen: int) -> None:
         half_life = max(min(self.half_life, seen * self.ramp), 1e-8)
         weight = 1 - 0.5 ** (batch / half_life)
-        own, new = list(self.module.parameters()), list(module.parameters())
+        own: list[Tensor] = [*self.module.parameters()]
+        new: list[Tensor] = [*module.parameters()]
         torch._foreach_lerp_(own, new, weight)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)

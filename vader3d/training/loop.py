@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.training.checkpoint import load_state, save_state
-from vader3d.training.ema import MovingAverage
+from vader3d.training.ema import MovingAverage, Network
 from vader3d.training.log import MetricLog, console, progress_bar
 
 
@@ -36,19 +36,19 @@ class LoopConfig:
     seed: int = 0
 
 
-class Task(Protocol):
+class Task(Protocol[Network]):
     """What a stage brings to the loop."""
 
-    model: nn.Module
+    model: Network
     optimisers: list[torch.optim.Optimizer]
 
     def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss terms of one batch; their sum is minimised. `generator` is the step's own randomness."""
 
-    def preview(self, model: nn.Module) -> Any:
+    def preview(self, model: Network) -> Any:
         """A PIL image of the state of things, or None."""
 
-    def snapshot(self, model: nn.Module, path: Path) -> None:
+    def snapshot(self, model: Network, path: Path) -> None:
         """Write what is handed on."""
 
 
@@ -80,7 +80,7 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module:
+def train(task: Task[Network], config: LoopConfig, run: Path, *, title: str) -> Network:
     """Run `task` to its end and return the averaged model; the same call again goes on from the last state.
 
     Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt.
@@ -183,7 +183,7 @@ def train(task: Task, config: LoopConfig, run: Path, *, title: str) -> nn.Module
     return average.module
 
 
-def write_preview(task: Task, model: nn.Module, run: Path, log: MetricLog | None, seen: int) -> None:
+def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog | None, seen: int) -> None:
     image = task.preview(model)
     if image is None:
         return

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class OptimiserConfig:
 
     name: Literal["adam", "muon"] = "adam"
     lr: float = 5e-4
-    betas: tuple[float, ...] = (0.5, 0.999)
+    betas: tuple[float, float] = (0.5, 0.999)
     muon_lr: float = 1e-2  # scaled so that an update's root mean square is 0.2 muon_lr, as Adam's would be
     momentum: float = 0.95  # of Muon
 
@@ -53,7 +53,7 @@ class MatrixMuon:
 
 
 def optimisers_for(
-    model: nn.Module, config: OptimiserConfig, *, without: tuple[nn.Parameter, ...] = ()
+    model: nn.Module, config: OptimiserConfig, *, without: tuple[Tensor, ...] = ()
 ) -> list[torch.optim.Optimizer]:
     """Adam for all parameters but those in `without`; with 'muon', 3^3 convolutions go to `MatrixMuon` instead."""
     left_out = {id(parameter) for parameter in without}

@@ -31,7 +31,8 @@ def compile_march(target: Path, compiler: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made, compiled = Path(folder, target.name), Path(folder, "march.o")
-        for arguments in ([*FLAGS, "-c", SOURCE, "-o", compiled], [compiled, "-o", made, *LINK]):
+        steps: list[list[str | Path]] = [[*FLAGS, "-c", SOURCE, "-o", compiled], [compiled, "-o", made, *LINK]]
+        for arguments in steps:
             result = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
             if result.returncode:
                 raise RuntimeError(f"{compiler} could not build {SOURCE.name}:\n{result.stderr.strip()[-2000:]}")
