@@ -126,6 +126,7 @@ static inline void fetch_as(const Corners &c, Block<N> &b) {
 #define JOINED(i, a, b) SWIZZLE(a, b, i, 1 + i, 8 + i, 9 + i, 4 + i, 5 + i, 12 + i, 13 + i)
     for (int i = 0; i < b.length; i += 8) {
         f8 channel[4][2];
+#pragma GCC unroll 2
         for (int k = 0; k < 2; k++) {
             const int n = i + 4 * k;
             const f8 v0 = between<ALONE>(c, b, n), v1 = between<ALONE>(c, b, n + 1);
