@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"geometry", "blocks", "config"},
+    {"geometry", "blocks", "config", "progress"},
     {"render", "training", "latents", "data", "export"},
     {"autodecoder", "diffusion"},
     {"generate", "reconstruct"},

@@ -140,7 +140,7 @@ def evaluate_command(
     archive, _ = readable_objects(open_archive(data))
     autodecoder, _, _ = load_autodecoder(model / AUTODECODER)
     config = ProtocolConfig(objects=objects, views=views, steps=steps, seed=seed)
-    scores = evaluate(autodecoder, Generator.from_pretrained(model), archive, config, progress=note)
+    scores = evaluate(autodecoder, Generator.from_pretrained(model), archive, config)
     write_text((output or model) / "report.json", json.dumps(scores, indent=2) + "\n")
     print_scores(scores)
 
@@ -197,10 +197,6 @@ def print_config(config: Any) -> None:
 def print_scores(scores: dict[str, Any]) -> None:
     for name, value in scores.items():
         print(f"{name:40} {value:.4g}" if isinstance(value, float) else f"{name:40} {value}")
-
-
-def note(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 def later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from vader3d.autodecoder.train import train_autodecoder
@@ -25,9 +24,9 @@ from vader3d.generate import AUTODECODER, Asset, Generator, load_autodecoder, sa
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.latents import load_latents
 from vader3d.presets import Preset, preset
+from vader3d.progress import console, track
 from vader3d.render import render_views
 from vader3d.training.checkpoint import write_text
-from vader3d.training.log import console
 
 ASSETS = 16
 TRAININGS = ("autodecoder", "diffusion")
@@ -112,7 +111,7 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
     affordable = int((budget - clock.total - PAGE_SECONDS) / costs.object)
     protocol = replace(protocol, objects=max(SMALLEST_EVALUATION, min(objects, affordable)))
     with clock.part("evaluation"):
-        report |= evaluate(autodecoder, generator, archive, protocol, progress=console.print)
+        report |= evaluate(autodecoder, generator, archive, protocol)
     report |= {
         "data": data,
         "minutes": minutes,
@@ -176,7 +175,7 @@ def new_assets(
 ) -> tuple[list[tuple[Asset, Tensor]], dict[str, Any]]:
     """Objects made one at a time, as a user would, with raw latents and files; the mean seconds one took."""
     assets, empty, start = [], 0, time.monotonic()
-    for number in track(range(ASSETS), description="assets", console=console):
+    for number in track(range(ASSETS), "assets", total=ASSETS):
         latents = generator.sample_latents([sample_seed(protocol.seed, number)], steps=protocol.steps)
         asset = Asset(generator.decode(latents), generator.settings, f"{number:03d}")
         empty += save_assets([asset], folder, formats=ASSET_FORMATS)[1]

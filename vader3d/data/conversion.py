@@ -17,6 +17,7 @@ import numpy as np
 from vader3d.data.archive_format import ArchiveError
 from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.geometry.cameras import Cameras
+from vader3d.progress import track
 
 
 class Job(NamedTuple):
@@ -86,9 +87,9 @@ def write_archive(
     started, report = time.monotonic(), PrepareReport(Path(output))
     seen: dict[str, str] = {}
     notes: Counter[str] = Counter()
-    making = closing(_finished(jobs, processes=processes, label=Path(output).name))
-    with ArchiveWriter(output, title=title, resolution=resolution, quality=quality) as writer, making as finished:
-        for job, result in finished:
+    making = closing(_results(jobs, processes))
+    with ArchiveWriter(output, title=title, resolution=resolution, quality=quality) as writer, making as results:
+        for job, result in track(results, Path(output).name, total=len(jobs)):
             if isinstance(result, PreparedObject) and result.identity and result.identity in seen:
                 result = ValueError(f"the same as {seen[result.identity]}")
             try:
@@ -127,27 +128,8 @@ def write_archive(
     return report
 
 
-def _finished(jobs: Sequence[Job], *, processes: int, label: str) -> Generator[Result, None, None]:
-    """Jobs with their results in order, a few made ahead; a bar shows rate and time to go."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    bar = Progress(*columns, TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn())
-    with bar, closing(_results(jobs, processes)) as results:
-        task, started = bar.add_task(label, total=len(jobs), rate=""), time.monotonic()
-        for done, pair in enumerate(results, 1):
-            yield pair
-            bar.update(task, completed=done, rate=f"{done / (time.monotonic() - started):.1f}/s")
-
-
 def _results(jobs: Sequence[Job], processes: int) -> Generator[Result, None, None]:
+    """Jobs with their results in order, a few made ahead."""
     if processes <= 1 or len(jobs) < 2:
         for job in jobs:
             yield job, _attempt(job)

@@ -5,7 +5,7 @@ distance of their pictures to pictures of the training objects, beside two basel
 sampling, METHOD A20) and two bounds (reconstructions of the training codes, real held-out views).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, k
 from vader3d.evaluation.shape_scores import has_true_meshes, shape_scores
 from vader3d.generate import Generator, sample_seed
 from vader3d.geometry.cameras import Cameras
+from vader3d.progress import track
 from vader3d.render import RenderConfig, Volume, render_views
 
 OBJECTS_PER_BATCH = 16
@@ -37,9 +38,10 @@ class ProtocolConfig:
     features: str = DEFAULT_FEATURES
 
 
-def in_batches(count: int, objects: Callable[[Tensor], Tensor]) -> Tensor:
-    """`objects(numbers)` of numbers 0 .. count - 1, in batches, joined."""
-    return torch.cat([objects(numbers) for numbers in torch.arange(count).split(OBJECTS_PER_BATCH)])
+def in_batches(count: int, title: str) -> Iterator[Tensor]:
+    """The numbers 0 .. count - 1 in batches, with a progress bar."""
+    batches = torch.arange(count).split(OBJECTS_PER_BATCH)
+    return track(batches, title, total=len(batches))
 
 
 @torch.no_grad()
@@ -53,7 +55,7 @@ def render_clamped(volume: Volume, cameras: Cameras, settings: RenderConfig) -> 
 def reconstruction_scores(model: Autodecoder, generator: Generator, heldout: PosedViews) -> dict[str, float]:
     """Means over all held-out views: PSNR in dB, PSNR inside the mask, IoU of opacity and mask."""
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
-    for numbers in torch.arange(len(heldout)).split(OBJECTS_PER_BATCH):
+    for numbers in in_batches(len(heldout), "reconstruction on held-out views"):
         views = min(len(heldout.pictures[o]) for o in numbers.tolist())
         target = heldout.views_of(numbers, torch.arange(views).expand(len(numbers), views))
         volume = generator.decode(generator.decoder.to_latent(model.codes(numbers)))
@@ -90,7 +92,6 @@ def chosen_views(views: PosedViews, config: ProtocolConfig, purpose: int) -> Cal
 @torch.no_grad()
 def generation_scores(
     model: Autodecoder, generator: Generator, training: PosedViews, heldout: PosedViews, config: ProtocolConfig,
-    progress: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:  # fmt: skip
     """`frechet_*` and `kernel_*` (x 1000) of each set of pictures against training views; counts and the network."""
     features = load_features(config.features)
@@ -128,8 +129,7 @@ def generation_scores(
     scores: dict[str, Any] = {"feature_network": features.name, "feature_checksum": features.checksum}
     embedded = {}
     for name, pictures in sets.items():
-        progress(name)
-        embedded[name] = features(in_batches(count, pictures))
+        embedded[name] = features(torch.cat([pictures(numbers) for numbers in in_batches(count, name)]))
     reference = embedded.pop("reference")
     reference_moments = feature_moments(reference)
     for name, vectors in embedded.items():
@@ -139,10 +139,7 @@ def generation_scores(
     return scores | {"objects": count, "views": config.views, "pictures": count * config.views}
 
 
-def evaluate(
-    model: Autodecoder, generator: Generator, archive: Archive, config: ProtocolConfig,
-    progress: Callable[[str], None] = lambda what: None,
-) -> dict[str, Any]:  # fmt: skip
+def evaluate(model: Autodecoder, generator: Generator, archive: Archive, config: ProtocolConfig) -> dict[str, Any]:
     """All scores of one model on the data set it was trained on. ValueError when they do not belong together."""
     if len(model.codes.table.weight) != len(archive):
         raise ValueError(
@@ -150,12 +147,9 @@ def evaluate(
             f"{len(model.codes.table.weight)}; give the data set it was trained on"
         )
     training, heldout = PosedViews(archive, training_views), PosedViews(archive, heldout_views)
-    progress("reconstruction on held-out views")
     scores = reconstruction_scores(model, generator, heldout if len(heldout.pictures[0]) else training)
-    scores |= generation_scores(model, generator, training, heldout, config, progress)
+    scores |= generation_scores(model, generator, training, heldout, config)
     if has_true_meshes(archive):
         shapes = min(config.objects, config.shapes)
-        scores |= shape_scores(
-            generator, archive, shapes=shapes, steps=config.steps, seed=config.seed, progress=progress
-        )
+        scores |= shape_scores(generator, archive, shapes=shapes, steps=config.steps, seed=config.seed)
     return scores

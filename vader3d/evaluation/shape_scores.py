@@ -1,7 +1,5 @@
 """Generated shapes against true ones: coverage and minimum matching distance where an archive knows true meshes."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -9,6 +7,7 @@ from vader3d.data.archive import Archive
 from vader3d.evaluation.shapes import coverage_and_mmd
 from vader3d.export.mesh import EmptyVolumeError, sample_surface_points
 from vader3d.generate import Asset, Generator, sample_seed
+from vader3d.progress import track
 from vader3d.render import Volume
 
 POINTS = 2048  # on each surface (METHOD 6.4)
@@ -19,19 +18,16 @@ def has_true_meshes(archive: Archive) -> bool:
     return archive.true_mesh(0) is not None
 
 
-def shape_scores(
-    generator: Generator, archive: Archive, *, shapes: int, steps: int, seed: int,
-    progress: Callable[[str], None] = lambda what: None,
-) -> dict[str, float]:  # fmt: skip
+def shape_scores(generator: Generator, archive: Archive, *, shapes: int, steps: int, seed: int) -> dict[str, float]:
     """`coverage` (%) and `mmd` of `shapes` generated objects against as many true meshes, evenly chosen.
 
     Empty volumes have no surface: they are left out and counted in `empty_shapes`.
     """
-    progress("true shapes")
     chosen = torch.linspace(0, len(archive) - 1, min(shapes, len(archive))).long().tolist()
     reference = torch.stack([sample_surface_points(archive.true_mesh(i), POINTS, seed=seed) for i in chosen])
     generated: list[Tensor] = []
-    for numbers in torch.arange(shapes).split(SHAPES_PER_BATCH):
+    batches = torch.arange(shapes).split(SHAPES_PER_BATCH)
+    for numbers in track(batches, "shapes", total=len(batches)):
         seeds = [sample_seed(seed, number) for number in numbers.tolist()]
         for grid in generator.decode(generator.sample_latents(seeds, steps=steps)).grid:
             try:

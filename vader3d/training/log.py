@@ -1,13 +1,8 @@
-"""Numbers to metrics.jsonl and TensorBoard, progress to the terminal."""
+"""Numbers to metrics.jsonl and TensorBoard."""
 
 import json
 import time
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-console = Console(stderr=True)
 
 
 class MetricLog:
@@ -46,12 +41,3 @@ def read_metrics(run: Path) -> list[dict]:
         except json.JSONDecodeError:
             continue
     return lines
-
-
-def progress_bar() -> Progress:
-    """A bar with a status text, time used and time left; where there is no terminal only its end is printed."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[status]}"), console=console, transient=False,
-    )  # fmt: skip

@@ -12,9 +12,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from vader3d.progress import console, progress_bar
 from vader3d.training.checkpoint import load_state, save_state
 from vader3d.training.ema import MovingAverage, Network
-from vader3d.training.log import MetricLog, console, progress_bar
+from vader3d.training.log import MetricLog
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class TrainingDiverged(RuntimeError):
 def step_generator(seed: int, seen: int) -> torch.Generator:
     """The randomness of the step that begins at `seen` objects, so that a resumed run is the same run."""
     return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + seen * 2 + 1) % (1 << 63))
+
+
+def share_done(config: LoopConfig, seen: int, seconds: float) -> float:
+    """How much of the run is over, by whichever ends it first: objects or seconds."""
+    return max(seen / config.objects_seen, seconds / config.seconds if config.seconds is not None else 0.0)
 
 
 def learning_rate_factor(progress: float, *, warmup: float, cooldown: float) -> float:
@@ -111,17 +117,14 @@ def train(task: Task[Network], config: LoopConfig, run: Path, *, title: str) -> 
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
     totals: dict[str, list[float]] = {}
-    with progress_bar() as bar, stop_requests() as stops:
-        row = bar.add_task(title, total=1.0, status="")
+    with progress_bar(title, start=share_done(config, seen, seconds)) as tell, stop_requests() as stops:
         try:
             while True:
                 if stops:
                     save()
                     console.print(f"{title}: stopped at {seen} objects; the same command goes on from here")
                     raise KeyboardInterrupt
-                progress = seen / config.objects_seen
-                if config.seconds is not None:
-                    progress = max(progress, seconds / config.seconds)
+                progress = share_done(config, seen, seconds)
                 if progress >= 1:
                     break
 
@@ -165,7 +168,7 @@ def train(task: Task[Network], config: LoopConfig, run: Path, *, title: str) -> 
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
                     rate = len(totals["loss"]) * config.batch / (now - logged)
                     log.write(seen, {**means, "objects_per_second": rate, "seconds": seconds})
-                    bar.update(row, completed=progress, status=f"loss {means['loss']:.4f}, {rate:.1f} objects/s")
+                    tell(progress, f"{seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now
                 if now - previewed > config.preview_seconds:
                     write_preview(task, average.module, run, log, seen)
@@ -175,7 +178,7 @@ def train(task: Task[Network], config: LoopConfig, run: Path, *, title: str) -> 
                     saved = time.monotonic()
         finally:
             log.close()
-        bar.update(row, completed=1.0, status=f"{seen} objects in {seconds:.0f} s")
+        tell(1.0, f"{seen} objects seen in {seconds:.0f} s")
     task.model.eval()
     save()
     write_preview(task, average.module, run, None, seen)

@@ -1,0 +1,60 @@
+"""How far long work is: a bar in a terminal, elsewhere a plain line now and then."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from time import monotonic
+from typing import TypeVar
+
+from rich.console import Console
+
+Item = TypeVar("Item")
+Tell = Callable[[float, str], None]
+
+FIRST_SECONDS, EVERY_SECONDS = 3.0, 15.0  # of plain lines
+console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(title: str, *, start: float = 0.0) -> Iterator[Tell]:
+    """Gives tell(share, status): the share of the work that is done, from `start` to 1, and a few words.
+
+    To standard error. Plain lines come after 3 seconds and then every 15, with the last; quick work prints none.
+    """
+    if console.is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[status]}", markup=False),
+        )  # fmt: skip
+        with Progress(*columns, console=console) as bar:
+            row = bar.add_task(title, total=1.0, status="")
+            bar.update(row, completed=start)
+            yield lambda share, status: bar.update(row, completed=share, status=status)
+        return
+    began = monotonic()
+    due = first = began + FIRST_SECONDS
+
+    def tell(share: float, status: str) -> None:
+        nonlocal due
+        now = monotonic()
+        if now < (due if share < 1 else first):
+            return
+        gone = now - began
+        left = timedelta(seconds=round(gone * (1 - share) / (share - start))) if share > start else "?"
+        time = f"{left} left" if share < 1 else f"took {timedelta(seconds=round(gone))}"
+        console.print(f"{title}: {share:.0%}, {status}, {time}")
+        due = now + EVERY_SECONDS
+
+    yield tell
+
+
+def track(items: Iterable[Item], title: str, *, total: int) -> Iterator[Item]:
+    """The `total` items, one after the other, with a `progress_bar` told after each."""
+    began = monotonic()
+    with progress_bar(title) as tell:
+        for done, item in enumerate(items, 1):
+            yield item
+            tell(done / total, f"{done} of {total}, {done / max(monotonic() - began, 1e-9):.1f}/s")
