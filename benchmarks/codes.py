@@ -2,7 +2,8 @@
 
     python benchmarks/codes.py                       1e3 to 1e6 objects, codes of 64 numbers, batches of 32
 
-Only the ways that touch a batch's rows alone should take the same time at every size. Result: benchmarks/results/codes.md.
+Only the ways that touch a batch's rows alone should take the same time at every size.
+Result: benchmarks/results/codes.md.
 """
 
 import argparse
@@ -71,8 +72,8 @@ def main() -> None:
     options = parser.parse_args()
     lines = [
         f"# A step's time on codes, {platform.processor() or platform.machine()}",
-        f"\n{torch.get_num_threads()} threads, torch {torch.__version__}, codes of {options.length} numbers, batches of "
-        f"{options.batch}, median over {options.seconds:g} s; ms a step. {options.note}\n",
+        f"\n{torch.get_num_threads()} threads, torch {torch.__version__}, codes of {options.length} numbers, batches "
+        f"of {options.batch}, median over {options.seconds:g} s; ms a step. {options.note}\n",
         f"| way | {' | '.join(f'{count:.0e} objects' for count in options.objects)} |",
         "|---" * (len(options.objects) + 1) + "|",
     ]

@@ -164,7 +164,7 @@ def count_different(entries, objects: int) -> int:
         sums.append((rows * factors).sum(1))
     if not sums:
         return 0
-    different, group, members = torch.cat(sums).unique(return_inverse=True, return_counts=True)
+    _, group, members = torch.cat(sums).unique(return_inverse=True, return_counts=True)
     suspects = numbers[members[group] > 1]
     if not len(suspects):
         return objects
