@@ -17,8 +17,7 @@ OBJECTS_PER_BATCH = 16
 def training_latents(model: Autodecoder) -> Tensor:
     """G1 of every code, in evaluation mode: [N, C, D, H, W], float32."""
     model.eval()
-    codes = model.codes.table.weight
-    return torch.cat([model.decoder.to_latent(part).float() for part in codes.split(OBJECTS_PER_BATCH)])
+    return torch.cat([model.decoder.to_latent(codes).float() for codes in model.codes.batches(OBJECTS_PER_BATCH)])
 
 
 @torch.no_grad()

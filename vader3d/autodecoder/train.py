@@ -6,6 +6,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.features import load_trunk
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
@@ -15,10 +16,12 @@ from vader3d.data.archive import Archive, training_views
 from vader3d.data.views import PosedViews, shuffled_objects
 from vader3d.export.turntable import contact_sheet
 from vader3d.latents import save_latents
+from vader3d.progress import console
 from vader3d.render import render_views
 from vader3d.training.checkpoint import save_snapshot
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
+from vader3d.training.row_adam import RowAdam
 from vader3d.training.run import open_run
 
 
@@ -33,7 +36,8 @@ class AutodecoderTask:
         self.trunk = load_trunk(trunk, config.losses.trunk_weights if config.losses.perceptual else None)
         table = self.model.codes.table.weight
         self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
-        self.optimisers.append(torch.optim.SparseAdam([table], lr=config.code_lr, betas=config.optimiser.betas))
+        kind = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}[config.codes.update]
+        self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
 
     def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """One batch of objects, each seen in a few views: decode, render, compare."""
@@ -45,8 +49,9 @@ class AutodecoderTask:
             codes = self.model.codes(objects)
             noise = config.code_noise * torch.randn(codes.shape, generator=generator)
             volume = self.model.decoder(codes + noise)
+        faded = progress if config.noise_steps is None else min(1.0, seen / batch / config.noise_steps)
         colour, opacity = render_views(
-            volume, target.cameras, config.render, generator=generator, noise_factor=1 - progress
+            volume, target.cameras, config.render, generator=generator, noise_factor=1 - faded
         )
         rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
         weights = config.losses
@@ -76,7 +81,10 @@ def train_autodecoder(archive: Archive, config: AutodecoderConfig, run: Path) ->
     """Train on an archive's training views in the folder `run`, or go on there; ends with model and latents on disk."""
     open_run(run, kind="autodecoder", config=config, data=archive.fingerprint)
     views = PosedViews(archive, training_views)
-    model = train(AutodecoderTask(config, views), config.loop, run, title="autodecoder")
+    task = AutodecoderTask(config, views)
+    decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
+    console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
+    model = train(task, config.loop, run, title="autodecoder")
     latents, statistics, report = extract_latents(model, views, config)
     save_latents(run / "latents.safetensors", latents, statistics, {"report": report})
     return model

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
+from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNet, UNetConfig
 from vader3d.latents import LatentStatistics, load_latents
+from vader3d.progress import console
 from vader3d.training.checkpoint import save_snapshot, write_whole
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig, optimisers_for
@@ -30,6 +32,7 @@ class DiffusionConfig:
     prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
     P_mean: float = -1.2
     P_std: float = 1.2
+    token_dropout: float = 0.1  # share of texts that are dropped, so that guidance has its unconditional case (A24)
 
 
 def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
@@ -41,10 +44,12 @@ def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, ra
 
 
 class DiffusionTask:
-    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw."""
+    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts."""
 
-    def __init__(self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics):
-        self.config, self.statistics = config, statistics
+    def __init__(
+        self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics, *, tokens: Tensor | None = None
+    ):
+        self.config, self.statistics, self.tokens = config, statistics, tokens
         self.latents = statistics.normalise(latents)
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
@@ -56,11 +61,15 @@ class DiffusionTask:
     def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """One batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
-        clean = self.latents[torch.randint(len(self.latents), (batch,), generator=generator)]
+        objects = torch.randint(len(self.latents), (batch,), generator=generator)
+        clean = self.latents[objects]
         sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)
         noise = torch.randn(clean.shape, generator=generator)
+        tokens = self.tokens
+        if tokens is not None:
+            tokens = drop_tokens(tokens[objects], config.token_dropout, generator=generator)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
-            loss = self.model.loss(clean, sigma, noise)
+            loss = self.model.loss(clean, sigma, noise, tokens)
         return {"denoising": loss.mean()}
 
     def preview(self, model: Denoiser) -> None:
@@ -92,4 +101,8 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path) -
         run / "autodecoder.safetensors",
         lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
     )
+    if config.unet.token_dim:
+        console.print(
+            "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
+        )
     return train(DiffusionTask(config, latents, statistics), config.loop, run, title="diffusion")
