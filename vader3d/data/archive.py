@@ -15,19 +15,19 @@ from vader3d.data.archive_format import (
     MANIFEST,
     MANIFEST_BYTES,
     MESH_BYTES,
-    OBJECT_BYTES,
     VERSION,
     ArchiveError,
     ObjectRecord,
     ObjectViews,
     cameras_from_rows,
     check_cameras,
-    check_name,
     check_resolution,
     pictures_from_sheet,
+    record_from_entry,
     sheet_layout,
 )
 from vader3d.data.archive_writer import ArchiveWriter
+from vader3d.data.shards import Shards, holds_shards
 from vader3d.data.splits import heldout_views, training_views
 
 __all__ = [
@@ -39,12 +39,13 @@ __all__ = [
     "heldout_views",
     "open_archive",
     "readable_objects",
+    "trainable_objects",
     "training_views",
 ]
 
 
-def open_archive(path_or_name: str | Path) -> "Archive":
-    """An archive file, or a data set that comes with the package.
+def open_archive(path_or_name: str | Path) -> "Archive | Shards":
+    """An archive file, a folder or URL of shards, or a data set that comes with the package.
 
     `furniture` (chairs, tables, sofas, beds, cabinets, desks, lamps) and `furniture-all` are embedded; `chairs` (500
     objects; `chairs:N` for N) is generated on first use into the user's cache. For a file of such a name write
@@ -58,6 +59,8 @@ def open_archive(path_or_name: str | Path) -> "Archive":
         from vader3d.data.prepare.chairs import cached_chairs
 
         return Archive(cached_chairs(name))
+    if holds_shards(path_or_name):
+        return Shards(path_or_name)
     path = Path(path_or_name)
     if not path.exists():
         raise FileNotFoundError(f"data: {path} does not exist; give an archive, or furniture, furniture-all, chairs")
@@ -213,17 +216,9 @@ class Archive:
 
     def _checked_record(self, entry: Mapping) -> ObjectRecord:
         try:
-            name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
-            check_name(name)
-            views = int(entry["views"])
-            if not 1 <= views <= OBJECT_BYTES // (4 * self.resolution[0] * self.resolution[1]):
-                raise ArchiveError(f"{views} views of {self.resolution[0]} x {self.resolution[1]} px are not plausible")
-            credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
-            return ObjectRecord(name, caption, category, tuple(map(str, entry["tags"])), views, *credit)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{self.path}: an object's record lacks {error}") from error
-        except ValueError as error:
-            raise ArchiveError(f"{self.path}: object {entry['name']!r}: {error}") from error
+            return record_from_entry(entry, self.resolution)
+        except ArchiveError as error:
+            raise ArchiveError(f"{self.path}: {error}") from error
 
 
 def readable_objects(archive: Archive) -> tuple[Archive, list[str]]:
@@ -238,3 +233,8 @@ def readable_objects(archive: Archive) -> tuple[Archive, list[str]]:
     if not good:
         raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
     return (archive.select(good) if problems else archive), problems
+
+
+def trainable_objects(archive: Archive | Shards) -> tuple[Archive | Shards, list[str]]:
+    """The readable objects of an archive; of shards all, for they are only read while training goes on."""
+    return (archive, []) if isinstance(archive, Shards) else readable_objects(archive)
