@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -42,6 +43,9 @@ __all__ = [
     "trainable_objects",
     "training_views",
 ]
+
+
+READING_HEADERS = threading.Lock()  # numpy parses them with `ast`, which fails in threads of Python 3.11
 
 
 def open_archive(path_or_name: str | Path) -> "Archive | Shards":
@@ -121,7 +125,8 @@ class Archive:
                 data = self._member(index, f"pictures-{sheet:03d}.webp", limit=5 * views * height * width + 4096)
                 sheets.append(pictures_from_sheet(data, views, columns=layout.columns, height=height, width=width))
             data = self._member(index, "cameras.npy", limit=64 * record.views + 4096)
-            rows = np.load(io.BytesIO(data), allow_pickle=False)
+            with READING_HEADERS:
+                rows = np.load(io.BytesIO(data), allow_pickle=False)
             if rows.shape != (record.views, 16) or rows.dtype != np.float32:
                 raise ArchiveError(f"cameras float32 [{record.views}, 16] wanted, {rows.dtype} {rows.shape} found")
             cameras = cameras_from_rows(rows, height, width)
