@@ -5,8 +5,8 @@ import pytest
 from vader3d.cli import main
 
 COMMANDS = (
-    "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "inspect", "train",
-    "train autodecoder", "train diffusion", "generate", "evaluate", "presets", "doctor",
+    "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "prepare shards",
+    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "presets", "doctor",
 )  # fmt: skip
 
 
@@ -44,6 +44,7 @@ BAD = {
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
     "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
     "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
+    "a folder that holds no shards": (["train", "autodecoder", "--data", ".", "--output", "OUT"], "a folder"),
     "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),
 }  # fmt: skip
 

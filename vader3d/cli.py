@@ -16,6 +16,7 @@ from vader3d.cli_prepare import (
     prepare_chairs_command,
     prepare_meshes_command,
     prepare_nerfstudio_command,
+    prepare_shards_command,
     prepare_srn_command,
 )
 
@@ -30,7 +31,7 @@ def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect"
     """Look at a data set: counts, a contact sheet, a 3D plot of cameras and cube, problems found.
 
     Args:
-        data: An archive, or furniture, furniture-all, chairs.
+        data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
         output: Folder for the pictures and the plot.
     """
     from vader3d.data.archive import open_archive
@@ -46,7 +47,7 @@ def train_autodecoder_command(
     """Stage 1: learn codes and decoder from posed pictures. The same command again goes on where it stopped.
 
     Args:
-        data: An archive, or furniture, furniture-all, chairs.
+        data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
         output: The run folder.
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
@@ -54,13 +55,13 @@ def train_autodecoder_command(
         dry_run: Print the resolved configuration and stop.
     """
     from vader3d.autodecoder.train import train_autodecoder
-    from vader3d.data.archive import open_archive, readable_objects
+    from vader3d.data.archive import open_archive, trainable_objects
     from vader3d.presets import preset as named_preset
 
     config = resolved(named_preset(preset).autodecoder, settings, minutes)
     if dry_run:
         return print_config(config)
-    archive, problems = readable_objects(open_archive(data))
+    archive, problems = trainable_objects(open_archive(data))
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
     train_autodecoder(archive, config, output)
@@ -137,7 +138,9 @@ def evaluate_command(
     from vader3d.generate import AUTODECODER, Generator, load_autodecoder
     from vader3d.training.checkpoint import write_text
 
-    archive, _ = readable_objects(open_archive(data))
+    archive, problems = readable_objects(open_archive(data))
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
     autodecoder, _, _ = load_autodecoder(model / AUTODECODER)
     config = ProtocolConfig(objects=objects, views=views, steps=steps, seed=seed)
     scores = evaluate(autodecoder, Generator.from_pretrained(model), archive, config)
@@ -234,9 +237,10 @@ def group(description: str, commands: dict[str, Any]) -> Callable[..., Callable[
 
 COMMANDS = {
     "demo": later(demo_command),
-    "prepare": group("Make an archive of posed pictures from meshes, our generator, or another format.", {
+    "prepare": group("Make an archive of posed pictures from meshes or another format; or pack one into shards.", {
         "meshes": later(prepare_meshes_command), "chairs": later(prepare_chairs_command),
         "nerfstudio": later(prepare_nerfstudio_command), "srn": later(prepare_srn_command),
+        "shards": later(prepare_shards_command),
     }),
     "inspect": later(inspect_command),
     "train": group("Train stage 1 (autodecoder) or stage 2 (diffusion).", {

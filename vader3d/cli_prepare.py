@@ -103,3 +103,23 @@ def prepare_srn_command(
         source, output, size=size, views=views, scale=scale, offset=offset, quality=quality, processes=processes,
         title=title or output.stem,
     ))  # fmt: skip
+
+
+def prepare_shards_command(
+    data: Positional[str], *, output: Path, objects_per_shard: int = 1000, quality: int = 100,
+    threads: int | None = None,
+) -> None:  # fmt: skip
+    """An archive into tar shards (WebDataset convention), which training streams from disk, S3 or HTTP.
+
+    Args:
+        data: An archive, or furniture, furniture-all, chairs.
+        output: A new folder for the shards and their index, shards.json.
+        objects_per_shard: As many as make shards of 0.1 to 1 GB.
+        quality: 1 to 99: lossy WebP; 100: lossless.
+        threads: How many objects to encode in parallel; default: one a core.
+    """
+    from vader3d.data.archive import open_archive
+    from vader3d.data.shard_writer import write_shards
+
+    archive = open_archive(data)
+    print(write_shards(archive, output, objects_per_shard=objects_per_shard, quality=quality, threads=threads))

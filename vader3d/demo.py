@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
-from vader3d.data.archive import Archive, open_archive, readable_objects
+from vader3d.data.archive import AnyArchive, open_archive, readable_objects
 from vader3d.demo_page import write_demo_page
 from vader3d.diffusion.train import build_denoiser, train_diffusion
 from vader3d.evaluation.features import load_features
@@ -140,7 +140,7 @@ class Costs(NamedTuple):
     object: float
 
 
-def rehearse(recipe: Preset, autodecoder_run: Path, archive: Archive, protocol: ProtocolConfig) -> Costs:
+def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protocol: ProtocolConfig) -> Costs:
     """What generation and evaluation will cost on this machine as it is now, with an untrained denoiser."""
     autodecoder, config, _ = load_autodecoder(autodecoder_run)
     latents, statistics, _ = load_latents(autodecoder_run / "latents.safetensors")

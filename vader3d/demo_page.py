@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.data.archive import Archive, heldout_views, training_views
+from vader3d.data.archive import AnyArchive, heldout_views, training_views
 from vader3d.data.views import PosedViews
 from vader3d.evaluation.charts import Curve
 from vader3d.evaluation.page import Card, Chart, Charts, Comparison, Gallery, Strip, picture, turntable, write_page
@@ -20,7 +20,7 @@ RECONSTRUCTIONS = 12
 
 
 def write_demo_page(
-    output: Path, report: dict[str, Any], archive: Archive, model: Autodecoder, generator: Generator,
+    output: Path, report: dict[str, Any], archive: AnyArchive, model: Autodecoder, generator: Generator,
     assets: list[tuple[Asset, torch.Tensor]],
 ) -> None:  # fmt: skip
     """`output`/index.html and generated.png. `assets`: each object with its raw latent [1, C, D, H, W]."""
@@ -49,12 +49,12 @@ def write_demo_page(
     write_page(output / "index.html", report, sections, title="vader3d demo", text=text)
 
 
-def training_picture(archive: Archive, views: PosedViews, number) -> Any:
+def training_picture(archive: AnyArchive, views: PosedViews, number) -> Any:
     record = archive.records[int(number)]
     return picture(views.pictures[int(number)][0].movedim(-1, 0) / 255, record.caption or record.name)
 
 
-def reconstructions(archive: Archive, model: Autodecoder, generator: Generator) -> list[Strip]:
+def reconstructions(archive: AnyArchive, model: Autodecoder, generator: Generator) -> list[Strip]:
     """Held-out views of some objects, spread over the data set, above their reconstructions."""
     heldout = PosedViews(archive, lambda count: heldout_views(count) or training_views(count))
     strips = []

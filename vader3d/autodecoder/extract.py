@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
+from vader3d.data.stream import StreamedViews
 from vader3d.data.views import PosedViews
 from vader3d.latents import LatentStatistics, distribution, robust_statistics
 from vader3d.render import Volume, render_views
@@ -14,10 +15,12 @@ OBJECTS_PER_BATCH = 16
 
 
 @torch.no_grad()
-def training_latents(model: Autodecoder) -> Tensor:
-    """G1 of every code, in evaluation mode: [N, C, D, H, W], float32."""
+def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Tensor:
+    """G1 of every code, or of those of `objects`, in evaluation mode: [N, C, D, H, W], float32."""
     model.eval()
-    return torch.cat([model.decoder.to_latent(codes).float() for codes in model.codes.batches(OBJECTS_PER_BATCH)])
+    numbers = torch.arange(len(model.codes)) if objects is None else objects
+    codes = (model.codes(part) for part in numbers.split(OBJECTS_PER_BATCH))
+    return torch.cat([model.decoder.to_latent(part).float() for part in codes])
 
 
 @torch.no_grad()
@@ -30,10 +33,10 @@ def decode(model: Autodecoder, latents: Tensor) -> Volume:
 
 @torch.no_grad()
 def mean_psnr(
-    model: Autodecoder, latents: Tensor, objects: Tensor, views: PosedViews, config: AutodecoderConfig
+    model: Autodecoder, latents: Tensor, objects: Tensor, views: PosedViews | StreamedViews, config: AutodecoderConfig
 ) -> float:
     """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...]."""
-    numbers = torch.arange(2).clamp_max(min(len(views.pictures[o]) for o in objects.tolist()) - 1)
+    numbers = torch.arange(2).clamp_max(min(views.view_count(o) for o in objects.tolist()) - 1)
     target = views.views_of(objects, numbers.expand(len(objects), 2))
     colour, _ = render_views(decode(model, latents), target.cameras, config.render)
     error = (colour.clamp(0, 1) - target.colour).square().flatten(2).mean(2)
@@ -41,14 +44,16 @@ def mean_psnr(
 
 
 def measured_clip(
-    model: Autodecoder, latents: Tensor, statistics: LatentStatistics, views: PosedViews, config: AutodecoderConfig
-) -> tuple[float | None, float]:
+    model: Autodecoder, latents: Tensor, statistics: LatentStatistics, views: PosedViews | StreamedViews,
+    config: AutodecoderConfig, *, objects: Tensor,
+) -> tuple[float | None, float]:  # fmt: skip
     """The smallest clip that costs less than 0.1 dB on training views, or None, and the dB it costs (METHOD A12)."""
-    objects = torch.linspace(0, len(latents) - 1, min(len(latents), 32)).long().unique()
-    unclipped = mean_psnr(model, latents[objects], objects, views, config)
+    rows = torch.linspace(0, len(latents) - 1, min(len(latents), 32)).long().unique()
+    latents, objects = latents[rows], objects[rows]
+    unclipped = mean_psnr(model, latents, objects, views, config)
     for clip in CLIPS:
         clipped = LatentStatistics(statistics.median, statistics.spread, statistics.latent_scale, clip)
-        through = clipped.denormalise(clipped.normalise(latents[objects]))
+        through = clipped.denormalise(clipped.normalise(latents))
         loss = unclipped - mean_psnr(model, through, objects, views, config)
         if loss < CLIP_LOSS_DB:
             return clip, loss
@@ -56,15 +61,15 @@ def measured_clip(
 
 
 def extract_latents(
-    model: Autodecoder, views: PosedViews, config: AutodecoderConfig
+    model: Autodecoder, views: PosedViews | StreamedViews, config: AutodecoderConfig, *, objects: Tensor
 ) -> tuple[Tensor, LatentStatistics, dict[str, float | None]]:
-    """Latents [N, C, D, H, W], the statistics stage 2 normalises them with, and a report on their tails."""
-    latents = training_latents(model)
+    """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on tails."""
+    latents = training_latents(model, objects)
     settings = config.latents
     statistics = robust_statistics(latents, per=settings.per, latent_scale=settings.latent_scale, clip=settings.clip)
     clip, clip_loss = settings.clip, 0.0
     if settings.measure_clip:
-        clip, clip_loss = measured_clip(model, latents, statistics, views, config)
+        clip, clip_loss = measured_clip(model, latents, statistics, views, config, objects=objects)
         statistics = LatentStatistics(statistics.median, statistics.spread, settings.latent_scale, clip)
     report = {"clip": clip, "clip_loss_db": clip_loss, "clipped_share": statistics.clipped_share(latents)}
     report |= {f"raw_{name}": value for name, value in distribution(latents).items()}

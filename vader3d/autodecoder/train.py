@@ -13,7 +13,9 @@ from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
 from vader3d.data.archive import Archive, training_views
-from vader3d.data.views import PosedViews, shuffled_objects
+from vader3d.data.shards import Shards
+from vader3d.data.stream import StreamedViews, open_views
+from vader3d.data.views import PosedViews
 from vader3d.export.turntable import contact_sheet
 from vader3d.latents import save_latents
 from vader3d.progress import console
@@ -28,7 +30,7 @@ from vader3d.training.run import open_run
 class AutodecoderTask:
     """Stage 1 as the loop sees it."""
 
-    def __init__(self, config: AutodecoderConfig, views: PosedViews):
+    def __init__(self, config: AutodecoderConfig, views: PosedViews | StreamedViews):
         self.config, self.views = config, views
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(views))
@@ -42,11 +44,11 @@ class AutodecoderTask:
     def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """One batch of objects, each seen in a few views: decode, render, compare."""
         config = self.config
-        objects = shuffled_objects(len(self.views), seen=seen, batch=batch, seed=config.loop.seed)
-        target = self.views.random_views(objects, config.views_per_object, generator)
-        target = target.strided(config.pixel_stride, generator)
+        target = self.views.training_batch(
+            seen=seen, batch=batch, views=config.views_per_object, seed=config.loop.seed
+        ).strided(config.pixel_stride, generator)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
-            codes = self.model.codes(objects)
+            codes = self.model.codes(target.objects)
             noise = config.code_noise * torch.randn(codes.shape, generator=generator)
             volume = self.model.decoder(codes + noise)
         faded = progress if config.noise_steps is None else min(1.0, seen / batch / config.noise_steps)
@@ -65,9 +67,11 @@ class AutodecoderTask:
         return {name: weight * terms[name]() for name, weight in used.items()}
 
     @torch.no_grad()
-    def preview(self, model: Autodecoder) -> Image:
+    def preview(self, model: Autodecoder) -> Image | None:
         """The first view of eight objects, and below what the averaged model makes of it."""
-        objects = torch.linspace(0, len(self.views) - 1, min(8, len(self.views))).long()
+        objects = self.views.readable(torch.linspace(0, len(self.views) - 1, min(8, len(self.views))).long())
+        if not len(objects):
+            return None
         target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long))
         colour, _ = render_views(model(objects), target.cameras, self.config.render)
         return contact_sheet(torch.cat([target.colour, colour])[:, 0], columns=len(objects))
@@ -77,14 +81,21 @@ class AutodecoderTask:
         save_snapshot(path, dict(model.state_dict()), header)
 
 
-def train_autodecoder(archive: Archive, config: AutodecoderConfig, run: Path) -> Autodecoder:
-    """Train on an archive's training views in the folder `run`, or go on there; ends with model and latents on disk."""
+def train_autodecoder(archive: Archive | Shards, config: AutodecoderConfig, run: Path) -> Autodecoder:
+    """Train on training views of `archive` in the folder `run`, or go on there; ends with model and latents on disk.
+
+    Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`.
+    """
     open_run(run, kind="autodecoder", config=config, data=archive.fingerprint)
-    views = PosedViews(archive, training_views)
+    views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
     task = AutodecoderTask(config, views)
     decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
     console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
     model = train(task, config.loop, run, title="autodecoder")
-    latents, statistics, report = extract_latents(model, views, config)
-    save_latents(run / "latents.safetensors", latents, statistics, {"report": report})
+    objects = views.readable(torch.arange(len(views)))
+    header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
+    if header:
+        console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
+    latents, statistics, report = extract_latents(model, views, config, objects=objects)
+    save_latents(run / "latents.safetensors", latents, statistics, {"report": report, **header})
     return model

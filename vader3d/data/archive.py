@@ -4,9 +4,11 @@ import hashlib
 import io
 import json
 import os
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,22 +17,23 @@ from vader3d.data.archive_format import (
     MANIFEST,
     MANIFEST_BYTES,
     MESH_BYTES,
-    OBJECT_BYTES,
     VERSION,
     ArchiveError,
     ObjectRecord,
     ObjectViews,
     cameras_from_rows,
     check_cameras,
-    check_name,
     check_resolution,
     pictures_from_sheet,
+    record_from_entry,
     sheet_layout,
 )
 from vader3d.data.archive_writer import ArchiveWriter
+from vader3d.data.shards import Shards, holds_shards
 from vader3d.data.splits import heldout_views, training_views
 
 __all__ = [
+    "AnyArchive",
     "Archive",
     "ArchiveError",
     "ArchiveWriter",
@@ -39,12 +42,16 @@ __all__ = [
     "heldout_views",
     "open_archive",
     "readable_objects",
+    "trainable_objects",
     "training_views",
 ]
 
 
-def open_archive(path_or_name: str | Path) -> "Archive":
-    """An archive file, or a data set that comes with the package.
+READING_HEADERS = threading.Lock()  # numpy parses them with `ast`, which fails in threads of Python 3.11
+
+
+def open_archive(path_or_name: str | Path) -> "Archive | Shards":
+    """An archive file, a folder or URL of shards, or a data set that comes with the package.
 
     `furniture` (chairs, tables, sofas, beds, cabinets, desks, lamps) and `furniture-all` are embedded; `chairs` (500
     objects; `chairs:N` for N) is generated on first use into the user's cache. For a file of such a name write
@@ -58,6 +65,8 @@ def open_archive(path_or_name: str | Path) -> "Archive":
         from vader3d.data.prepare.chairs import cached_chairs
 
         return Archive(cached_chairs(name))
+    if holds_shards(path_or_name):
+        return Shards(path_or_name)
     path = Path(path_or_name)
     if not path.exists():
         raise FileNotFoundError(f"data: {path} does not exist; give an archive, or furniture, furniture-all, chairs")
@@ -118,7 +127,8 @@ class Archive:
                 data = self._member(index, f"pictures-{sheet:03d}.webp", limit=5 * views * height * width + 4096)
                 sheets.append(pictures_from_sheet(data, views, columns=layout.columns, height=height, width=width))
             data = self._member(index, "cameras.npy", limit=64 * record.views + 4096)
-            rows = np.load(io.BytesIO(data), allow_pickle=False)
+            with READING_HEADERS:
+                rows = np.load(io.BytesIO(data), allow_pickle=False)
             if rows.shape != (record.views, 16) or rows.dtype != np.float32:
                 raise ArchiveError(f"cameras float32 [{record.views}, 16] wanted, {rows.dtype} {rows.shape} found")
             cameras = cameras_from_rows(rows, height, width)
@@ -213,20 +223,15 @@ class Archive:
 
     def _checked_record(self, entry: Mapping) -> ObjectRecord:
         try:
-            name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
-            check_name(name)
-            views = int(entry["views"])
-            if not 1 <= views <= OBJECT_BYTES // (4 * self.resolution[0] * self.resolution[1]):
-                raise ArchiveError(f"{views} views of {self.resolution[0]} x {self.resolution[1]} px are not plausible")
-            credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
-            return ObjectRecord(name, caption, category, tuple(map(str, entry["tags"])), views, *credit)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{self.path}: an object's record lacks {error}") from error
-        except ValueError as error:
-            raise ArchiveError(f"{self.path}: object {entry['name']!r}: {error}") from error
+            return record_from_entry(entry, self.resolution)
+        except ArchiveError as error:
+            raise ArchiveError(f"{self.path}: {error}") from error
 
 
-def readable_objects(archive: Archive) -> tuple[Archive, list[str]]:
+AnyArchive: TypeAlias = Archive | Shards
+
+
+def readable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
     """The objects that can be read, as an archive, and one line about each that cannot; ArchiveError if none can."""
     good, problems = [], []
     for index in range(len(archive)):
@@ -238,3 +243,8 @@ def readable_objects(archive: Archive) -> tuple[Archive, list[str]]:
     if not good:
         raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
     return (archive.select(good) if problems else archive), problems
+
+
+def trainable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
+    """The readable objects of an archive; of shards all, for they are only read while training goes on."""
+    return (archive, []) if isinstance(archive, Shards) else readable_objects(archive)

@@ -14,6 +14,7 @@ reader both hold to them.
 import io
 import math
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,6 +45,22 @@ class ObjectRecord:
     creator: str = ""
     licence: str = ""
     source: str = ""
+
+
+def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectRecord:
+    """A record as a manifest has it; ArchiveError says what it lacks or which number is not plausible."""
+    try:
+        name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
+        check_name(name)
+        views = int(entry["views"])
+        if not 1 <= views <= OBJECT_BYTES // (4 * resolution[0] * resolution[1]):
+            raise ArchiveError(f"{views} views of {resolution[0]} x {resolution[1]} px are not plausible")
+        credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
+        return ObjectRecord(name, caption, category, tuple(map(str, entry["tags"])), views, *credit)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArchiveError(f"an object's record lacks {error}") from error
+    except ValueError as error:
+        raise ArchiveError(f"object {entry['name']!r}: {error}") from error
 
 
 class ObjectViews(NamedTuple):

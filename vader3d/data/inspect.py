@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vader3d.data.archive import Archive, ArchiveError, ObjectViews, heldout_views
+from vader3d.data.archive import AnyArchive, ArchiveError, ObjectViews, heldout_views
 from vader3d.data.camera_plot import camera_plot
 from vader3d.data.hull import explained_share, visual_hull
 from vader3d.data.placement import blind_views, inner_views
@@ -41,7 +41,7 @@ class InspectionReport:
         return "\n".join(lines + [f"  {problem}" for problem in self.problems])
 
 
-def inspect_archive(archive: Archive, output: Path) -> InspectionReport:
+def inspect_archive(archive: AnyArchive, output: Path) -> InspectionReport:
     """Read all of an archive and write `contact_sheet.png` and `cameras.html` into the folder `output`.
 
     Faults looked for: objects that cannot be read, empty masks, silhouettes that picture borders cut, cameras in the

@@ -1,11 +1,13 @@
 """Batches of posed views: which objects, which of their pictures, as tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vader3d.data.archive import Archive
+from vader3d.data.archive import AnyArchive, ObjectViews
+from vader3d.data.order import drawn_views, shuffled_objects
 from vader3d.geometry.cameras import Cameras
 
 
@@ -30,10 +32,22 @@ class ViewBatch:
         )
 
 
+def view_batch(objects: Tensor, picked: Sequence[ObjectViews]) -> ViewBatch:
+    """The picked views of each object, equally many, as one batch."""
+    pixels = torch.stack([torch.as_tensor(views.pictures) for views in picked]).float().div_(255).movedim(-1, 2)
+    colour, mask = pixels[:, :, :3], pixels[:, :, 3:]
+    cameras = Cameras(
+        torch.stack([views.cameras.world_from_camera for views in picked]),
+        torch.stack([views.cameras.intrinsics for views in picked]),
+        *pixels.shape[-2:],
+    )
+    return ViewBatch(objects, cameras, colour * mask, mask)
+
+
 class PosedViews:
     """Some views of all objects of an archive, decoded once and kept as bytes."""
 
-    def __init__(self, archive: Archive, choose_views):
+    def __init__(self, archive: AnyArchive, choose_views):
         """choose_views: view count -> view numbers, e.g. `training_views` or `heldout_views`."""
         self.archive = archive
         self.pictures: list[Tensor] = []  # uint8 [V, H, W, 4], straight alpha
@@ -49,17 +63,37 @@ class PosedViews:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def view_count(self, index: int) -> int:
+        """How many views of an object there are."""
+        return len(self.pictures[index])
+
+    def readable(self, objects: Tensor) -> Tensor:
+        """Those of `objects` whose pictures can be read: here all of them."""
+        return objects
+
+    def training_batch(
+        self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+    ) -> ViewBatch:  # fmt: skip
+        """`views` pictures of each of the `batch` objects that follow `seen`; only that `share` of the batch.
+
+        Which objects and which pictures depends on the seed and on an object's place in the endless order alone.
+        """
+        positions = range(seen, seen + batch)[share]
+        objects = shuffled_objects(len(self), positions, seed=seed)
+        numbers = [
+            drawn_views(self.view_count(o), views, position=position, seed=seed)
+            for o, position in zip(objects.tolist(), positions, strict=True)
+        ]
+        return self.views_of(objects, torch.tensor(numbers))
+
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
         """The views `numbers` [B, V] of `objects` [B]."""
-        pairs = [(int(o), [int(v) for v in row]) for o, row in zip(objects, numbers, strict=True)]
-        pixels = torch.stack([self.pictures[o][row] for o, row in pairs]).float().div_(255).movedim(-1, 2)
-        colour, mask = pixels[:, :, :3], pixels[:, :, 3:]
-        cameras = Cameras(
-            torch.stack([self.poses[o][row] for o, row in pairs]),
-            torch.stack([self.intrinsics[o][row] for o, row in pairs]),
-            *self.archive.resolution,
-        )
-        return ViewBatch(objects, cameras, colour * mask, mask)
+        height, width = self.archive.resolution
+        picked = []
+        for o, row in zip(objects.tolist(), numbers.tolist(), strict=True):
+            cameras = Cameras(self.poses[o][row], self.intrinsics[o][row], height, width)
+            picked.append(ObjectViews(self.pictures[o][row], cameras))
+        return view_batch(objects, picked)
 
     def random_views(self, objects: Tensor, views: int, generator: torch.Generator) -> ViewBatch:
         """`views` different pictures of each object; with replacement where it has fewer (METHOD A22)."""
@@ -70,14 +104,3 @@ class PosedViews:
             extra = torch.randint(count, (max(0, views - count),), generator=generator)
             rows.append(torch.cat([order, extra])[:views])
         return self.views_of(objects, torch.stack(rows))
-
-
-def shuffled_objects(count: int, *, seen: int, batch: int, seed: int) -> Tensor:
-    """The `batch` object numbers that follow `seen` in an endless run of shuffles, each visiting all objects once."""
-    numbers: list[Tensor] = []
-    for position in range(seen, seen + batch):
-        epoch, place = divmod(position, count)
-        if not numbers or place == 0:
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-        numbers.append(order[place])
-    return torch.stack(numbers)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.data.archive import Archive, heldout_views, training_views
+from vader3d.data.archive import AnyArchive, heldout_views, training_views
 from vader3d.data.views import PosedViews, ViewBatch
 from vader3d.evaluation.features import DEFAULT_FEATURES, load_features
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, kernel_distance, psnr
@@ -139,7 +139,7 @@ def generation_scores(
     return scores | {"objects": count, "views": config.views, "pictures": count * config.views}
 
 
-def evaluate(model: Autodecoder, generator: Generator, archive: Archive, config: ProtocolConfig) -> dict[str, Any]:
+def evaluate(model: Autodecoder, generator: Generator, archive: AnyArchive, config: ProtocolConfig) -> dict[str, Any]:
     """All scores of one model on the data set it was trained on. ValueError when they do not belong together."""
     if len(model.codes) != len(archive):
         raise ValueError(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vader3d.data.archive import Archive
+from vader3d.data.archive import AnyArchive
 from vader3d.evaluation.shapes import coverage_and_mmd
 from vader3d.export.mesh import EmptyVolumeError, sample_surface_points
 from vader3d.generate import Asset, Generator, sample_seed
@@ -14,11 +14,11 @@ POINTS = 2048  # on each surface (METHOD 6.4)
 SHAPES_PER_BATCH = 16
 
 
-def has_true_meshes(archive: Archive) -> bool:
+def has_true_meshes(archive: AnyArchive) -> bool:
     return archive.true_mesh(0) is not None
 
 
-def shape_scores(generator: Generator, archive: Archive, *, shapes: int, steps: int, seed: int) -> dict[str, float]:
+def shape_scores(generator: Generator, archive: AnyArchive, *, shapes: int, steps: int, seed: int) -> dict[str, float]:
     """`coverage` (%) and `mmd` of `shapes` generated objects against as many true meshes, evenly chosen.
 
     Empty volumes have no surface: they are left out and counted in `empty_shapes`.
