@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -252,7 +253,10 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit codes: 0 done, 2 bad input (one line says what and how to mend it), 3 training diverged, 130 stopped."""
+    """Exit codes: 0 done, 2 bad input (one line says what and how to mend it), 3 training diverged.
+
+    130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
     from vader3d.training.loop import TrainingDiverged
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -260,6 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
         choice(COMMANDS), prog="vader3d", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,),
         description="2D pictures in, a generator of 3D assets out.",
     )  # fmt: skip
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
     try:
         command()
     except (ValueError, OSError, ImportError, TrainingDiverged) as error:
@@ -269,6 +274,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(3 if isinstance(error, TrainingDiverged) else 2)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,11 @@
 """Many objects into one archive: in order, past broken ones, all or nothing."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -67,3 +73,33 @@ def test_a_full_disk_stops_everything_at_once(tmp_path, monkeypatch):
     with pytest.raises(ArchiveError, match="No space left"):
         written(tmp_path, [1, 2, 3])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_writers_left_is_deleted_and_nothing_else(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = [f".out.zip.{os.getppid()}.part", ".out.zip.words.part", f".other.zip.{dead.pid}.part", "out.zip.part"]
+    for name in [*kept, f".out.zip.{dead.pid}.part"]:
+        (tmp_path / name).write_bytes(b"half")
+    written(tmp_path, [1, 2])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "out.zip"])
+    assert len(open_archive(tmp_path / "out.zip")) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_command_leaves_the_finished_archive_and_the_next_cleans_up(number, tmp_path):
+    written(tmp_path, [1])
+    before = (tmp_path / "out.zip").read_bytes()
+    command = [sys.executable, "-m", "vader3d.cli", "prepare", "chairs", "--output", str(tmp_path / "out.zip")]
+    process = subprocess.Popen([*command, "--count=500", "--views=4", "--size=16"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not any(path.suffix == ".part" for path in tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
+    left = [path for path in tmp_path.iterdir() if path.suffix == ".part"]
+    assert len(left) == (number == signal.SIGKILL)
+    assert (tmp_path / "out.zip").read_bytes() == before
+    written(tmp_path, [1])
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]

@@ -1,5 +1,6 @@
 """Inspection finds the faults that cost trainings, and none where there is none."""
 
+import errno
 import re
 
 import numpy as np
@@ -92,3 +93,14 @@ def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
     assert "things &lt;1&gt;" in page
     assert page.count("<script>") == page.count("</script>") == 1
     assert not re.search(r"(src|href)=.?https?:", page)
+
+
+def test_a_full_disk_is_told_by_the_folder(good, tmp_path, monkeypatch):
+    def full(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ArchiveWriter(tmp_path / "a.zip", title="things", resolution=(32, 32)) as writer:
+        writer.add("good", "a thing", good.pictures, good.cameras)
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match=r"output: .*look cannot be written \(No space left on device\)"):
+        inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")

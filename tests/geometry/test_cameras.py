@@ -137,3 +137,14 @@ def test_indexing_and_moving_keep_the_rest():
     assert one.world_from_camera.shape == (1, 4, 4)
     assert (one.height, one.width) == (5, 7)
     assert torch.equal(one.to("cpu").intrinsics, cameras.intrinsics[2:3])
+
+
+@pytest.mark.parametrize(
+    ("target", "up"),
+    [((0.0, 0.0, 0.0), (0.0, 0.0, 1.0)), ((0.0, 0.0, 4.0), (0.0, 1.0, 0.0)), ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))],
+)
+def test_a_view_without_an_upright_is_refused(target, up):
+    eye = torch.tensor([[0.0, 3.0, 2.0], [0.0, 0.0, 4.0]])
+    with pytest.raises(ValueError, match="another up"):
+        look_at(eye, torch.tensor(target), torch.tensor(up))
+    assert look_at(eye, torch.tensor([1.0, 2.0, 0.5]), torch.tensor([0.0, 1.0, 0.3])).isfinite().all()

@@ -1,5 +1,6 @@
 """Writes archives: all of one, or nothing."""
 
+import glob
 import io
 import json
 import os
@@ -27,11 +28,32 @@ from vader3d.data.archive_format import (
 from vader3d.geometry.cameras import Cameras
 
 
+def remove_leftovers(path: Path) -> None:
+    """Delete what writers of `path` left that were killed; those that still run keep theirs."""
+    if os.name != "posix":
+        return  # asking whether a process runs would end it
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = leftover.name.split(".")[-2]
+        if process.isdecimal() and not running(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
 class ArchiveWriter:
     """`with ArchiveWriter(path, title=..., resolution=(H, W)) as writer: writer.add(...)`.
 
     Writes beside `path` under a temporary name and takes the place of `path` only at the end of a `with` that ended
-    well; an error or Ctrl-C leaves whatever stood there. The same objects in the same order give the same bytes.
+    well; an error or Ctrl-C leaves whatever stood there, and what a kill left is deleted by the next writer. The same
+    objects in the same order give the same bytes.
     `quality` is WebP's: 100 is lossless, 85-95 are small.
     """
 
@@ -45,6 +67,7 @@ class ArchiveWriter:
         if self.path.is_dir():
             raise ArchiveError(f"output: a file's name wanted, {self.path} is a folder; give e.g. {self.path}/data.zip")
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.path)
         self._file = open(self._temporary, "wb")  # noqa: SIM115 (closed by __exit__)
         self._zip = zipfile.ZipFile(self._file, "w")
 

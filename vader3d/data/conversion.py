@@ -1,7 +1,9 @@
 """Many objects into one archive: in parallel, with progress, past broken ones."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -145,7 +147,7 @@ def _results(jobs: Sequence[Job], processes: int) -> Generator[Result, None, Non
         for oldest, future in ahead:
             yield oldest, future.result()
     except BrokenProcessPool as error:
-        raise RuntimeError("a worker process died (out of memory?); try again with processes=1") from error
+        raise ChildProcessError("a worker process died (out of memory?); try again with --processes 1") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -154,7 +156,16 @@ def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt(job: Job) -> PreparedObject | Exception:

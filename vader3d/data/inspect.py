@@ -72,8 +72,11 @@ def inspect_archive(archive: AnyArchive, output: Path) -> InspectionReport:
     if not shown:
         raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
     sheet, plot = output / "contact_sheet.png", output / "cameras.html"
-    _save_sheet(shown, sheet)
-    plot.write_text(camera_plot(archive.title, plotted), "utf-8")
+    try:
+        _save_sheet(shown, sheet)
+        plot.write_text(camera_plot(archive.title, plotted), "utf-8")
+    except OSError as error:
+        raise OSError(f"output: {output} cannot be written ({error.strerror}); make room, or name another") from error
     return InspectionReport(
         title=archive.title,
         objects=len(archive),

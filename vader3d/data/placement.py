@@ -28,13 +28,16 @@ def automatic_placement(cameras: Cameras) -> tuple[float, np.ndarray]:
     total = across.sum(0)
     if np.linalg.eigvalsh(total)[0] < 1e-3 * len(axes):
         raise ValueError(
-            "cameras: all look the same way, so they do not say where the object is; give scale and offset"
+            "cameras: all look the same way, so they do not say where the object is; give --scale and --offset"
         )
     offset = np.linalg.solve(total, (across @ centres[:, :, None]).sum(0)[:, 0])
-    radius = _sphere_radius_in_view(cameras, offset).min()
-    if radius <= 0:
-        raise ValueError("cameras: they do not look at one common point; give scale and offset")
-    return float(1 / radius), offset
+    radii = _sphere_radius_in_view(cameras, offset)
+    if radii.min() <= 0:
+        raise ValueError(
+            f"cameras: they do not look at one common point, e.g. view {radii.argmin()} ({(radii <= 0).sum()} of "
+            f"{len(radii)} do not see it); mend their matrices, or give --scale and --offset"
+        )
+    return float(1 / radii.min()), offset
 
 
 def blind_views(cameras: Cameras) -> list[int]:

@@ -76,7 +76,13 @@ class Cameras:
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
-    """world_from_camera [..., 4, 4] of a camera at `eye` that looks at `target`, picture upright along `up`."""
+    """world_from_camera [..., 4, 4] of a camera at `eye` that looks at `target`, picture upright along `up`.
+
+    ValueError where that leaves the matrix open: eye and target are one point, or `up` is along the view.
+    """
+    across = torch.linalg.cross(target - eye, up.expand_as(eye)).norm(dim=-1)
+    if not bool((across > 1e-10 * (target - eye).norm(dim=-1) * up.norm(dim=-1)).all()):
+        raise ValueError("up: a direction across the view wanted, and eye apart from target; choose another up")
     forward = torch.nn.functional.normalize(target - eye, dim=-1)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
     down = torch.linalg.cross(forward, right)

@@ -28,8 +28,8 @@ def open_run(run: Path, *, kind: str, config: Any, data: str) -> None:
         raise ValueError(f"{path}: not readable ({error}); choose another --output") from error
     before, after = flatten(found), flatten(wanted)
     differing = [
-        f"{name}: {before.get(name)!r} there, {after.get(name)!r} wanted"
-        for name in sorted(before.keys() | after.keys())
+        f"{name}: {before.get(name)!r:.32} there, {after.get(name)!r:.32} wanted"
+        for name in sorted(before.keys() | after.keys(), key=lambda name: (name != "kind", name != "data", name))
         if before.get(name) != after.get(name) and name.split(".")[-1] not in FREE_FIELDS
     ]
     if differing:

@@ -65,7 +65,10 @@ def moved_inside(matrix):
 
 NERFSTUDIO_FAULTS = {
     "truncated picture": (cut_short, "frame_00000.png cannot be read"),
-    "pictures of different sizes": (resized_picture, "frame_00003.png is 20 x 24 px|declared"),
+    "pictures of different sizes": (
+        resized_picture,
+        "one size wanted, frame_00003.png is 20 x 24 px, those before it 24 x 24 px; take",
+    ),
     "frame without its file": (lambda f: (f / "images" / "frame_00001.png").unlink(), "frame_00001.png does not exist"),
     "mask without its file": (lambda f: (f / "masks" / "frame_00001.png").unlink(), "frame_00001.png does not exist"),
     "absent masks": (edited(without_masks), "neither alpha nor a mask file"),
@@ -118,7 +121,17 @@ SRN_FAULTS = {
         lambda f: (f / "pose" / "000001.txt").write_text("1 0 0"),
         "16 numbers wanted, 000001.txt holds 3",
     ),
-    "words in a pose": (lambda f: (f / "pose" / "000001.txt").write_text("x " * 16), "could not convert"),
+    "words in a pose": (lambda f: (f / "pose" / "000001.txt").write_text("x " * 16), "000001.txt holds something else"),
+    "size of another shape": (
+        lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n24 48\n"),
+        "48 x 24 px declared, 24",
+    ),
+    "pictures of different sizes": (
+        lambda f: Image.new("RGB", (20, 24)).save(f / "rgb" / "000002.png"),
+        "000002.png is 20 x 24 px",
+    ),
+    "truncated picture": (lambda f: (f / "rgb" / "000001.png").write_bytes(b"\x89PNG"), "000001.png cannot be read"),
+    "non-finite pose": (lambda f: (f / "pose" / "000001.txt").write_text("nan " * 16), "finite numbers wanted; view 1"),
     "empty intrinsics": (lambda f: (f / "intrinsics.txt").write_text(""), "`f cx cy 0.` first"),
     "intrinsics without size": (lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n"), "`H W` last"),
 }

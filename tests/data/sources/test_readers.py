@@ -161,5 +161,5 @@ def test_nested_splits_become_names_and_captions_are_read(tmp_path, views):
 def test_white_inside_jpegs_and_alpha_are_told_apart(tmp_path, views):
     folder = foreign.write_srn(tmp_path / "thing", views)
     Image.fromarray(views[0].picture).save(folder / "rgb" / "000000.png")
-    with pytest.raises(ValueError, match="mask=white"):
+    with pytest.raises(ValueError, match="--mask white"):
         prepare_srn(folder, tmp_path / "out.zip", size=16, mask="alpha")

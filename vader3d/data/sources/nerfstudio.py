@@ -8,7 +8,15 @@ import numpy as np
 
 from vader3d.data.conversion import Job, PreparedObject, PrepareReport, write_archive
 from vader3d.data.sources.assembly import Reading, assembled_object, chosen_views, object_names
-from vader3d.data.sources.pictures import PICTURE_SUFFIXES, check_mask, masked_picture, squared, undistorted
+from vader3d.data.sources.pictures import (
+    PICTURE_SUFFIXES,
+    check_aspect,
+    check_mask,
+    check_one_size,
+    masked_picture,
+    squared,
+    undistorted,
+)
 from vader3d.geometry.cameras import OPENCV_FROM_OPENGL
 
 WHOLE, SPLITS = "transforms.json", ("transforms_train.json", "transforms_val.json", "transforms_test.json")
@@ -67,15 +75,14 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     frames = [{**document, **frame} for document in documents for frame in document["frames"]]
     if not frames:
         raise ValueError(f"frames: {files[0].name} lists none")
-    squares, matrices, intrinsics, shapes = [], [], [], set()
+    squares, matrices, intrinsics, shapes = [], [], [], []
     for number in chosen_views(len(frames), reading.views):
         frame = frames[number]
         path = _picture_path(folder, frame)
         mask_path = folder / frame["mask_path"] if frame.get("mask_path") else None
         pixels = masked_picture(path, mask=reading.mask, mask_path=mask_path)
-        shapes.add(pixels.shape)
-        if len(shapes) > 1:
-            raise ValueError(f"pictures: one size wanted, {path.name} is {pixels.shape[1]} x {pixels.shape[0]} px")
+        shapes.append(pixels.shape[:2])
+        check_one_size(path, shapes)
         lens = _intrinsics(frame, pixels.shape[0], pixels.shape[1])
         distortion = _distortion(frame)
         if any(distortion.values()):
@@ -112,11 +119,8 @@ def _picture_path(folder: Path, frame: dict) -> Path:
 def _intrinsics(frame: dict, height: int, width: int) -> np.ndarray:
     """(fx, fy, cx, cy) in px of the picture as it is on the disk; declared for another size, they are scaled."""
     declared_width, declared_height = (float(frame.get(key, side)) for key, side in (("w", width), ("h", height)))
+    check_aspect((declared_height, declared_width), (height, width))
     across, down = width / declared_width, height / declared_height
-    if abs(across / down - 1) > 0.01:
-        raise ValueError(
-            f"pictures: {declared_width:.0f} x {declared_height:.0f} px declared, {width} x {height} px found"
-        )
     if "fl_x" in frame:
         fx = float(frame["fl_x"]) * across
         fy = float(frame.get("fl_y", frame["fl_x"])) * down

@@ -32,11 +32,11 @@ def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> n
     has_alpha = bool((pixels[..., 3] < 255).any())
     if mask == "alpha" or (mask == "auto" and has_alpha):
         if not has_alpha:
-            raise ValueError(f"mask: {path} has no transparent pixel; for a white background say mask=white")
+            raise ValueError(f"mask: {path} has no transparent pixel; for a white background say --mask white")
     elif mask == "white":
         pixels[..., 3] = np.where(pixels[..., :3].min(-1) >= WHITE, 0, pixels[..., 3])
     elif mask_path is None:
-        raise ValueError(f"mask: {path} has neither alpha nor a mask file; for a white background say mask=white")
+        raise ValueError(f"mask: {path} has neither alpha nor a mask file; for a white background say --mask white")
     else:
         grey = np.array(read_picture(mask_path, mode="L"))
         if grey.shape != pixels.shape[:2]:
@@ -49,6 +49,25 @@ def check_mask(mask: str) -> None:
     """ValueError unless `mask` is a known way to tell object from background."""
     if mask not in MASKS:
         raise ValueError(f"mask: one of {', '.join(MASKS)} wanted, {mask!r} given")
+
+
+def check_one_size(path: Path, sizes: list[tuple[int, int]]) -> None:
+    """ValueError when the last of an object's sizes (height, width), that of `path`, is not that of the first."""
+    if sizes[-1] != sizes[0]:
+        (height, width), (first_height, first_width) = sizes[-1], sizes[0]
+        raise ValueError(
+            f"pictures: one size wanted, {path.name} is {width} x {height} px, those before it {first_width} x "
+            f"{first_height} px; take its frame out, or render it again"
+        )
+
+
+def check_aspect(declared: tuple[float, float], found: tuple[int, int]) -> None:
+    """ValueError unless a picture is its declared size (height, width), or that size scaled."""
+    if min(declared) <= 0 or abs(found[0] * declared[1] / (found[1] * declared[0]) - 1) > 0.01:
+        raise ValueError(
+            f"pictures: {declared[1]:.0f} x {declared[0]:.0f} px declared, {found[1]} x {found[0]} px found; "
+            "declare the size that the focal length is for"
+        )
 
 
 def squared(pixels: np.ndarray, intrinsics: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:

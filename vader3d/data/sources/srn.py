@@ -7,7 +7,14 @@ import numpy as np
 
 from vader3d.data.conversion import Job, PreparedObject, PrepareReport, write_archive
 from vader3d.data.sources.assembly import Reading, assembled_object, chosen_views, object_names
-from vader3d.data.sources.pictures import PICTURE_SUFFIXES, check_mask, masked_picture, squared
+from vader3d.data.sources.pictures import (
+    PICTURE_SUFFIXES,
+    check_aspect,
+    check_mask,
+    check_one_size,
+    masked_picture,
+    squared,
+)
 
 INTRINSICS = "intrinsics.txt"
 
@@ -58,13 +65,13 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     paths = sorted(path for path in (folder / "rgb").glob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
         raise ValueError("pictures: there are none in rgb/")
-    squares, matrices, intrinsics, shapes = [], [], [], set()
+    squares, matrices, intrinsics, shapes = [], [], [], []
     for number in chosen_views(len(paths), reading.views):
         path = paths[number]
         pixels = masked_picture(path, mask=reading.mask)
-        shapes.add(pixels.shape)
-        if len(shapes) > 1:
-            raise ValueError(f"pictures: one size wanted, {path.name} is {pixels.shape[1]} x {pixels.shape[0]} px")
+        shapes.append(pixels.shape[:2])
+        check_one_size(path, shapes)
+        check_aspect((height, width), pixels.shape[:2])
         to_picture = np.array([pixels.shape[1] / width, pixels.shape[0] / height] * 2)
         square, own = squared(pixels, lens * to_picture, size=reading.size)
         squares.append(square)
@@ -93,6 +100,8 @@ def _pose(path: Path) -> np.ndarray:
         numbers = [float(word) for word in path.read_text("utf-8").split()]
     except FileNotFoundError as error:
         raise ValueError(f"pose: {path} does not exist") from error
+    except ValueError as error:
+        raise ValueError(f"pose: 16 numbers wanted, {path.name} holds something else ({error})") from error
     if len(numbers) != 16:
         raise ValueError(f"pose: 16 numbers wanted, {path.name} holds {len(numbers)}")
     return np.reshape(numbers, (4, 4))
