@@ -62,10 +62,10 @@ class Ours:
             rendering = render_volume(
                 Volume(grid), rays, samples_per_ray=samples, backend=self.backend, skip_empty=skip_empty
             )
-        outputs = (torch.cat([rendering.colour, rendering.extra], -1), rendering.opacity, rendering.depth)
-        if not with_gradient:
-            return outputs, None
-        return outputs, torch.autograd.grad(sum(output.sum() for output in outputs), grid)[0]
+        parts = (rendering.colour, rendering.extra, rendering.opacity, rendering.depth)
+        if with_gradient:
+            return parts, torch.autograd.grad(sum(part.sum() for part in parts), grid)[0]
+        return (torch.cat(parts[:2], -1) if grid.shape[1] > 4 else parts[0], *parts[2:]), None
 
 
 def loads_only(grid, rays, samples):
