@@ -19,6 +19,9 @@ class ViewBatch:
     colour: Tensor
     mask: Tensor
 
+    def to(self, device: torch.device) -> "ViewBatch":
+        return ViewBatch(self.objects.to(device), self.cameras.to(device), self.colour.to(device), self.mask.to(device))
+
     def strided(self, step: int, generator: torch.Generator) -> "ViewBatch":
         """Every `step`-th pixel of each row and column, from random first ones: unbiased, step^2 times cheaper."""
         if step == 1:
@@ -48,6 +51,22 @@ class PosedViews:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def training_batch(
+        self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+    ) -> ViewBatch:  # fmt: skip
+        """`views` pictures of each of the `batch` objects that follow `seen`; only that `share` of the batch.
+
+        Which objects and which pictures depends on the seed and on an object's place in the endless order alone.
+        """
+        objects = shuffled_objects(len(self), seen=seen, batch=batch, seed=seed)[share]
+        rows = []
+        for o, position in zip(objects.tolist(), range(seen, seen + batch)[share], strict=True):
+            generator = torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + position * 2) % (1 << 63))
+            count = len(self.pictures[o])
+            order = torch.randperm(count, generator=generator)
+            rows.append(torch.cat([order, torch.randint(count, (max(0, views - count),), generator=generator)])[:views])
+        return self.views_of(objects, torch.stack(rows))
 
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
         """The views `numbers` [B, V] of `objects` [B]."""
