@@ -43,7 +43,7 @@ def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect"
 
 def train_autodecoder_command(
     *, data: str, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
-    dry_run: bool = False,
+    dry_run: bool = False, profile: int = 0,
 ) -> None:  # fmt: skip
     """Stage 1: learn codes and decoder from posed pictures. The same command again goes on where it stopped.
 
@@ -53,7 +53,8 @@ def train_autodecoder_command(
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
         settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4.
-        dry_run: Print the resolved configuration and stop.
+        dry_run: Print the resolved configuration, with what it costs, and stop.
+        profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
     from vader3d.autodecoder.train import train_autodecoder
     from vader3d.data.archive import open_archive, trainable_objects
@@ -65,14 +66,14 @@ def train_autodecoder_command(
     archive, problems = trainable_objects(open_archive(data))
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
-    train_autodecoder(archive, config, output)
+    train_autodecoder(archive, config, output, profile=profile)
     print(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
     return None
 
 
 def train_diffusion_command(
     *, autodecoder: Path, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
-    dry_run: bool = False,
+    dry_run: bool = False, profile: int = 0,
 ) -> None:  # fmt: skip
     """Stage 2: learn to denoise the latents of a trained autodecoder. The same command again goes on.
 
@@ -82,7 +83,8 @@ def train_diffusion_command(
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
         settings: Overrides, e.g. --set unet.dropout=0.1.
-        dry_run: Print the resolved configuration and stop.
+        dry_run: Print the resolved configuration, with what it costs, and stop.
+        profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
     from vader3d.diffusion.train import train_diffusion
     from vader3d.presets import preset as named_preset
@@ -90,7 +92,7 @@ def train_diffusion_command(
     config = resolved(named_preset(preset).diffusion, settings, minutes)
     if dry_run:
         return print_config(config)
-    train_diffusion(autodecoder, config, output)
+    train_diffusion(autodecoder, config, output, profile=profile)
     print(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
 
@@ -253,11 +255,11 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit codes: 0 done, 2 bad input (one line says what and how to mend it), 3 training diverged.
-
-    130 stopped by Ctrl-C, 143 by SIGTERM.
+    """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
+    130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
     """
-    from vader3d.training.loop import TrainingDiverged
+    from vader3d.training.loop import Terminated, TrainingDiverged
+    from vader3d.training.team import leave_team
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command = tyro.cli(
@@ -272,10 +274,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, TrainingDiverged) else 2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
     finally:
         signal.signal(signal.SIGTERM, before)
+    leave_team()
 
 
 if __name__ == "__main__":

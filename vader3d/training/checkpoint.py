@@ -5,6 +5,8 @@ Both are written to a temporary name and renamed, so that a reader sees the old 
 
 import json
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def write_whole(path: Path, write) -> None:
-    """`write(temporary_path)`, then rename. Whatever stood at `path` stays when writing fails."""
+def write_whole(path: Path, write, *, before: Callable[[], None] | None = None) -> None:
+    """`write(temporary_path)`, then `before()`, then rename. Whatever stood at `path` stays when writing fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
         write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # a name never comes before its contents, not even in a power cut
+        if before is not None:
+            before()
         os.replace(temporary, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk as Python, torch and safetensors report it
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -39,13 +45,17 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Everything a run needs to go on: tensors and plain values only."""
-    write_whole(path, lambda temporary: torch.save(state, temporary))
+def save_state(path: Path, state: dict[str, Any], *, before: Callable[[], None] | None = None) -> None:
+    """Everything a run needs to go on: tensors and plain values only. `before` is called when it is written."""
+    write_whole(path, lambda temporary: torch.save(state, temporary), before=before)
 
 
 def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote. ValueError: it is damaged, by a bit even, or something else."""
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path}: not a run state this version can read ({error}); delete it to start anew") from error
