@@ -5,6 +5,7 @@ Both are written to a temporary name and renamed, so that a reader sees the old 
 
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SNAPSHOT_VERSION = 1
+FULL_DISK_BYTES = 1 << 20
 
 
 def temporary_name(path: Path) -> Path:
@@ -29,13 +31,13 @@ def write_whole(path: Path, write, *, before: Callable[[], None] | None = None) 
     temporary = temporary_name(path)
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # a name never comes before its contents, not even in a power cut
         if before is not None:
             before()
         os.replace(temporary, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk as Python, torch and safetensors report it
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:  # torch and safetensors do not say so
+            why = "No space left on device"
         raise OSError(f"could not write {path}: {why}; what was there before is intact") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -132,7 +132,7 @@ def train(
     log = MetricLog(run, seen=state.seen, writes=team.leads)
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
-    stop, flops = 0, None
+    stop, flops = 0, 0.0
     totals: dict[str, list[float]] = {}
     bar = progress_bar(title, start=share_done(config, state.seen, state.seconds), shown=team.leads)
     with bar as tell, stop_requests() as stops, profiled(run, profile if team.leads else 0) as step_done:
@@ -153,9 +153,10 @@ def train(
                 for optimiser, rates in zip(task.optimisers, base_rates, strict=True):
                     for group, rate in zip(optimiser.param_groups, rates, strict=True):
                         group["lr"] = rate * factor
-                if flops is None and team.leads and not config.compile:
-                    with counted_flops() as flops:
+                if team.leads and not flops and not config.compile:
+                    with counted_flops() as counts:
                         own_terms = gradients(seen=state.seen, progress=progress)
+                    flops = sum(counts)
                 else:
                     own_terms = gradients(seen=state.seen, progress=progress)
 
@@ -200,9 +201,9 @@ def train(
                     if task.views_per_object:
                         speeds["views_per_second"] = rate * task.views_per_object
                     if flops:
-                        speeds["flops_per_second"] = steps_a_second * flops[0] * team.size
+                        speeds["flops_per_second"] = steps_a_second * flops * team.size
                         peak = peak_flops(team.device.type, getattr(torch, config.precision))
-                        speeds["share_of_peak"] = steps_a_second * flops[0] / peak
+                        speeds["share_of_peak"] = steps_a_second * flops / peak
                     log.write(state.seen, {**means, **speeds, **task.measures()})
                     tell(progress, f"{state.seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now

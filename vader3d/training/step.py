@@ -73,14 +73,15 @@ def recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., A
     @contextmanager
     def second_time() -> Iterator[None]:
         """Running statistics of norms follow the first pass alone."""
-        norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = [layer for layer in block.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+        before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
         try:
             for norm in norms:
-                norm.track_running_stats = False
+                norm.momentum, norm.num_batches_tracked = 0.0, None
             yield
         finally:
-            for norm in norms:
-                norm.track_running_stats = True
+            for norm, (momentum, count) in zip(norms, before, strict=True):
+                norm.momentum, norm.num_batches_tracked = momentum, count
 
     def called(*arguments: Any) -> Any:
         if not torch.is_grad_enabled():

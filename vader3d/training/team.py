@@ -144,7 +144,7 @@ class TeamBatchNorm3d(nn.BatchNorm3d):
     team: Team
     running_mean: Tensor
     running_var: Tensor
-    num_batches_tracked: Tensor
+    num_batches_tracked: Tensor | None
     momentum: float
 
     def forward(self, x: Tensor) -> Tensor:
@@ -160,7 +160,8 @@ class TeamBatchNorm3d(nn.BatchNorm3d):
                 with torch.no_grad():
                     self.running_mean.lerp_(mean, self.momentum)
                     self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-                    self.num_batches_tracked += 1
+                    if self.num_batches_tracked is not None:
+                        self.num_batches_tracked += 1
             scale = self.weight * (variance + self.eps).rsqrt()
             shift = self.bias - mean * scale
             normalised = x.float() * scale.view(1, -1, 1, 1, 1) + shift.view(1, -1, 1, 1, 1)
