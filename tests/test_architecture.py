@@ -14,7 +14,7 @@ FLOORS = (
     {"geometry", "blocks", "config", "progress"},
     {"render", "training", "latents", "data", "export"},
     {"autodecoder", "diffusion"},
-    {"generate", "reconstruct"},
+    {"generate", "reconstruct", "costs"},
     {"evaluation", "presets"},
     {"studio", "demo", "demo_page", "doctor"},
     {"cli", "cli_prepare", "__main__", "__init__"},

@@ -59,12 +59,6 @@ def test_bad_input_gets_one_line_that_names_it(case, tmp_path, monkeypatch, caps
     assert not (tmp_path / "OUT").exists()
 
 
-def test_presets_are_listed_with_their_sizes(capsys):
-    main(["presets"])
-    shown = capsys.readouterr().out
-    assert "paper-chairs: decoder 55.3 M, denoiser 216.1 M" in shown
-
-
 def test_the_doctor_finds_the_renderer(capsys):
     main(["doctor"])
     assert "renderer" in capsys.readouterr().out

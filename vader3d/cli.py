@@ -148,12 +148,19 @@ def evaluate_command(
 
 
 def presets_command() -> None:
-    """The named configurations, their sizes, and what they are for."""
-    from vader3d.presets import PRESETS, parameter_counts
+    """The named configurations: what they are for, their sizes, memory and arithmetic of a step, score where known.
 
+    Memory is of training on one device at the preset's batch: weights, optimiser, averages, codes, and what the forward
+    pass keeps; the renderer's buffers come on top.
+    """
+    from vader3d.presets import COLUMNS, PRESETS, preset_row
+
+    print(COLUMNS)
+    for name in PRESETS:
+        print(preset_row(name), flush=True)
     for name, preset in PRESETS.items():
-        decoder, unet = parameter_counts(preset)
-        print(f"{name}: decoder {decoder / 1e6:.1f} M, denoiser {unet / 1e6:.1f} M parameters\n    {preset.note}")
+        codes = preset.storage_note()
+        print(f"\n{name}: {preset.note}\n    {codes}\n    score: {preset.score}")
 
 
 def doctor_command() -> None:

@@ -25,7 +25,7 @@ def write_demo_page(
 ) -> None:  # fmt: skip
     """`output`/index.html and generated.png. `assets`: each object with its raw latent [1, C, D, H, W]."""
     views = PosedViews(archive, lambda count: training_views(count)[:1])
-    latents = generator.statistics.normalise(generator.decoder.to_latent(model.codes.table.weight))
+    latents = generator.statistics.normalise(generator.decoder.to_latent(torch.cat(list(model.codes.batches()))))
     cards, stills = [], []
     for asset, latent in assets:
         frames = asset.turntable().numpy()

@@ -64,3 +64,38 @@ def test_buffers_are_copied_and_can_be_put_back():
     module.seen.fill_(torch.nan)
     average.restore_buffers(module)
     assert float(module.seen) == 7
+
+
+class Lazy(nn.Module):
+    """A layer and a table that no average follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.codes = nn.Linear(2, 2), nn.Embedding(5, 2)
+
+    def not_averaged(self) -> list[nn.Parameter]:
+        return [self.codes.weight]
+
+
+def test_what_is_not_averaged_is_shared_and_still_learns():
+    module = Lazy()
+    average = MovingAverage(module, half_life=1e9, ramp=0.05)
+    assert module.codes.weight.requires_grad
+    assert not any(p.requires_grad for p in average.module.parameters())
+    with torch.no_grad():
+        module.codes.weight.add_(1)
+        module.layer.weight.add_(1)
+    average.update(module, batch=1, seen=10**6)
+    assert torch.equal(average.module.codes.weight, module.codes.weight)
+    assert average.module.codes.weight.data_ptr() == module.codes.weight.data_ptr()
+    assert not torch.equal(average.module.layer.weight, module.layer.weight)
+
+
+def test_loading_an_average_keeps_what_is_shared():
+    module, other = Lazy(), Lazy()
+    average = MovingAverage(module, half_life=1.0)
+    module.load_state_dict(other.state_dict())
+    average.module.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        module.codes.weight.add_(1)
+    assert torch.equal(average.module.codes.weight, module.codes.weight)

@@ -5,7 +5,7 @@ each level doubles the resolution with residual blocks, some end in self-attenti
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,10 @@ class DecoderConfig:
     subvoxels: int = 1  # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
     extra_channels: int = 0  # skinning logits, rendered as extra channels
     initial_density: float = 0.0  # bias of the raw density at the start
+    norm_order: Literal["before", "after"] = "before"  # ReLU, norm, conv; or conv, norm, ReLU (A5)
+    skip_convolutions: int = 1  # 1^3 convolutions in a row on the skip of each up-sampling block (A4)
+    head_kernel: int = 1  # 3: as in the code the paper builds on (A6)
+    colour_activation: Literal["identity", "sigmoid"] = "identity"  # of the volume's colours (A16)
 
     @property
     def volume_resolution(self) -> int:
@@ -41,16 +45,27 @@ class DecoderConfig:
 
 
 class ResidualBlock3d(nn.Module):
-    """ReLU, norm, 3^3 convolution, twice, added to the input; `up` doubles the size first (METHOD 1.2)."""
+    """ReLU, norm, 3^3 convolution, twice, added to the input; `up` doubles the size first (METHOD 1.2).
 
-    def __init__(self, channels_in: int, channels_out: int, *, up: bool):
+    norm_order "after": convolution, norm, ReLU instead.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, *, up: bool,
+        norm_order: Literal["before", "after"] = "before", skip_convolutions: int = 1,
+    ):  # fmt: skip
         super().__init__()
         self.up = up
-        self.main = nn.Sequential(
-            nn.ReLU(), nn.BatchNorm3d(channels_in), nn.Conv3d(channels_in, channels_out, 3, padding=1),
-            nn.ReLU(), nn.BatchNorm3d(channels_out), nn.Conv3d(channels_out, channels_out, 3, padding=1),
-        )  # fmt: skip
-        self.skip = nn.Conv3d(channels_in, channels_out, 1) if up else nn.Identity()
+        layers: list[nn.Module] = []
+        for width in (channels_in, channels_out):
+            convolution = nn.Conv3d(width, channels_out, 3, padding=1)
+            if norm_order == "before":
+                layers += [nn.ReLU(), nn.BatchNorm3d(width), convolution]
+            else:
+                layers += [convolution, nn.BatchNorm3d(channels_out), nn.ReLU()]
+        self.main = nn.Sequential(*layers)
+        skips = [nn.Conv3d(channels_in if i == 0 else channels_out, channels_out, 1) for i in range(skip_convolutions)]
+        self.skip = nn.Identity() if not up else skips[0] if skip_convolutions == 1 else nn.Sequential(*skips)
 
     def forward(self, x: Tensor) -> Tensor:
         x = upsample(x) if self.up else x
@@ -62,6 +77,8 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
+        if config.head_kernel % 2 == 0:
+            raise ValueError(f"head_kernel: wanted an odd number; got {config.head_kernel}")
         resolutions = [BASE_RESOLUTION << level for level in range(len(config.channels))]
         if config.latent_resolution not in resolutions:
             raise ValueError(f"latent_resolution: wanted one of {resolutions}; got {config.latent_resolution}")
@@ -69,17 +86,25 @@ class Decoder(nn.Module):
         self.stem = nn.Linear(config.code_length, config.channels[0] * BASE_RESOLUTION**3)
         self.levels = nn.ModuleList()
         for level, (channels_in, channels_out) in enumerate(zip(config.channels, config.channels[1:], strict=False)):
-            layers: list[nn.Module] = [ResidualBlock3d(channels_in, channels_out, up=True)]
-            for _ in range(config.blocks_per_level - 1):
-                layers.append(ResidualBlock3d(channels_out, channels_out, up=False))
+            layers: list[nn.Module] = []
+            for number in range(config.blocks_per_level):
+                width = channels_out if number else channels_in
+                layers.append(
+                    ResidualBlock3d(
+                        width, channels_out, up=number == 0, norm_order=config.norm_order,
+                        skip_convolutions=config.skip_convolutions,
+                    )
+                )  # fmt: skip
             if BASE_RESOLUTION << (level + 1) in config.attention_resolutions:
                 layers.append(Attention3d(channels_out, nn.BatchNorm3d(channels_out)))
             self.levels.append(nn.Sequential(*layers))
         self.norm = nn.BatchNorm3d(config.channels[-1])
-        self.head = nn.Conv3d(config.channels[-1], (4 + config.extra_channels) * config.subvoxels**3, 1)
+        channels_out, kernel = (4 + config.extra_channels) * config.subvoxels**3, config.head_kernel
+        self.head = nn.Conv3d(config.channels[-1], channels_out, kernel, padding=kernel // 2)
         with torch.no_grad():
             bias = cast(Tensor, self.head.bias).view(config.subvoxels**3, -1)
-            bias[:, :3], bias[:, 3] = 0.5, config.initial_density
+            grey = 0.5 if config.colour_activation == "identity" else 0.0
+            bias[:, :3], bias[:, 3] = grey, config.initial_density
         self.latent_levels = (config.latent_resolution // BASE_RESOLUTION).bit_length() - 1
 
     def to_latent(self, codes: Tensor) -> Tensor:
@@ -95,7 +120,10 @@ class Decoder(nn.Module):
         x = latent
         for level in self.levels[self.latent_levels :]:
             x = level(x)
-        return Volume(interleave(self.head(self.norm(x)), self.config.subvoxels))
+        grid = interleave(self.head(self.norm(x)), self.config.subvoxels)
+        if self.config.colour_activation == "sigmoid":
+            grid = torch.cat([grid[:, :3].sigmoid(), grid[:, 3:]], 1)
+        return Volume(grid)
 
     def forward(self, codes: Tensor) -> Volume:
         return self.to_volume(self.to_latent(codes))

@@ -17,8 +17,8 @@ OBJECTS_PER_BATCH = 16
 def training_latents(model: Autodecoder) -> Tensor:
     """G1 of every code, in evaluation mode: [N, C, D, H, W], float32."""
     model.eval()
-    codes = model.codes.table.weight
-    return torch.cat([model.decoder.to_latent(part).float().cpu() for part in codes.split(OBJECTS_PER_BATCH)])
+    batches = model.codes.batches(OBJECTS_PER_BATCH)
+    return torch.cat([model.decoder.to_latent(codes).float().cpu() for codes in batches])
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vader3d.autodecoder.codes import CodeTable
+from vader3d.autodecoder.codes import CodeConfig, codes_for
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
@@ -30,6 +30,7 @@ class LossConfig:
 class AutodecoderConfig:
     """Everything stage 1 needs besides data."""
 
+    codes: CodeConfig = field(default_factory=CodeConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -40,6 +41,7 @@ class AutodecoderConfig:
     code_std: float = 1.0  # initial standard deviation of the codes
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     code_lr: float = 5e-4
+    noise_steps: int | None = None  # the density noise is gone after so many steps; None: at the end (A17)
     code_noise: float = 0.0  # standard deviation of noise on the codes in training: neighbours then decode alike
 
 
@@ -48,8 +50,13 @@ class Autodecoder(nn.Module):
 
     def __init__(self, config: AutodecoderConfig, objects: int):
         super().__init__()
-        self.codes = CodeTable(objects, config.decoder.code_length, initial_std=config.code_std)
+        self.codes = codes_for(config.codes, objects, config.decoder.code_length, initial_std=config.code_std)
         self.decoder = Decoder(config.decoder)
+        self.averages_codes = config.codes.average
 
     def forward(self, objects: Tensor) -> Volume:
         return self.decoder(self.codes(objects))
+
+    def not_averaged(self) -> list[nn.Parameter]:
+        """What a moving average of this module leaves out: it would cost O(N) at every step."""
+        return [] if self.averages_codes else [self.codes.table.weight]

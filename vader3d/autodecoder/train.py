@@ -6,6 +6,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.features import load_trunk
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
@@ -15,12 +16,14 @@ from vader3d.data.archive import Archive, training_views
 from vader3d.data.views import PosedViews, shuffled_objects
 from vader3d.export.turntable import contact_sheet
 from vader3d.latents import save_latents
+from vader3d.progress import console
 from vader3d.render import render_views
 from vader3d.training.checkpoint import save_snapshot
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
 from vader3d.training.randomness import noise_of
+from vader3d.training.row_adam import RowAdam
 from vader3d.training.run import open_run
 from vader3d.training.team import CPU, join_team
 
@@ -40,7 +43,8 @@ class AutodecoderTask:
             self.trunk.to(device)
         table = self.model.codes.table.weight
         self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
-        self.optimisers.append(torch.optim.SparseAdam([table], lr=config.code_lr, betas=config.optimiser.betas))
+        kind = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}[config.codes.update]
+        self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
 
     def losses(
         self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
@@ -58,8 +62,9 @@ class AutodecoderTask:
                 noise = noise_of(places, (codes.shape[1],), seed=seed, device=self.device)
                 noisy = codes + config.code_noise * noise
             volume = self.model.decoder(noisy)
+        faded = progress if config.noise_steps is None else min(1.0, seen / batch / config.noise_steps)
         colour, opacity = render_views(
-            volume, target.cameras, config.render, generator=generator, noise_factor=1 - progress,
+            volume, target.cameras, config.render, generator=generator, noise_factor=1 - faded,
             first_object=share.start or 0,
         )  # fmt: skip
         rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
@@ -111,6 +116,9 @@ def train_autodecoder(archive: Archive, config: AutodecoderConfig, run: Path, *,
     team.wait()
     views = PosedViews(archive, training_views)
     task = AutodecoderTask(config, views, device=team.device)
+    if team.leads:
+        decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
+        console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
     model = train(task, config.loop, run, title="autodecoder", team=team, profile=profile)
     if team.leads:
         latents, statistics, report = extract_latents(model, views, config)

@@ -5,6 +5,8 @@ the same derivation gives a matrix for c_skip: the best linear denoiser of that 
 then learns only what is not Gaussian about the data.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -59,11 +61,11 @@ class Denoiser(nn.Module):
         self.network, self.prior = network, prior
         self.sigma_data = sigma_data
 
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Noisy latents [B, C, D, H, W] and noise levels [B] (or a scalar) -> denoised latents, float32."""
-        return self.parts(x, sigma.float().expand(len(x)))[0]
+    def forward(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Noisy latents [B, C, D, H, W], noise levels [B] (or a scalar), tokens [B, T, S] -> denoised, float32."""
+        return self.parts(x, sigma.float().expand(len(x)), tokens)[0]
 
-    def parts(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def parts(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The denoised latents and c_out^2 [B]."""
         with torch.autocast(x.device.type, enabled=False):
             linear, variance = self.prior.denoise(x, sigma)
@@ -73,15 +75,31 @@ class Denoiser(nn.Module):
         seen = c_in * x
         if len(self.prior.variances):  # the linear estimate says more than x alone
             seen = torch.cat([seen, linear / self.sigma_data], 1)
-        return linear + variance.sqrt().view(column) * self.network(seen, c_noise).float(), variance
+        predicted = self.network(seen, c_noise) if tokens is None else self.network(seen, c_noise, tokens)
+        return linear + variance.sqrt().view(column) * predicted.float(), variance
 
-    def loss(self, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+    def loss(self, x: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Eq. 8 for clean latents x, levels sigma [B] and unit noise shaped as x -> [B], mean over elements.
 
         1 where F is zero and the latents are as the prior says.
         """
-        denoised, variance = self.parts(x + sigma.view(-1, *(1,) * (x.dim() - 1)) * noise, sigma)
+        denoised, variance = self.parts(x + sigma.view(-1, *(1,) * (x.dim() - 1)) * noise, sigma, tokens)
         return (denoised - x).square().flatten(1).mean(1) / variance
+
+
+def guided(denoiser: Denoiser, tokens: Tensor, *, weight: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Classifier-free guidance as a denoiser(x, sigma): D_u + weight (D_c - D_u), the paper's weight is 3 (A24).
+
+    tokens: [B, T, S]. Both cases run as one batch.
+    """
+    both = torch.cat([torch.zeros_like(tokens), tokens])
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        levels = sigma.expand(len(x)).repeat(2)
+        unconditional, conditional = denoiser(torch.cat([x, x]), levels, both).chunk(2)
+        return unconditional + weight * (conditional - unconditional)
+
+    return denoise
 
 
 def training_sigmas(count: int, generator: torch.Generator, *, P_mean: float = -1.2, P_std: float = 1.2) -> Tensor:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
+from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNet, UNetBlock, UNetConfig
 from vader3d.latents import LatentStatistics, load_latents
+from vader3d.progress import console
 from vader3d.training.checkpoint import save_snapshot, write_whole
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig, optimisers_for
@@ -32,6 +34,7 @@ class DiffusionConfig:
     prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
     P_mean: float = -1.2
     P_std: float = 1.2
+    token_dropout: float = 0.1  # share of texts that are dropped, so that guidance has its unconditional case (A24)
 
 
 def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
@@ -43,12 +46,13 @@ def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, ra
 
 
 class DiffusionTask:
-    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw."""
+    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts."""
 
     def __init__(
-        self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics, *, device: torch.device = CPU
-    ):
-        self.config, self.statistics, self.device = config, statistics, device
+        self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics, *, tokens: Tensor | None = None,
+        device: torch.device = CPU,
+    ):  # fmt: skip
+        self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
         self.latents = statistics.normalise(latents)
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
@@ -65,12 +69,16 @@ class DiffusionTask:
     ) -> dict[str, Tensor]:  # fmt: skip
         """A share of one batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
-        clean = self.latents[self.objects(batch, generator)[share]].to(self.device)
+        objects = self.objects(batch, generator)
+        clean = self.latents[objects[share]].to(self.device)
         sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)[share].to(self.device)
         places = range(seen, seen + batch)[share]
         noise = noise_of(places, tuple(clean.shape[1:]), seed=config.loop.seed, device=self.device)
+        tokens = self.tokens
+        if tokens is not None:
+            tokens = drop_tokens(tokens[objects], config.token_dropout, generator=generator)[share].to(self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
-            loss = self.model.loss(clean, sigma, noise)
+            loss = self.model.loss(clean, sigma, noise, tokens)
         return {"denoising": loss.mean()}
 
     def objects(self, batch: int, generator: torch.Generator) -> Tensor:
@@ -120,5 +128,9 @@ def train_diffusion(
             lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
         )
     team.wait()
+    if config.unet.token_dim and team.leads:
+        console.print(
+            "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
+        )
     task = DiffusionTask(config, latents, statistics, device=team.device)
     return train(task, config.loop, run, title="diffusion", team=team, profile=profile)

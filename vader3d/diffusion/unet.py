@@ -1,16 +1,19 @@
 """The denoising network: ADM's U-Net in three dimensions.
 
 Section 3.4 and Table 5 of arXiv:2307.05445, METHOD 7.2. Encoder and decoder of residual blocks that take the noise
-level as scale and shift; self-attention at chosen resolutions; every encoder output is a skip connection.
+level as scale and shift; self-attention, and cross-attention to text tokens, at chosen resolutions; every encoder
+output is a skip connection.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vader3d.blocks import Attention3d, Conv3d, downsample, upsample, zero_initialised
+from vader3d.diffusion.transformer import TokenTransformer3d
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class UNetConfig:
     attention_resolutions: tuple[int, ...] = (8, 4)
     head_channels: int = 64
     dropout: float = 0.1
+    token_dim: int = 0  # width of text tokens; 0: no cross-attention. The paper: 1024, T5-11B's
+    token_resolutions: tuple[int, ...] = (8, 4)  # where tokens are attended to
+    transformer_depth: int = 1
+    token_attention: Literal["after", "instead"] = "after"  # after the self-attention, or instead of it as LDM (A28)
+    mask_padding: bool = False  # tokens of zeros are not attended to (A25)
     linear_skip: bool = False  # adds conv1(x) * gate(sigma), gate from zero: for networks narrower than the latent
 
 
@@ -33,10 +41,11 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class UNetBlock(nn.Module):
-    """norm, SiLU, conv [resampled], noise-level scale and shift, SiLU, conv (zero), skip; then attention if asked."""
+    """norm, SiLU, conv [resampled], noise-level scale and shift, SiLU, conv (zero), skip; then attention if asked,
+    then attention to tokens if asked."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, config: UNetConfig, *, attention: bool, resample=None
+        self, channels_in: int, channels_out: int, config: UNetConfig, *, attention: bool, tokens: bool, resample=None
     ):  # fmt: skip
         super().__init__()
         self.resample = resample or nn.Identity()
@@ -52,17 +61,28 @@ class UNetBlock(nn.Module):
             mixing = Attention3d(channels_out, group_norm(channels_out), head_channels=config.head_channels)
             zero_initialised(mixing.projection)
             self.attention = mixing
+        self.transformer = None
+        if tokens:
+            self.transformer = TokenTransformer3d(
+                channels_out, config.token_dim, depth=config.transformer_depth, head_channels=config.head_channels,
+                mask_padding=config.mask_padding,
+            )  # fmt: skip
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None = None) -> Tensor:
         h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))
         scale, shift = self.affine(embedding)[..., None, None, None].chunk(2, dim=1)
         h = nn.functional.silu(torch.addcmul(shift, self.norm2(h), scale + 1))
         x = self.skip(self.resample(x)) + self.conv2(self.dropout(h))
-        return self.attention(x)
+        x = self.attention(x)
+        return x if self.transformer is None else self.transformer(x, tokens)
 
 
 class UNet(nn.Module):
-    """F(x, noise): latents [B, C, D, H, W] and c_noise [B] -> [B, C, D, H, W]; exactly zero before training."""
+    """F(x, noise, tokens): latents [B, C, D, H, W], c_noise [B], tokens [B, T, token_dim] -> [B, C, D, H, W].
+
+    Exactly zero before training. No tokens are one token of zeros, which is the unconditional case (A24): keys and
+    values have no bias, so that any number of zeros says the same.
+    """
 
     def __init__(self, config: UNetConfig, *, channels_in: int, channels_out: int, resolution: int):
         super().__init__()
@@ -73,8 +93,10 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base), nn.SiLU())
 
         def block(channels_in: int, channels_out: int, at: int, *, attention: bool | None = None, resample=None):
-            attention = at in config.attention_resolutions if attention is None else attention
-            return UNetBlock(channels_in, channels_out, config, attention=attention, resample=resample)
+            attending = at in config.attention_resolutions if attention is None else attention
+            reading = bool(config.token_dim) and at in config.token_resolutions and attention is not False
+            attending = attending and not (reading and config.token_attention == "instead")
+            return UNetBlock(channels_in, channels_out, config, attention=attending, tokens=reading, resample=resample)
 
         widths = [base * multiplier for multiplier in config.channel_multipliers]
         width, skips, at = widths[0], [widths[0]], resolution
@@ -104,23 +126,35 @@ class UNet(nn.Module):
             nn.init.dirac_(self.linear.weight)
             self.gate = zero_initialised(nn.Linear(4 * base, channels_out))
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, tokens: Tensor | None = None) -> Tensor:
+        tokens = self.checked(tokens, x)
         embedding = self.embed(sinusoidal_embedding(noise, self.config.model_channels))
         h = self.conv_in(x.contiguous(memory_format=torch.channels_last_3d))
         skips = [h]
         for block in self.encoder:
-            h = block(h, embedding)
+            h = block(h, embedding, tokens)
             skips.append(h)
         for block in self.middle:
-            h = block(h, embedding)
+            h = block(h, embedding, tokens)
         for block in self.decoder:
             if block.resample is not upsample:
                 h = torch.cat([h, skips.pop()], 1)
-            h = block(h, embedding)
+            h = block(h, embedding, tokens)
         out = self.conv_out(nn.functional.silu(self.norm_out(h)))
         if self.config.linear_skip:
             out = out + self.linear(x) * self.gate(embedding)[..., None, None, None]
         return out
+
+    def checked(self, tokens: Tensor | None, x: Tensor) -> Tensor | None:
+        """The tokens as cross-attention takes them; ValueError where they do not fit the network or the batch."""
+        width = self.config.token_dim
+        if tokens is None:
+            return x.new_zeros(len(x), 1, width) if width else None
+        if not width:
+            raise ValueError("tokens: this network takes none (unet.token_dim is 0); train one with token_dim set")
+        if tokens.dim() != 3 or len(tokens) != len(x) or tokens.shape[2] != width:
+            raise ValueError(f"tokens: wanted [{len(x)}, T, {width}]; got {list(tokens.shape)}")
+        return tokens
 
 
 def sinusoidal_embedding(values: Tensor, channels: int) -> Tensor:

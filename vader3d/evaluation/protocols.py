@@ -141,10 +141,10 @@ def generation_scores(
 
 def evaluate(model: Autodecoder, generator: Generator, archive: Archive, config: ProtocolConfig) -> dict[str, Any]:
     """All scores of one model on the data set it was trained on. ValueError when they do not belong together."""
-    if len(model.codes.table.weight) != len(archive):
+    if len(model.codes) != len(archive):
         raise ValueError(
             f"data: {archive.title or archive.path} has {len(archive)} objects, the model was trained on "
-            f"{len(model.codes.table.weight)}; give the data set it was trained on"
+            f"{len(model.codes)}; give the data set it was trained on"
         )
     training, heldout = PosedViews(archive, training_views), PosedViews(archive, heldout_views)
     scores = reconstruction_scores(model, generator, heldout if len(heldout.pictures[0]) else training)

@@ -1,6 +1,7 @@
 """Exponential moving average of a module's parameters and buffers."""
 
 import copy
+from itertools import compress
 from typing import Generic, TypeVar
 
 import torch
@@ -12,19 +13,23 @@ Network = TypeVar("Network", bound=nn.Module)
 class MovingAverage(Generic[Network]):
     """A frozen copy of `module` that follows it with a half-life counted in images (or objects) seen.
 
-    Early on the half-life is at most `ramp` of what was seen, so that the start is forgotten (METHOD 7.1).
+    Early on the half-life is at most `ramp` of what was seen, so that the start is forgotten (METHOD 7.1). Parameters
+    that a module's `not_averaged()` names are shared instead: large tables then cost nothing here.
     """
 
     def __init__(self, module: Network, *, half_life: float, ramp: float = 0.05):
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        shared = module.not_averaged() if hasattr(module, "not_averaged") else []
+        same_storage = {id(parameter): nn.Parameter(parameter.detach(), requires_grad=False) for parameter in shared}
+        self.module = copy.deepcopy(module, dict(same_storage)).eval().requires_grad_(False)
+        self.averaged = [id(parameter) not in same_storage for parameter in module.parameters()]
         self.half_life, self.ramp = half_life, ramp
 
     @torch.no_grad()
     def update(self, module: nn.Module, *, batch: int, seen: int) -> None:
         half_life = max(min(self.half_life, seen * self.ramp), 1e-8)
         weight = 1 - 0.5 ** (batch / half_life)
-        own: list[Tensor] = [*self.module.parameters()]
-        new: list[Tensor] = [*module.parameters()]
+        own: list[Tensor] = [*compress(self.module.parameters(), self.averaged)]
+        new: list[Tensor] = [*compress(module.parameters(), self.averaged)]
         torch._foreach_lerp_(own, new, weight)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)
