@@ -69,7 +69,7 @@ def train_autodecoder_command(
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
     train_autodecoder(archive, config, output, profile=profile)
-    print(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
+    say(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
     return None
 
 
@@ -104,7 +104,7 @@ def train_diffusion_command(
             shape = config_from_dict(AutodecoderConfig, read_header(snapshot)["config"]).decoder.latent_shape
         return print_dry_run(config, diffusion_cost(config, latent_shape=shape))
     train_diffusion(autodecoder, config, output, profile=profile)
-    print(f"{output}: trained; next: vader3d generate --model {output} --output assets")
+    say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
 
 
@@ -230,6 +230,12 @@ def print_dry_run(config: Any, cost: Any) -> None:
         steps = min(steps, loop.seconds * peak / cost.flops)
     seconds = steps * cost.flops / peak
     note(f"at most {steps:.3g} steps, {steps * cost.flops:.2g} FLOP: {seconds / 3600:.2g} hours here at best")
+
+
+def say(what: str) -> None:
+    """Printed once, by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(what)
 
 
 def note(what: str) -> None:
