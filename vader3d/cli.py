@@ -62,12 +62,16 @@ def train_autodecoder_command(
 
     config = resolved(named_preset(preset).autodecoder, settings, minutes)
     if dry_run:
-        return print_config(config)
+        from vader3d.costs import autodecoder_cost
+
+        opened = open_archive(data)
+        cost = autodecoder_cost(config, objects=len(opened), picture_px=max(opened.resolution))
+        return print_dry_run(config, cost)
     archive, problems = trainable_objects(open_archive(data))
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
     train_autodecoder(archive, config, output, profile=profile)
-    print(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
+    say(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
     return None
 
 
@@ -91,9 +95,18 @@ def train_diffusion_command(
 
     config = resolved(named_preset(preset).diffusion, settings, minutes)
     if dry_run:
-        return print_config(config)
+        from vader3d.costs import diffusion_cost
+        from vader3d.training.checkpoint import read_header
+
+        snapshot, shape = autodecoder / "model.safetensors", named_preset(preset).autodecoder.decoder.latent_shape
+        if snapshot.is_file():
+            from vader3d.autodecoder.model import AutodecoderConfig
+            from vader3d.config import config_from_dict
+
+            shape = config_from_dict(AutodecoderConfig, read_header(snapshot)["config"]).decoder.latent_shape
+        return print_dry_run(config, diffusion_cost(config, latent_shape=shape))
     train_diffusion(autodecoder, config, output, profile=profile)
-    print(f"{output}: trained; next: vader3d generate --model {output} --output assets")
+    say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
 
 
@@ -201,10 +214,36 @@ def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> A
     return override(config, [*budget, *settings])
 
 
-def print_config(config: Any) -> None:
+def print_dry_run(config: Any, cost: Any) -> None:
+    """The resolved configuration as JSON; beside it, on standard error, what it will cost."""
+    import torch
+
     from vader3d.config import config_to_dict
+    from vader3d.training.speed import peak_flops
 
     print(json.dumps(config_to_dict(config), indent=2))
+    loop = config.loop
+    device = "cuda" if loop.device != "cpu" and torch.cuda.is_available() else "cpu"
+    peak = peak_flops(device, getattr(torch, loop.precision))
+    note(f"memory: about {cost.state_bytes / 1e9:.2f} GB for weights, gradients, optimisers, averages and codes")
+    note(f"        and {cost.activation_bytes / 1e9:.2f} GB for a batch of {loop.batch} at once, on one device")
+    note(f"one step: {cost.flops / 1e12:.3g} TFLOP; {cost.parameters / 1e6:.1f} M parameters in the network")
+    note(f"this machine: {peak / 1e12:.3g} TFLOP/s of {loop.precision} in a large matrix product on its {device}")
+    steps = loop.objects_seen / loop.batch
+    if loop.seconds is not None:
+        steps = min(steps, loop.seconds * peak / cost.flops)
+    seconds = steps * cost.flops / peak
+    note(f"at most {steps:.3g} steps, {steps * cost.flops:.2g} FLOP: {seconds / 3600:.2g} hours here at best")
+
+
+def say(what: str) -> None:
+    """Printed once, by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(what)
+
+
+def note(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def print_scores(scores: dict[str, Any]) -> None:

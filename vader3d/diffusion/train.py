@@ -132,5 +132,9 @@ def train_diffusion(
                 "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
             )
     team.wait()
+    if config.unet.token_dim and team.leads:
+        console.print(
+            "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
+        )
     task = DiffusionTask(config, latents, statistics, device=team.device)
     return train(task, config.loop, run, title="diffusion", team=team, profile=profile)

@@ -7,6 +7,7 @@ tables with sparse gradients are not its business (NCCL adds no sparse tensors):
 
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,10 @@ class Team:
             assert table.weight.grad is not None
             gradient = table.weight.grad.coalesce()
             rows, values = self.gather_rows(gradient.indices()[0]), self.gather_rows(gradient.values())
-            table.weight.grad = torch.sparse_coo_tensor(rows[None], values / self.size, gradient.shape).coalesce()
+            gradient = torch.sparse_coo_tensor(
+                rows[None], values / self.size, gradient.shape, check_invariants=False
+            )  # fmt: skip
+            table.weight.grad = gradient.coalesce()
 
     def gather_rows(self, tensor: Tensor) -> Tensor:
         """The rows of all processes' tensors [n, ...], n of each its own, one below the other."""
@@ -110,6 +114,7 @@ def join_team(device: str = "auto") -> Team:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
         raise ImportError(f"{size} processes: `accelerate` wanted; pip install 'vader3d[distributed]'") from error
+    warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1^3 kernels: any strides are the same ones
     # Norms are synchronised as they run, so that buffers are alike without being sent around.
     settings = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[settings])
