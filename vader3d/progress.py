@@ -16,11 +16,15 @@ console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_bar(title: str, *, start: float = 0.0) -> Iterator[Tell]:
+def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Iterator[Tell]:
     """Gives tell(share, status): the share of the work that is done, from `start` to 1, and a few words.
 
-    To standard error. Plain lines come after 3 seconds and then every 15, with the last; quick work prints none.
+    To standard error. Plain lines come after 3 seconds and then every 15, with the last; quick work prints none, and
+    what is not `shown` neither.
     """
+    if not shown:
+        yield lambda share, status: None
+        return
     if console.is_terminal:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

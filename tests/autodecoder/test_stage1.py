@@ -15,6 +15,7 @@ from vader3d.data.views import PosedViews
 from vader3d.latents import LatentConfig, load_latents
 from vader3d.render import RenderConfig, render_views
 from vader3d.training.checkpoint import load_snapshot, load_state
+from vader3d.training.log import read_metrics
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -105,6 +106,12 @@ def test_the_run_ends_with_the_latents_of_its_codes(model, run):
     normalised = statistics.normalise(latents)
     report = header["report"]
     assert report["normalised_std"] == pytest.approx(float(normalised.std()), rel=1e-4)
+    assert report["median"] == pytest.approx(float(statistics.median.mean()))
+    assert report["iqr"] == pytest.approx(float(statistics.spread.mean()) / 0.7413)
+    assert report["psnr_db"] - report["clipped_psnr_db"] == pytest.approx(report["clip_loss_db"], abs=1e-3)
+    logged = read_metrics(run)[-1]
+    for name in ("median", "iqr", "clipped_share", "raw_std", "normalised_kurtosis", "clipped_psnr_db"):
+        assert logged[f"latent_{name}"] == report[name]
     assert report["raw_mean"] == pytest.approx(float(latents.mean()), rel=1e-3, abs=1e-4)
     assert float(normalised.abs().max()) <= 0.5 * (statistics.clip or float("inf")) + 1e-6
 

@@ -1,6 +1,7 @@
 """Stage 2 as a whole: it recovers the set it was shown, and hands on all that sampling needs."""
 
 import dataclasses
+import signal
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from vader3d.diffusion.sampler import edm_sigmas, sample
 from vader3d.diffusion.train import DiffusionConfig, DiffusionTask, build_denoiser, train_diffusion
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
-from vader3d.training.checkpoint import load_snapshot, save_snapshot
+from vader3d.training.checkpoint import load_snapshot, load_state, save_snapshot
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -84,6 +85,38 @@ def test_training_goes_on_and_other_latents_are_refused(autodecoder_run, tmp_pat
     save_latents(other / "latents.safetensors", latents, robust_statistics(latents), {})
     with pytest.raises(ValueError, match=r"another configuration .*data: "):
         train_diffusion(other, SHORT, tmp_path)
+
+
+class Interrupted(DiffusionTask):
+    """Ctrl-C in the middle of the third step."""
+
+    def losses(self, *, seen, **arguments):
+        if seen == 16:
+            signal.raise_signal(signal.SIGINT)
+        return super().losses(seen=seen, **arguments)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_n_and_n_latents_are_2n_bit_for_bit(tmp_path, precision):
+    """Noise, noise levels, dropout and the optimiser go on where they stopped."""
+    config = dataclasses.replace(
+        CONFIG, unet=dataclasses.replace(CONFIG.unet, dropout=0.2),
+        loop=dataclasses.replace(CONFIG.loop, objects_seen=48, batch=8, precision=precision),
+    )  # fmt: skip
+    latents, states = two_latents(), []
+    statistics = robust_statistics(latents)
+    for name in ("whole", "broken"):
+        torch.manual_seed(len(states))  # what the process drew before does not matter
+        (tmp_path / name).mkdir()
+        if name == "broken":
+            with pytest.raises(KeyboardInterrupt):
+                train(Interrupted(config, latents, statistics), config.loop, tmp_path / name, title="tiny")
+            assert load_state(tmp_path / name / "state.pt")["seen"] == 24
+        train(DiffusionTask(config, latents, statistics), config.loop, tmp_path / name, title="tiny")
+        states.append(load_state(tmp_path / name / "state.pt"))
+    for part in ("model", "average"):
+        unlike = [key for key, value in states[0][part].items() if not torch.equal(value, states[1][part][key])]
+        assert unlike == []
 
 
 def test_an_unfinished_autodecoder_is_refused(tmp_path):

@@ -9,18 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import environment
 from toy import CONFIG, ToyTask
 
 from vader3d.training.checkpoint import load_snapshot, load_state
+from vader3d.training.gradients import gradient_norm, scale_gradients
 from vader3d.training.log import read_metrics
-from vader3d.training.loop import (
-    TrainingDiverged,
-    gradient_norm,
-    learning_rate_factor,
-    scale_gradients,
-    step_generator,
-    train,
-)
+from vader3d.training.loop import TrainingDiverged, learning_rate_factor, train
+from vader3d.training.randomness import step_generator
 
 
 def trained(run: Path, config=CONFIG, **kinds) -> ToyTask:
@@ -86,7 +82,7 @@ def test_the_same_call_after_the_end_trains_no_more(whole, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_process_goes_on_by_the_same_command(whole, tmp_path, number):
     command = [sys.executable, str(Path(__file__).parents[1] / "toy.py"), str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     for line in process.stdout:
         if int(line) >= 16:
             process.send_signal(number)
@@ -95,7 +91,7 @@ def test_a_stopped_process_goes_on_by_the_same_command(whole, tmp_path, number):
     assert process.returncode != 0
     assert "the same command goes on from here" in messages
     assert 16 < load_state(tmp_path / "state.pt")["seen"] < 160
-    resumed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    resumed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment())
     assert "going on at" in resumed.stderr
     assert differences(state_of(whole), state_of(tmp_path)) == []
 
@@ -113,12 +109,19 @@ def test_non_finite_steps_are_skipped_and_leave_no_trace(tmp_path, capsys):
     assert all(value.isfinite().all() for value in values)
     assert [step["seen"] for step in task.steps] == list(range(0, 160, 4))
     assert all(math.isfinite(value) for line in read_metrics(tmp_path) for value in line.values())
-    assert "non-finite loss match at 20 objects" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "non-finite loss match at 20 objects, step 5" in said
+    named = task.names(seen=20, batch=4, generator=step_generator(CONFIG.seed, 20), share=slice(None))
+    assert len(named) == 4
+    assert f"(of {', '.join(named)}); skipped (1 of at most 20)" in said
 
 
 def test_too_many_non_finite_steps_end_the_run_and_keep_the_last_state(tmp_path):
     config = dataclasses.replace(CONFIG, skipped_steps=3, checkpoint_seconds=0.0)
-    with pytest.raises(TrainingDiverged, match=r"4 non-finite steps; lower the learning rate"):
+    with pytest.raises(
+        TrainingDiverged,
+        match=r"4 non-finite steps, the last: non-finite loss match at 52 objects, step 13 .*; lower the learning rate",
+    ):
         trained(tmp_path, config, bad_at=tuple(range(40, 160, 4)))
     state = load_state(tmp_path / "state.pt")
     assert state["seen"] == 40

@@ -6,7 +6,7 @@ from torch import Tensor
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.data.stream import StreamedViews
 from vader3d.data.views import PosedViews
-from vader3d.latents import LatentStatistics, distribution, robust_statistics
+from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, robust_statistics
 from vader3d.render import Volume, render_views
 
 CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
@@ -19,15 +19,16 @@ def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Tenso
     """G1 of every code, or of those of `objects`, in evaluation mode: [N, C, D, H, W], float32."""
     model.eval()
     numbers = torch.arange(len(model.codes)) if objects is None else objects
-    codes = (model.codes(part) for part in numbers.split(OBJECTS_PER_BATCH))
-    return torch.cat([model.decoder.to_latent(part).float() for part in codes])
+    codes = (model.codes(part) for part in numbers.to(model.codes.table.weight.device).split(OBJECTS_PER_BATCH))
+    return torch.cat([model.decoder.to_latent(part).float().cpu() for part in codes])
 
 
 @torch.no_grad()
 def decode(model: Autodecoder, latents: Tensor) -> Volume:
     """G2 in evaluation mode, in batches."""
     model.eval()
-    grids = [model.decoder.to_volume(part).grid for part in latents.split(OBJECTS_PER_BATCH)]
+    device = model.decoder.stem.weight.device
+    grids = [model.decoder.to_volume(part.to(device)).grid for part in latents.split(OBJECTS_PER_BATCH)]
     return Volume(torch.cat(grids))
 
 
@@ -38,9 +39,16 @@ def mean_psnr(
     """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...]."""
     numbers = torch.arange(2).clamp_max(min(views.view_count(o) for o in objects.tolist()) - 1)
     target = views.views_of(objects, numbers.expand(len(objects), 2))
-    colour, _ = render_views(decode(model, latents), target.cameras, config.render)
+    volume = decode(model, latents)
+    target = target.to(volume.grid.device)
+    colour, _ = render_views(volume, target.cameras, config.render)
     error = (colour.clamp(0, 1) - target.colour).square().flatten(2).mean(2)
     return float((-10 * error.clamp_min(1e-10).log10()).mean())
+
+
+def some_rows(latents: Tensor) -> Tensor:
+    """The numbers of up to 32 latents, evenly spread."""
+    return torch.linspace(0, len(latents) - 1, min(len(latents), 32)).long().unique()
 
 
 def measured_clip(
@@ -48,7 +56,7 @@ def measured_clip(
     config: AutodecoderConfig, *, objects: Tensor,
 ) -> tuple[float | None, float]:  # fmt: skip
     """The smallest clip that costs less than 0.1 dB on training views, or None, and the dB it costs (METHOD A12)."""
-    rows = torch.linspace(0, len(latents) - 1, min(len(latents), 32)).long().unique()
+    rows = some_rows(latents)
     latents, objects = latents[rows], objects[rows]
     unclipped = mean_psnr(model, latents, objects, views, config)
     for clip in CLIPS:
@@ -63,7 +71,11 @@ def measured_clip(
 def extract_latents(
     model: Autodecoder, views: PosedViews | StreamedViews, config: AutodecoderConfig, *, objects: Tensor
 ) -> tuple[Tensor, LatentStatistics, dict[str, float | None]]:
-    """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on tails."""
+    """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on their tails.
+
+    The report (METHOD A11, A12): the clip, what it costs and touches; median and interquartile range, means over the
+    groups; PSNR in dB of training views decoded from plain and from normalised, clipped latents; true moments.
+    """
     latents = training_latents(model, objects)
     settings = config.latents
     statistics = robust_statistics(latents, per=settings.per, latent_scale=settings.latent_scale, clip=settings.clip)
@@ -72,6 +84,11 @@ def extract_latents(
         clip, clip_loss = measured_clip(model, latents, statistics, views, config, objects=objects)
         statistics = LatentStatistics(statistics.median, statistics.spread, settings.latent_scale, clip)
     report = {"clip": clip, "clip_loss_db": clip_loss, "clipped_share": statistics.clipped_share(latents)}
+    report |= {"median": float(statistics.median.mean()), "iqr": float(statistics.spread.mean()) / IQR_TO_STD}
+    rows = some_rows(latents)
+    through = statistics.denormalise(statistics.normalise(latents[rows]))
+    report["psnr_db"] = mean_psnr(model, latents[rows], objects[rows], views, config)
+    report["clipped_psnr_db"] = mean_psnr(model, through, objects[rows], views, config)
     report |= {f"raw_{name}": value for name, value in distribution(latents).items()}
     report |= {f"normalised_{name}": value for name, value in distribution(statistics.normalise(latents)).items()}
     return latents, statistics, report

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from PIL.Image import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
@@ -21,40 +21,56 @@ from vader3d.latents import save_latents
 from vader3d.progress import console
 from vader3d.render import render_views
 from vader3d.training.checkpoint import save_snapshot
+from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
+from vader3d.training.randomness import noise_of
 from vader3d.training.row_adam import RowAdam
 from vader3d.training.run import open_run
+from vader3d.training.team import CPU, join_team
 
 
 class AutodecoderTask:
     """Stage 1 as the loop sees it."""
 
-    def __init__(self, config: AutodecoderConfig, views: PosedViews | StreamedViews):
-        self.config, self.views = config, views
+    def __init__(
+        self, config: AutodecoderConfig, views: PosedViews | StreamedViews, *, device: torch.device = CPU
+    ):  # fmt: skip
+        self.config, self.views, self.device = config, views, device
         torch.manual_seed(config.loop.seed)
-        self.model = Autodecoder(config, len(views))
+        self.model = Autodecoder(config, len(views)).to(device)
+        self.blocks: list[nn.Module] = [block for level in self.model.decoder.levels for block in level.children()]
+        self.views_per_object = config.views_per_object
         trunk = config.losses.trunk if config.losses.perceptual else "gradients"  # unused: no weights are asked for
         self.trunk = load_trunk(trunk, config.losses.trunk_weights if config.losses.perceptual else None)
+        if isinstance(self.trunk, nn.Module):
+            self.trunk.to(device)
         table = self.model.codes.table.weight
         self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
         kind = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}[config.codes.update]
         self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
 
-    def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """One batch of objects, each seen in a few views: decode, render, compare."""
-        config = self.config
+    def losses(
+        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """A share of one batch of objects, each seen in a few views: decode, render, compare."""
+        config, seed = self.config, self.config.loop.seed
         target = self.views.training_batch(
-            seen=seen, batch=batch, views=config.views_per_object, seed=config.loop.seed
-        ).strided(config.pixel_stride, generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
-            codes = self.model.codes(target.objects)
-            noise = config.code_noise * torch.randn(codes.shape, generator=generator)
-            volume = self.model.decoder(codes + noise)
+            seen=seen, batch=batch, views=config.views_per_object, seed=seed, share=share
+        )  # fmt: skip
+        target = target.strided(config.pixel_stride, generator).to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
+            codes = noisy = self.model.codes(target.objects)
+            if config.code_noise:
+                places = range(seen, seen + batch)[share]
+                noise = noise_of(places, (codes.shape[1],), seed=seed, device=self.device)
+                noisy = codes + config.code_noise * noise
+            volume = self.model.decoder(noisy)
         faded = progress if config.noise_steps is None else min(1.0, seen / batch / config.noise_steps)
         colour, opacity = render_views(
-            volume, target.cameras, config.render, generator=generator, noise_factor=1 - faded
-        )
+            volume, target.cameras, config.render, generator=generator, noise_factor=1 - faded,
+            first_object=share.start or 0,
+        )  # fmt: skip
         rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
         weights = config.losses
         terms = {
@@ -66,36 +82,59 @@ class AutodecoderTask:
         used = {name: getattr(weights, name) for name in terms if getattr(weights, name)}
         return {name: weight * terms[name]() for name, weight in used.items()}
 
+    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+        """The objects of a share of a batch."""
+        target = self.views.training_batch(seen=seen, batch=batch, views=1, seed=self.config.loop.seed, share=share)
+        return [self.views.archive.records[number].name for number in target.objects.tolist()]
+
+    @torch.no_grad()
+    def measures(self) -> dict[str, float]:
+        """Of the codes of up to 1024 objects: mean, standard deviation, largest magnitude."""
+        objects = torch.linspace(0, len(self.views) - 1, min(1024, len(self.views))).long().to(self.device)
+        codes = self.model.codes(objects)
+        return {
+            "code_mean": float(codes.mean()), "code_std": float(codes.std()), "code_largest": float(codes.abs().max())
+        }  # fmt: skip
+
     @torch.no_grad()
     def preview(self, model: Autodecoder) -> Image | None:
         """The first view of eight objects, and below what the averaged model makes of it."""
         objects = self.views.readable(torch.linspace(0, len(self.views) - 1, min(8, len(self.views))).long())
         if not len(objects):
             return None
-        target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long))
-        colour, _ = render_views(model(objects), target.cameras, self.config.render)
-        return contact_sheet(torch.cat([target.colour, colour])[:, 0], columns=len(objects))
+        target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long)).to(self.device)
+        colour, _ = render_views(model(target.objects), target.cameras, self.config.render)
+        return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
         header = {"kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views)}
         save_snapshot(path, dict(model.state_dict()), header)
 
 
-def train_autodecoder(archive: Archive | Shards, config: AutodecoderConfig, run: Path) -> Autodecoder:
+def train_autodecoder(
+    archive: Archive | Shards, config: AutodecoderConfig, run: Path, *, profile: int = 0
+) -> Autodecoder:  # fmt: skip
     """Train on training views of `archive` in the folder `run`, or go on there; ends with model and latents on disk.
 
     Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`.
+    profile: so many steps are traced.
     """
-    open_run(run, kind="autodecoder", config=config, data=archive.fingerprint)
+    team = join_team(config.loop.device)
+    if team.leads:
+        open_run(run, kind="autodecoder", config=config, data=archive.fingerprint)
+    team.wait()
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
-    task = AutodecoderTask(config, views)
-    decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
-    console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
-    model = train(task, config.loop, run, title="autodecoder")
-    objects = views.readable(torch.arange(len(views)))
-    header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
-    if header:
-        console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
-    latents, statistics, report = extract_latents(model, views, config, objects=objects)
-    save_latents(run / "latents.safetensors", latents, statistics, {"report": report, **header})
+    task = AutodecoderTask(config, views, device=team.device)
+    if team.leads:
+        decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
+        console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
+    model = train(task, config.loop, run, title="autodecoder", team=team, profile=profile)
+    if team.leads:
+        objects = views.readable(torch.arange(len(views)))
+        header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
+        if header:
+            console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
+        latents, statistics, report = extract_latents(model, views, config, objects=objects)
+        save_latents(run / "latents.safetensors", latents, statistics, {"report": report, **header})
+        log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
     return model

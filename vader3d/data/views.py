@@ -21,6 +21,9 @@ class ViewBatch:
     colour: Tensor
     mask: Tensor
 
+    def to(self, device: torch.device) -> "ViewBatch":
+        return ViewBatch(self.objects.to(device), self.cameras.to(device), self.colour.to(device), self.mask.to(device))
+
     def strided(self, step: int, generator: torch.Generator) -> "ViewBatch":
         """Every `step`-th pixel of each row and column, from random first ones: unbiased, step^2 times cheaper."""
         if step == 1:

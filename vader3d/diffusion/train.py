@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
 from vader3d.diffusion.transformer import drop_tokens
-from vader3d.diffusion.unet import UNet, UNetConfig
+from vader3d.diffusion.unet import UNet, UNetBlock, UNetConfig
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.progress import console
 from vader3d.training.checkpoint import save_snapshot, write_whole
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig, optimisers_for
+from vader3d.training.randomness import noise_of
 from vader3d.training.run import open_run
+from vader3d.training.team import CPU, join_team
 
 
 @dataclass(frozen=True)
@@ -47,30 +49,49 @@ class DiffusionTask:
     """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts."""
 
     def __init__(
-        self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics, *, tokens: Tensor | None = None
-    ):
-        self.config, self.statistics, self.tokens = config, statistics, tokens
+        self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics, *, tokens: Tensor | None = None,
+        device: torch.device = CPU,
+    ):  # fmt: skip
+        self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
         self.latents = statistics.normalise(latents)
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
         self.model = build_denoiser(config, tuple(latents.shape[1:]), rank=self.rank)
         if self.rank:
             self.model.prior.fit(self.latents)
+        self.model.to(device)
+        self.blocks: list[nn.Module] = [layer for layer in self.model.modules() if isinstance(layer, UNetBlock)]
+        self.views_per_object = 0
         self.optimisers = optimisers_for(self.model, config.optimiser)
 
-    def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """One batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
+    def losses(
+        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """A share of one batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
-        objects = torch.randint(len(self.latents), (batch,), generator=generator)
-        clean = self.latents[objects]
-        sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)
-        noise = torch.randn(clean.shape, generator=generator)
+        objects = self.objects(batch, generator)
+        clean = self.latents[objects[share]].to(self.device)
+        sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)[share].to(self.device)
+        places = range(seen, seen + batch)[share]
+        noise = noise_of(places, tuple(clean.shape[1:]), seed=config.loop.seed, device=self.device)
         tokens = self.tokens
         if tokens is not None:
-            tokens = drop_tokens(tokens[objects], config.token_dropout, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
+            tokens = drop_tokens(tokens[objects], config.token_dropout, generator=generator)[share].to(self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
             loss = self.model.loss(clean, sigma, noise, tokens)
         return {"denoising": loss.mean()}
+
+    def objects(self, batch: int, generator: torch.Generator) -> Tensor:
+        """The first thing a step draws: the numbers of its latents, [batch]."""
+        return torch.randint(len(self.latents), (batch,), generator=generator)
+
+    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+        """The latents of a share of a batch."""
+        return [f"latent {number}" for number in self.objects(batch, generator)[share].tolist()]
+
+    def measures(self) -> dict[str, float]:
+        """Nothing that changes: the latents' own are logged at the end of stage 1."""
+        return {}
 
     def preview(self, model: Denoiser) -> None:
         """Latents are no pictures; `generate` shows what they decode to."""
@@ -87,22 +108,33 @@ class DiffusionTask:
         save_snapshot(path, tensors, header)
 
 
-def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path) -> Denoiser:
+def train_diffusion(
+    autodecoder_run: Path, config: DiffusionConfig, run: Path, *, profile: int = 0
+) -> Denoiser:  # fmt: skip
     """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
 
-    The autodecoder's snapshot is copied into `run`, which then holds all that generation needs.
+    The autodecoder's snapshot is copied into `run`, which then holds all that generation needs. profile: so many
+    steps are traced.
     """
+    team = join_team(config.loop.device)
     latents_path = autodecoder_run / "latents.safetensors"
     if not latents_path.is_file():
         raise ValueError(f"{autodecoder_run}: no latents.safetensors; finish `vader3d train autodecoder` there first")
     latents, statistics, _ = load_latents(latents_path)
-    open_run(run, kind="diffusion", config=config, data=hashlib.sha256(latents_path.read_bytes()).hexdigest())
-    write_whole(
-        run / "autodecoder.safetensors",
-        lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
-    )
-    if config.unet.token_dim:
+    if team.leads:
+        open_run(run, kind="diffusion", config=config, data=hashlib.sha256(latents_path.read_bytes()).hexdigest())
+        write_whole(
+            run / "autodecoder.safetensors",
+            lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
+        )
+        if config.unet.token_dim:
+            console.print(
+                "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
+            )
+    team.wait()
+    if config.unet.token_dim and team.leads:
         console.print(
             "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
         )
-    return train(DiffusionTask(config, latents, statistics), config.loop, run, title="diffusion")
+    task = DiffusionTask(config, latents, statistics, device=team.device)
+    return train(task, config.loop, run, title="diffusion", team=team, profile=profile)

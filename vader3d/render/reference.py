@@ -47,6 +47,11 @@ def sample_noise(seed: int, ray: Tensor, samples_per_ray: int) -> tuple[Tensor, 
     return jitter, (total - 510).double() / (65535 / 3) ** 0.5
 
 
+def seed_from(seed: int, key: int) -> int:
+    """The seed whose noise begins with what `seed` draws for the key ray * samples_per_ray + sample = `key`."""
+    return (seed + key * pow(0x9E3779B9, -1, 1 << 32)) & MASK32
+
+
 def activate_density(raw: Tensor, activation: str, scale: float) -> Tensor:
     """Raw density channel -> density in units of 1 / depth."""
     return scale * (torch.relu(raw) if activation == "relu" else torch.nn.functional.softplus(raw))

@@ -54,12 +54,14 @@ class Rendering(NamedTuple):
 def render_volume(
     volume: Volume, rays: Rays, *, samples_per_ray: int, background: float | Tensor = 0.0, activation: str = "relu",
     density_scale: float = 1.0, density_noise: float = 0.0, generator: torch.Generator | None = None,
-    early_stop: float = 1e-4, skip_empty: bool = False, normals: bool = False, backend: str = "auto",
+    first_object: int = 0, early_stop: float = 1e-4, skip_empty: bool = False, normals: bool = False,
+    backend: str = "auto",
 ) -> Rendering:  # fmt: skip
     """Pictures of `volume` along `rays`: see `reference` for the equations.
 
     background: grey, [3], or [B, 1, 3], composited behind the colour. generator: jitters the points along their rays
-    and draws `density_noise`, the standard deviation of noise on the raw density. early_stop: a ray ends where less
+    and draws `density_noise`, the standard deviation of noise on the raw density; as for objects `first_object` and on
+    of a larger batch. early_stop: a ray ends where less
     light than this is left (0 = exact). skip_empty: pass over blocks that hold nothing; for inference only. normals:
     also composite the direction in which density falls. backend: `auto` takes the fastest that can take the call, or
     the one that VADER3D_RENDER_BACKEND names; a named one raises when it cannot.
@@ -74,6 +76,8 @@ def render_volume(
         density = reference.activate_density(volume.density, activation, density_scale)
         grid = torch.cat([grid, outward_normals(density)], 1)
     seed = None if generator is None else int(torch.randint(1 << 32, (), generator=generator))
+    if seed is not None:
+        seed = reference.seed_from(seed, first_object * rays.origins.shape[1] * samples_per_ray)
     module = pick_backend(backend, grid, points=rays.origins[..., 0].numel() * samples_per_ray)
     features, opacity, depth = module.render_rays(
         grid, rays.origins, rays.directions, samples_per_ray=samples_per_ray, activation=activation,

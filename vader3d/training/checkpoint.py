@@ -5,6 +5,9 @@ Both are written to a temporary name and renamed, so that a reader sees the old 
 
 import json
 import os
+import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SNAPSHOT_VERSION = 1
+FULL_DISK_BYTES = 1 << 20
 
 
 def temporary_name(path: Path) -> Path:
@@ -21,15 +25,19 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def write_whole(path: Path, write) -> None:
-    """`write(temporary_path)`, then rename. Whatever stood at `path` stays when writing fails."""
+def write_whole(path: Path, write, *, before: Callable[[], None] | None = None) -> None:
+    """`write(temporary_path)`, then `before()`, then rename. Whatever stood at `path` stays when writing fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
         write(temporary)
+        if before is not None:
+            before()
         os.replace(temporary, path)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk as Python, torch and safetensors report it
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:  # torch and safetensors do not say so
+            why = "No space left on device"
         raise OSError(f"could not write {path}: {why}; what was there before is intact") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -39,13 +47,17 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Everything a run needs to go on: tensors and plain values only."""
-    write_whole(path, lambda temporary: torch.save(state, temporary))
+def save_state(path: Path, state: dict[str, Any], *, before: Callable[[], None] | None = None) -> None:
+    """Everything a run needs to go on: tensors and plain values only. `before` is called when it is written."""
+    write_whole(path, lambda temporary: torch.save(state, temporary), before=before)
 
 
 def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote. ValueError: it is damaged, by a bit even, or something else."""
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path}: not a run state this version can read ({error}); delete it to start anew") from error

@@ -4,21 +4,30 @@ import json
 import time
 from pathlib import Path
 
+from vader3d.training.checkpoint import write_text
+
 
 class MetricLog:
-    """Appends scalars; lines past `seen` are dropped when a run goes on from an older state."""
+    """Appends scalars; lines past `seen` are dropped when a run goes on from an older state. `writes`: else a mute."""
 
-    def __init__(self, run: Path, *, seen: int):
+    def __init__(self, run: Path, *, seen: int, writes: bool = True):
+        self.path, self.writer = run / "metrics.jsonl", None
+        if not writes:
+            return
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = run / "metrics.jsonl"
         kept = [line for line in read_metrics(run) if line["seen"] <= seen]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=seen)
 
     def write(self, seen: int, values: dict[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"seen": seen, "time": round(time.time(), 2), **values}) + "\n")
+        if self.writer is None:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"seen": seen, "time": round(time.time(), 2), **values}) + "\n")
+        except OSError as error:
+            raise OSError(f"could not write {self.path}: {error.strerror}") from error
         for name, value in values.items():
             self.writer.add_scalar(name, value, seen)
 
@@ -26,10 +35,21 @@ class MetricLog:
         """A PIL image, to TensorBoard."""
         import numpy
 
-        self.writer.add_image(name, numpy.asarray(image.convert("RGB")), seen, dataformats="HWC")
+        if self.writer is not None:
+            self.writer.add_image(name, numpy.asarray(image.convert("RGB")), seen, dataformats="HWC")
 
     def close(self) -> None:
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+def log_once(run: Path, values: dict[str, float]) -> None:
+    """What is known at the end only, beside the run's last numbers, unless it is there already."""
+    lines = read_metrics(run)
+    if lines and not any(values.keys() <= line.keys() for line in lines):
+        log = MetricLog(run, seen=lines[-1]["seen"])
+        log.write(lines[-1]["seen"], values)
+        log.close()
 
 
 def read_metrics(run: Path) -> list[dict]:

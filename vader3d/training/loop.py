@@ -13,9 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.progress import console, progress_bar
-from vader3d.training.checkpoint import load_state, save_state
 from vader3d.training.ema import MovingAverage, Network
+from vader3d.training.gradients import gradient_norm, scale_gradients
 from vader3d.training.log import MetricLog
+from vader3d.training.randomness import step_generator
+from vader3d.training.speed import counted_flops, peak_flops, profiled
+from vader3d.training.state import RunState
+from vader3d.training.step import GradientStep
+from vader3d.training.team import ALONE, Team
+
+NAMED_OBJECTS = 8  # of a batch that went wrong
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,17 @@ class LoopConfig:
 
     objects_seen: int = 1_000_000
     seconds: float | None = None  # wall clock, summed over resumed runs
-    batch: int = 8
+    batch: int = 8  # objects a step, of all processes together
+    accumulate: int = 1  # parts a batch is computed in, one after the other; batch norms see one part at a time
     warmup: float = 0.0  # share of the run in which learning rates rise from zero
     cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
     ema_half_life: float = 2000.0  # objects
     gradient_clip: float = 0.0  # norm over all parameters; 0 = off
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    recompute: bool = False  # activation checkpointing: blocks keep their input only and run twice
+    compile: bool = False  # the network's blocks by torch.compile
+    sync_norms: bool = True  # batch norms see the batch of all processes
     skipped_steps: int = 20  # steps with a non-finite loss or gradient are skipped at most so often
     log_seconds: float = 2.0
     checkpoint_seconds: float = 60.0
@@ -42,9 +54,22 @@ class Task(Protocol[Network]):
 
     model: Network
     optimisers: list[torch.optim.Optimizer]
+    blocks: list[nn.Module]  # of the network: what is recomputed or compiled, each by itself
+    views_per_object: int  # rendered in a step; 0: none
 
-    def losses(self, *, seen: int, batch: int, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """Named loss terms of one batch; their sum is minimised. `generator` is the step's own randomness."""
+    def losses(
+        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Named loss terms, means over the places `share` of a batch of `batch` objects; their sum is minimised.
+
+        `generator` is the step's own randomness: draw for the whole batch, then take the share.
+        """
+
+    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+        """The objects at those places."""
+
+    def measures(self) -> dict[str, float]:
+        """Numbers to log beside the losses."""
 
     def preview(self, model: Network) -> Any:
         """A PIL image of the state of things, or None."""
@@ -57,9 +82,8 @@ class TrainingDiverged(RuntimeError):
     """Too many non-finite steps."""
 
 
-def step_generator(seed: int, seen: int) -> torch.Generator:
-    """The randomness of the step that begins at `seen` objects, so that a resumed run is the same run."""
-    return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + seen * 2 + 1) % (1 << 63))
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the state is written."""
 
 
 def share_done(config: LoopConfig, seen: int, seconds: float) -> float:
@@ -86,45 +110,41 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def train(task: Task[Network], config: LoopConfig, run: Path, *, title: str) -> Network:
+def train(
+    task: Task[Network], config: LoopConfig, run: Path, *, title: str, team: Team = ALONE, profile: int = 0
+) -> Network:  # fmt: skip
     """Run `task` to its end and return the averaged model; the same call again goes on from the last state.
 
-    Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt.
+    The processes of a `team` share every batch; the leader alone writes and talks. profile: so many steps are traced.
+    Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt or Terminated.
+    TrainingDiverged: too many non-finite steps. OSError: the disk is full; the last state is whole.
     """
-    average = MovingAverage(task.model, half_life=config.ema_half_life)
-    state_path = run / "state.pt"
-    seen, seconds, skipped = 0, 0.0, 0
-
     # Go on where an earlier process stopped.
-    if state_path.exists():
-        state = load_state(state_path)
-        task.model.load_state_dict(state["model"])
-        average.module.load_state_dict(state["average"])
-        for optimiser, values in zip(task.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
-        seen, seconds, skipped = state["seen"], state["seconds"], state["skipped"]
-        console.print(f"{title}: going on at {seen} objects, {seconds:.0f} s")
+    average = MovingAverage(task.model, half_life=config.ema_half_life)
+    state = RunState(
+        run, title=title, model=task.model, average=average, optimisers=task.optimisers, team=team
+    )  # fmt: skip
     base_rates = [[group.setdefault("base_lr", group["lr"]) for group in o.param_groups] for o in task.optimisers]
-
-    def save() -> None:
-        save_state(state_path, {
-            "model": task.model.state_dict(), "average": average.module.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in task.optimisers],
-            "seen": seen, "seconds": seconds, "skipped": skipped,
-        })  # fmt: skip
-
-    log = MetricLog(run, seen=seen)
+    gradients = GradientStep(
+        task, team=team, batch=config.batch, accumulate=config.accumulate, seed=config.seed,
+        recompute=config.recompute, compiled=config.compile, synchronised_norms=config.sync_norms,
+    )  # fmt: skip
+    log = MetricLog(run, seen=state.seen, writes=team.leads)
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
+    stop, flops = 0, 0.0
     totals: dict[str, list[float]] = {}
-    with progress_bar(title, start=share_done(config, seen, seconds)) as tell, stop_requests() as stops:
+    bar = progress_bar(title, start=share_done(config, state.seen, state.seconds), shown=team.leads)
+    with bar as tell, stop_requests() as stops, profiled(run, profile if team.leads else 0) as step_done:
         try:
             while True:
-                if stops:
-                    save()
-                    console.print(f"{title}: stopped at {seen} objects; the same command goes on from here")
-                    raise KeyboardInterrupt
-                progress = share_done(config, seen, seconds)
+                stop = stop or (max(stops, default=0) if team.size == 1 else 0)
+                if stop:
+                    state.save()
+                    if team.leads:
+                        console.print(f"{title}: stopped at {state.seen} objects; the same command goes on from here")
+                    raise Terminated if stop == signal.SIGTERM else KeyboardInterrupt
+                progress = share_done(config, state.seen, state.seconds)
                 if progress >= 1:
                     break
 
@@ -133,57 +153,101 @@ def train(task: Task[Network], config: LoopConfig, run: Path, *, title: str) -> 
                 for optimiser, rates in zip(task.optimisers, base_rates, strict=True):
                     for group, rate in zip(optimiser.param_groups, rates, strict=True):
                         group["lr"] = rate * factor
-                generator = step_generator(config.seed, seen)
-                terms = task.losses(seen=seen, batch=config.batch, progress=progress, generator=generator)
-                loss = torch.stack(list(terms.values())).sum()
-                loss.backward()
+                if team.leads and not flops and not config.compile:
+                    with counted_flops() as counts:
+                        own_terms = gradients(seen=state.seen, progress=progress)
+                    flops = sum(counts)
+                else:
+                    own_terms = gradients(seen=state.seen, progress=progress)
+
+                # What the processes have to agree on: losses, the wish to stop, the leader's clock.
+                own = {**own_terms, "loss": sum(own_terms.values())}
+                told = team.gather([*own.values(), max(stops, default=0), time.monotonic()])
+                terms = dict(zip(own, told.mean(0).tolist(), strict=False))
+                stop, now = int(told[:, -2].max()), float(told[0, -1])
                 norm = gradient_norm(task.model)
-                if math.isfinite(norm + loss.item()):
+                if math.isfinite(norm + terms["loss"]):
                     if config.gradient_clip and norm > config.gradient_clip:
                         scale_gradients(task.model, config.gradient_clip / norm)
                     for optimiser in task.optimisers:
                         optimiser.step()
-                    seen += config.batch
-                    average.update(task.model, batch=config.batch, seen=seen)
+                    state.seen += config.batch
+                    average.update(task.model, batch=config.batch, seen=state.seen)
                 else:
-                    skipped += 1
-                    bad = [name for name, value in terms.items() if not torch.isfinite(value)]
-                    what = f"loss {', '.join(bad)}" if bad else "gradient"
-                    console.print(f"{title}: non-finite {what} at {seen} objects; step skipped ({skipped})")
-                    if skipped > config.skipped_steps:
-                        raise TrainingDiverged(f"{title}: {skipped} non-finite steps; lower the learning rate")
+                    state.skipped += 1
+                    what = describe_failure(task, config, state.seen, terms, told, team)
+                    if team.leads:
+                        console.print(f"{title}: {what}; skipped ({state.skipped} of at most {config.skipped_steps})")
+                    if state.skipped > config.skipped_steps:
+                        raise TrainingDiverged(
+                            f"{title}: {state.skipped} non-finite steps, the last: {what}; lower the learning rate"
+                        )
                     average.restore_buffers(task.model)
                     task.model.zero_grad(set_to_none=True)
-                    seen += config.batch
+                    state.seen += config.batch
                     continue
                 task.model.zero_grad(set_to_none=True)
+                step_done()
 
                 # The clock, the numbers, the pictures, the state.
-                now = time.monotonic()
-                seconds, clock = seconds + now - clock, now
-                for name, value in {**terms, "loss": loss}.items():
-                    totals.setdefault(name, []).append(value.item())
-                totals.setdefault("gradient_norm", []).append(norm)
-                if now - logged > config.log_seconds:
+                state.seconds, clock = state.seconds + now - clock, now
+                for name, value in {**terms, "gradient_norm": norm}.items():
+                    totals.setdefault(name, []).append(value)
+                if team.leads and now - logged > config.log_seconds:
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
-                    rate = len(totals["loss"]) * config.batch / (now - logged)
-                    log.write(seen, {**means, "objects_per_second": rate, "seconds": seconds})
-                    tell(progress, f"{seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
+                    steps_a_second = len(totals["loss"]) / (now - logged)
+                    rate = steps_a_second * config.batch
+                    speeds = {"objects_per_second": rate, "seconds": state.seconds, "learning_rate_factor": factor}
+                    if task.views_per_object:
+                        speeds["views_per_second"] = rate * task.views_per_object
+                    if flops:
+                        speeds["flops_per_second"] = steps_a_second * flops * team.size
+                        peak = peak_flops(team.device.type, getattr(torch, config.precision))
+                        speeds["share_of_peak"] = steps_a_second * flops / peak
+                    log.write(state.seen, {**means, **speeds, **task.measures()})
+                    tell(progress, f"{state.seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now
-                if now - previewed > config.preview_seconds:
-                    write_preview(task, average.module, run, log, seen)
+                if team.leads and now - previewed > config.preview_seconds:
+                    write_preview(task, average.module, run, log, state.seen)
                     previewed = time.monotonic()
                 if now - saved > config.checkpoint_seconds:
-                    save()
-                    saved = time.monotonic()
+                    state.save()
+                    saved = time.monotonic() if team.leads else now
+        except OSError:
+            console.print(
+                f"{title}: stopped; the state at {state.saved} objects is whole, the same command goes on there"
+            )
+            raise
         finally:
             log.close()
-        tell(1.0, f"{seen} objects seen in {seconds:.0f} s")
+        tell(1.0, f"{state.seen} objects seen in {state.seconds:.0f} s")
     task.model.eval()
-    save()
-    write_preview(task, average.module, run, None, seen)
-    task.snapshot(average.module, run / "model.safetensors")
+    state.save()
+    if team.leads:
+        write_preview(task, average.module, run, None, state.seen)
+        task.snapshot(average.module, run / "model.safetensors")
     return average.module
+
+
+def describe_failure(
+    task: Task, config: LoopConfig, seen: int, terms: dict[str, float], told: Tensor, team: Team
+) -> str:  # fmt: skip
+    """Which loss, or the gradient; which step; which objects: of the processes whose own loss it was, else all."""
+    bad = [name for name, value in terms.items() if not math.isfinite(value) and name != "loss"]
+    finite = told[:, : len(terms)].isfinite().all(1)
+    places: list[slice] = [slice(0, config.batch)]
+    if bad and team.size > 1:
+        members = [Team(rank, team.size) for rank in range(team.size) if not finite[rank]]
+        parts = range(config.accumulate)
+        places = [m.share(config.batch, part=part, parts=config.accumulate) for m in members for part in parts]
+    names: list[str] = []
+    for share in places:
+        generator = step_generator(config.seed, seen)
+        names += task.names(seen=seen, batch=config.batch, generator=generator, share=share)
+    more = f" and {len(names) - NAMED_OBJECTS} more" if len(names) > NAMED_OBJECTS else ""
+    what = f"loss {', '.join(bad)}" if bad else "gradient"
+    objects = ", ".join(names[:NAMED_OBJECTS]) + more
+    return f"non-finite {what} at {seen} objects, step {seen // config.batch} (of {objects})"
 
 
 def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog | None, seen: int) -> None:
@@ -194,17 +258,3 @@ def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog
     image.save(run / "previews" / f"{seen:09d}.png")
     if log is not None:
         log.picture("preview", image, seen)
-
-
-def gradient_norm(model: nn.Module) -> float:
-    """Euclidean norm over all gradients, sparse ones included."""
-    gradients = [
-        p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in model.parameters() if p.grad is not None
-    ]
-    return float(torch.stack(torch._foreach_norm(gradients)).norm()) if gradients else 0.0
-
-
-def scale_gradients(model: nn.Module, factor: float) -> None:
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad.mul_(factor)

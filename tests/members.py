@@ -1,0 +1,89 @@
+"""Short trainings of both stages, alone or as one of several processes.
+
+As a program, by torchrun: `members.py FOLDER` trains in FOLDER both stages whole, from `half-alone` on, up to half, and
+with batches in two parts.
+"""
+
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from vader3d.autodecoder.train import AutodecoderTask
+from vader3d.data.archive import Archive, training_views
+from vader3d.data.views import PosedViews
+from vader3d.diffusion.train import DiffusionTask
+from vader3d.latents import robust_statistics
+from vader3d.presets import preset
+from vader3d.training.loop import Terminated, train
+from vader3d.training.team import ALONE, Team, join_team, leave_team
+
+BATCH, STEPS = 4, 6
+HALF = BATCH * STEPS // 2
+STAGES = ("autodecoder", "diffusion")
+
+
+def short(config, **changes):
+    """The configuration with a loop of a few exact steps that logs each of them."""
+    loop = dataclasses.replace(
+        config.loop, objects_seen=BATCH * STEPS, batch=BATCH, precision="float32", log_seconds=0.0, gradient_clip=1.0,
+        checkpoint_seconds=1e9, preview_seconds=1e9, device="cpu", **changes,
+    )  # fmt: skip
+    return dataclasses.replace(config, loop=loop)
+
+
+def task_of(stage: str, folder: Path, **changes):
+    """`fresh_task`, whose Adams do not make long steps of gradients that are rounding errors (biases before norms)."""
+    task = fresh_task(stage, folder, **changes)
+    for optimiser in task.optimisers:
+        optimiser.param_groups[0]["eps"] = 1e-4
+    return task
+
+
+def fresh_task(stage: str, folder: Path, **changes):
+    """A task of the tiny preset, with all the randomness there is, on the same data everywhere."""
+    recipe = preset("tiny")
+    if stage == "autodecoder":
+        config = short(recipe.autodecoder, **changes)
+        render = dataclasses.replace(config.render, density_noise=0.5)
+        config = dataclasses.replace(config, render=render, code_noise=0.05)
+        return AutodecoderTask(config, PosedViews(Archive(folder / "things.zip"), training_views))
+    latents = torch.randn(6, 4, 4, 4, 4, generator=torch.Generator().manual_seed(7))
+    return DiffusionTask(short(recipe.diffusion, **changes), latents, robust_statistics(latents))
+
+
+def stopping(task, at: int, *, team: Team):
+    """The task, with a SIGTERM to the last process of the team in the step that begins at `at`."""
+    losses = task.losses
+
+    def stopped(*, seen, **step):
+        if seen == at and team.rank == team.size - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return losses(seen=seen, **step)
+
+    task.losses = stopped
+    return task
+
+
+def trained(folder: Path, name: str, *, stop: bool = False, team: Team = ALONE, **changes) -> None:
+    """Both stages in folder/name/stage; with `stop`, up to half."""
+    for stage in STAGES:
+        run = folder / name / stage
+        run.mkdir(parents=True, exist_ok=True)
+        task = task_of(stage, folder, **changes)
+        task = stopping(task, HALF - BATCH, team=team) if stop else task
+        try:
+            train(task, task.config.loop, run, title=stage, team=team)
+        except Terminated:
+            assert stop
+
+
+if __name__ == "__main__":
+    folder, team = Path(sys.argv[1]), join_team("cpu")
+    trained(folder, "whole-together", team=team)
+    trained(folder, "half-alone", team=team)
+    trained(folder, "half-together", team=team, stop=True)
+    trained(folder, "accumulated-together", team=team, accumulate=2)
+    leave_team()

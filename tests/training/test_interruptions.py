@@ -1,0 +1,172 @@
+"""Nothing is lost: kills, damaged states, a full disk, signals."""
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import killed
+import pytest
+import torch
+from processes import environment
+from tiny import write_things
+from toy import CONFIG, ToyTask
+
+from vader3d.autodecoder.train import AutodecoderTask
+from vader3d.cli import main
+from vader3d.training import checkpoint
+from vader3d.training.checkpoint import load_state
+from vader3d.training.loop import train
+
+EVERY_STEP = dataclasses.replace(CONFIG, checkpoint_seconds=-1.0, log_seconds=1e9)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = load_state(run / "state.pt")
+    averages = {f"mean {name}": value for name, value in state["average"].items()}
+    return {"seen": torch.tensor(state["seen"]), **state["model"], **averages}
+
+
+def unlike(a: Path, b: Path) -> list[str]:
+    """What differs, bit by bit."""
+    one, two = weights(a), weights(b)
+    return [name for name in one.keys() | two.keys() if not torch.equal(one[name], two[name])]
+
+
+def trained(run: Path, config=EVERY_STEP, *, stop_at: int | None = None) -> Path:
+    run.mkdir(exist_ok=True)
+    train(ToyTask(stop_at=stop_at), config, run, title="toy")
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """An undisturbed run."""
+    return trained(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def half(tmp_path) -> Path:
+    """A run that Ctrl-C stopped at 80 objects, with a state of 76 before."""
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "half", stop_at=76)
+    return tmp_path / "half"
+
+
+def test_twenty_kills_lose_nothing(tmp_path):
+    command = [sys.executable, killed.__file__, str(tmp_path), "20"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert int(result.stdout) >= 1, "no kill fell into the writing of a file"
+    assert result.stderr.count("going on at") >= 10
+    assert "damaged" not in result.stderr
+    undisturbed = trained(tmp_path / "whole", dataclasses.replace(killed.OFTEN, checkpoint_seconds=1e9))
+    assert unlike(tmp_path / "run", undisturbed) == []
+    assert not list((tmp_path / "run").glob(".*.part"))
+
+
+def test_the_last_two_states_are_kept(half):
+    assert [load_state(half / name)["seen"] for name in ("state.pt", "state.previous.pt")] == [80, 80]
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_short, empty])
+def test_a_damaged_state_is_passed_over_for_the_one_before(whole, half, damage, capsys):
+    damage(half / "state.pt")
+    with pytest.raises(KeyboardInterrupt):
+        trained(half, stop_at=80)
+    assert "state.pt is damaged; state.previous.pt, the state before, takes over" in capsys.readouterr().err
+    for name in ("state.pt", "state.previous.pt"):
+        assert load_state(half / name)["seen"] in (80, 84)  # the damaged one did not replace the whole one
+    trained(half)
+    assert unlike(half, whole) == []
+
+
+def test_a_kill_between_the_two_renames_is_survived(whole, half):
+    (half / "state.pt").unlink()
+    trained(half)
+    assert unlike(half, whole) == []
+
+
+def test_two_damaged_states_are_refused_by_name(half):
+    for name in ("state.pt", "state.previous.pt"):
+        cut_short(half / name)
+    with pytest.raises(ValueError, match=r"state\.pt: not a run state.*state\.previous\.pt: not a run state"):
+        trained(half)
+
+
+def test_files_left_by_kills_are_cleared_away(half):
+    left = half / ".state.pt.12345.part"
+    left.write_bytes(b"half a state")
+    trained(half)
+    assert not left.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_ends_the_run_and_leaves_the_last_state(whole, tmp_path, monkeypatch, capsys):
+    usual, names = checkpoint.temporary_name, []
+
+    def full_after_ten(path: Path) -> Path:
+        temporary = usual(path)
+        names.append(path)
+        if sum(name.name == "state.pt" for name in names) > 10 and path.name == "state.pt":
+            temporary.symlink_to("/dev/full")
+        return temporary
+
+    monkeypatch.setattr(checkpoint, "temporary_name", full_after_ten)
+    with pytest.raises(OSError, match=r"could not write .*state\.pt: .*what was there before is intact"):
+        trained(tmp_path / "run")
+    monkeypatch.undo()
+    assert load_state(tmp_path / "run" / "state.pt")["seen"] == 40
+    assert "the state at 40 objects is whole" in capsys.readouterr().err
+    assert unlike(trained(tmp_path / "run"), whole) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_under_the_metrics_is_named(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trained(run, stop_at=8)
+    before = (run / "state.pt").read_bytes()
+
+    class Full(ToyTask):
+        def measures(self):
+            (run / "metrics.jsonl").unlink(missing_ok=True)
+            (run / "metrics.jsonl").symlink_to("/dev/full")
+            return {}
+
+    with pytest.raises(OSError, match=r"could not write .*metrics\.jsonl: No space left on device"):
+        train(Full(), dataclasses.replace(EVERY_STEP, log_seconds=0.0), run, title="toy")
+    assert (run / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_each_signal_has_its_exit_code_and_leaves_a_state(tmp_path, monkeypatch, number, code):
+    write_things(tmp_path / "things.zip")
+    losses = AutodecoderTask.losses
+
+    def signalled(self, *, seen, **step):
+        if seen == 8:
+            signal.raise_signal(number)
+        return losses(self, seen=seen, **step)
+
+    monkeypatch.setattr(AutodecoderTask, "losses", signalled)
+    run = tmp_path / "run"
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "autodecoder", "--data", str(tmp_path / "things.zip"), "--output", str(run), "--preset", "tiny"])
+    assert stop.value.code == code
+    assert load_state(run / "state.pt")["seen"] == 12

@@ -1,0 +1,6 @@
+"""`python -m vader3d`: the command line."""
+
+from vader3d.cli import main
+
+if __name__ == "__main__":
+    main()

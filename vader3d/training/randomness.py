@@ -1,0 +1,36 @@
+"""Randomness that depends on the seed and on what was seen, never on how many processes share the work."""
+
+import hashlib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def mixed(*numbers: int) -> int:
+    """63 bits that change with any of the numbers."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def step_generator(seed: int, seen: int) -> torch.Generator:
+    """The randomness of the step that begins at `seen` objects, so that a resumed run is the same run.
+
+    All processes draw from it alike, for the whole batch, and take their share of what was drawn.
+    """
+    return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + seen * 2 + 1) % (1 << 63))
+
+
+def noise_of(
+    positions: Iterable[int], shape: tuple[int, ...], *, seed: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Unit normal noise [len(positions), *shape]: a row depends on the seed and its position in the run alone.
+
+    So a process draws its own rows only, however large the whole batch is.
+    """
+    generator = torch.Generator(device)
+    rows = [
+        torch.randn(shape, generator=generator.manual_seed(mixed(seed, position)), device=device)
+        for position in positions
+    ]
+    return torch.stack(rows)

@@ -1,0 +1,87 @@
+"""Where a run is: all that another process needs to go on, the newest two kept on the disk."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from vader3d.progress import console
+from vader3d.training.checkpoint import load_state, save_state
+from vader3d.training.ema import MovingAverage
+from vader3d.training.team import Team
+
+
+class RunState:
+    """Model, average and optimisers with the counters `seen` (objects), `seconds` and `skipped` (steps).
+
+    `state.pt` is the newest, `state.previous.pt` the one before; `saved` is `seen` of the newest.
+    """
+
+    def __init__(
+        self, run: Path, *, title: str, model: nn.Module, average: MovingAverage, optimisers: list[Any], team: Team
+    ):  # fmt: skip
+        self.newest, self.previous, self.title = run / "state.pt", run / "state.previous.pt", title
+        self.model, self.average, self.optimisers, self.team = model, average, optimisers, team
+        self.seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
+        self.newest_is_whole = False
+        if team.leads:
+            for left_by_a_kill in run.glob(".*.part"):
+                left_by_a_kill.unlink()
+        self.restore()
+
+    def restore(self) -> None:
+        """Take over the newest state that can be read, if there is any.
+
+        ValueError: there are states, but none can be read; or not all processes read the same one.
+        """
+        problems = []
+        for path in (self.newest, self.previous):
+            if not path.exists():
+                continue
+            try:
+                state = load_state(path)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            self.take_over(state)
+            self.newest_is_whole = path == self.newest
+            if self.team.leads:
+                if problems:
+                    console.print(f"{self.title}: {self.newest} is damaged; {path.name}, the state before, takes over")
+                console.print(f"{self.title}: going on at {self.seen} objects, {self.seconds:.0f} s")
+            break
+        else:
+            if problems:
+                raise ValueError("; ".join(problems))
+        if len(starts := set(self.team.gather([self.seen])[:, 0].tolist())) > 1:
+            raise ValueError(
+                f"{self.newest.parent}: processes begin at {starts}; is the folder shared by all machines?"
+            )
+
+    def take_over(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.module.load_state_dict(state["average"])
+        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
+        self.seen, self.seconds, self.skipped = state["seen"], state["seconds"], state["skipped"]
+        self.saved = self.seen
+
+    def save(self) -> None:
+        """Write the newest state; what was the newest becomes the one before. One of both is whole at any moment.
+
+        Only the leader writes. OSError, with what was there before intact: it cannot be written.
+        """
+        if not self.team.leads:
+            return
+        state = {
+            "model": self.model.state_dict(), "average": self.average.module.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "seen": self.seen, "seconds": self.seconds, "skipped": self.skipped,
+        }  # fmt: skip
+        save_state(self.newest, state, before=self.keep_the_newest)
+        self.newest_is_whole, self.saved = True, self.seen
+
+    def keep_the_newest(self) -> None:
+        if self.newest_is_whole:
+            os.replace(self.newest, self.previous)

@@ -1,0 +1,92 @@
+"""The gradients of one batch: in parts, recomputed or compiled if asked, and shared by a team."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vader3d.training.randomness import mixed, step_generator
+from vader3d.training.team import Team, synchronise_norms
+
+
+class Losses(nn.Module):
+    """`task.losses` as the forward pass of a module that owns the task's parameters."""
+
+    def __init__(self, task: Any):
+        super().__init__()
+        self.model, self.losses = task.model, task.losses
+
+    def forward(self, **step: Any) -> dict[str, Tensor]:
+        return self.losses(**step)
+
+
+class GradientStep:
+    """Called with where the run is, leaves the mean gradient of the whole batch in the model, on every process.
+
+    Every part of the batch draws from the same step's randomness, for the whole batch, and takes its places; so
+    neither `accumulate` nor the number of processes changes what is drawn, and norms see a part at a time.
+    """
+
+    def __init__(
+        self, task: Any, *, team: Team, batch: int, accumulate: int, seed: int, recompute: bool, compiled: bool,
+        synchronised_norms: bool,
+    ):  # fmt: skip
+        self.model, self.team, self.batch, self.accumulate, self.seed = task.model, team, batch, accumulate, seed
+        team.share(batch, parts=accumulate)  # says at once when it cannot be shared
+        if synchronised_norms:
+            synchronise_norms(task.model, team)
+        for block in task.blocks:
+            forward = torch.compile(block.forward) if compiled else block.forward
+            block.forward = recomputed(block, forward) if recompute else forward
+        self.losses = team.parallel(Losses(task))
+
+    def __call__(self, *, seen: int, progress: float) -> dict[str, float]:
+        """The named loss terms of this process's share, means over the parts."""
+        means: dict[str, float] = {}
+        for part in range(self.accumulate):
+            share = self.team.share(self.batch, part=part, parts=self.accumulate)
+            torch.manual_seed(mixed(self.seed, seen, share.start))  # of dropout
+            with self.apart_until_the_last(part):
+                terms = self.losses(
+                    seen=seen, batch=self.batch, progress=progress, generator=step_generator(self.seed, seen),
+                    share=share,
+                )  # fmt: skip
+                (torch.stack(list(terms.values())).sum() / self.accumulate).backward()
+            for name, value in terms.items():
+                means[name] = means.get(name, 0.0) + value.item() / self.accumulate
+        self.team.exchange_sparse(self.model)
+        return means
+
+    def apart_until_the_last(self, part: int) -> AbstractContextManager:
+        """Gradients are averaged over the team once a step, with those of the last part."""
+        if self.team.size == 1 or part == self.accumulate - 1:
+            return nullcontext()
+        return self.losses.no_sync()  # type: ignore[operator]
+
+
+def recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """`forward` of a block that keeps its input only and runs again in the backward pass (activation checkpointing)."""
+
+    @contextmanager
+    def second_time() -> Iterator[None]:
+        """Running statistics of norms follow the first pass alone."""
+        norms = [layer for layer in block.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+        before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+        try:
+            for norm in norms:
+                norm.momentum, norm.num_batches_tracked = 0.0, None
+            yield
+        finally:
+            for norm, (momentum, count) in zip(norms, before, strict=True):
+                norm.momentum, norm.num_batches_tracked = momentum, count
+
+    def called(*arguments: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*arguments)
+        contexts = lambda: (nullcontext(), second_time())  # noqa: E731
+        return checkpoint(forward, *arguments, use_reentrant=False, context_fn=contexts)
+
+    return called
