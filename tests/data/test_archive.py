@@ -104,8 +104,9 @@ def test_subsets_are_archives(tmp_path):
     assert np.array_equal(subset.read(0).pictures, some_pictures(2))
     assert subset.true_mesh(0) is None
     assert subset.fingerprint != archive.fingerprint
+    assert open_archive(f"{tmp_path / 'a.zip'}:last").fingerprint == subset.fingerprint
     with pytest.raises(ArchiveError, match="there are last"):
-        archive.subset("first")
+        open_archive(f"{tmp_path / 'a.zip'}:first")
 
 
 def test_equal_contents_have_equal_bytes_and_fingerprints(tmp_path):

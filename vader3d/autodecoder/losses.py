@@ -44,7 +44,8 @@ def perceptual_loss(
         with torch.no_grad():
             wanted = trunk(small_target.detach())
         for seen, want in zip(trunk(small_rendered), wanted, strict=True):
-            total = total + (seen - want).abs().mean()
+            precise = torch.promote_types(seen.dtype, torch.float32)  # of half-precision features too
+            total = total + (seen - want).abs().mean(dtype=precise)
     return total
 
 

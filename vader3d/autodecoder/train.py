@@ -74,13 +74,19 @@ class AutodecoderTask:
         rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
         weights = config.losses
         terms = {
-            "perceptual": lambda: perceptual_loss(self.trunk, rendered, wanted, weights.scales),
+            "perceptual": lambda: self.perceptual(rendered, wanted),
             "mask": lambda: mask_loss(opacity, target.mask),
             "pixel": lambda: pixel_loss(rendered, wanted),
             "code": lambda: codes.square().mean(),
         }
         used = {name: getattr(weights, name) for name in terms if getattr(weights, name)}
         return {name: weight * terms[name]() for name, weight in used.items()}
+
+    def perceptual(self, rendered: Tensor, wanted: Tensor) -> Tensor:
+        """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
+        halved = self.config.loop.precision == "bfloat16" and isinstance(self.trunk, nn.Module)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=halved):
+            return perceptual_loss(self.trunk, rendered, wanted, self.config.losses.scales)
 
     def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The objects of a share of a batch."""

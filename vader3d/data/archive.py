@@ -51,7 +51,7 @@ READING_HEADERS = threading.Lock()  # numpy parses them with `ast`, which fails 
 
 
 def open_archive(path_or_name: str | Path) -> "Archive | Shards":
-    """An archive file, a folder or URL of shards, or a data set that comes with the package.
+    """An archive file, FILE:SUBSET, a folder or URL of shards, or a data set that comes with the package.
 
     `furniture` (chairs, tables, sofas, beds, cabinets, desks, lamps) and `furniture-all` are embedded; `chairs` (500
     objects; `chairs:N` for N) is generated on first use into the user's cache. For a file of such a name write
@@ -69,6 +69,9 @@ def open_archive(path_or_name: str | Path) -> "Archive | Shards":
         return Shards(path_or_name)
     path = Path(path_or_name)
     if not path.exists():
+        file, _, subset = name.rpartition(":")
+        if Path(file).is_file():
+            return Archive(Path(file)).subset(subset)
         raise FileNotFoundError(f"data: {path} does not exist; give an archive, or furniture, furniture-all, chairs")
     return Archive(path)
 
