@@ -58,6 +58,7 @@ FAULTS = {
     "no masks": (lambda v: painted(v, lambda p: p[..., 3].fill(255)), "no background"),
     "cut": (lambda v: painted(v, lambda p: p[4, 0, 10:20, 3].fill(255)), "touches the border in 1 of 8 views (e.g. 4)"),
     "dark": (lambda v: painted(v, lambda p: p[..., :3].fill(9)), "very dark: mean 9 of 255"),
+    "one view": (lambda v: ObjectViews(v.pictures[:1], v.cameras[:1]), "one view only"),
 }
 
 

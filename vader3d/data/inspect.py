@@ -108,6 +108,8 @@ def object_faults(views: ObjectViews) -> list[str]:
     visible = views.pictures[..., :3][solid]
     if len(visible) and visible.mean() < DARK:
         faults.append(f"very dark: mean {visible.mean():.0f} of 255")
+    if len(alpha) == 1:
+        faults.append("one view only: nothing tells what the other sides look like, and none can be held out")
     if not faults and len(alpha) > 1:
         note(np.flatnonzero(_outside_share(views) > OUTSIDE), "the object reaches out of the cube")
         share = explained_share(views, visual_hull(views))
