@@ -180,6 +180,25 @@ def presets_command() -> None:
         print(f"\n{name}: {preset.note}\n    {codes}\n    score: {preset.score}")
 
 
+def weights_command(name: Positional[str] = "") -> None:
+    """Weights of frozen networks: the list, or download one and verify its checksum. No other command does.
+
+    Without internet, fetch the URL elsewhere and put the file into the cache folder, or name it (--set
+    losses.trunk_weights=PATH).
+
+    Args:
+        name: Which; without a name all are listed, with their files, URLs and where they lie here.
+    """
+    from vader3d.weights import WEIGHTS, cache_folder, download_weights, usual_places
+
+    if name:
+        return print(download_weights(name))
+    for known, weights in WEIGHTS.items():
+        lies = next((str(place) for place in usual_places(known) if place.is_file()), "not here")
+        print(f"{known}: {weights.what}\n    {weights.url}\n    {lies}")
+    return print(f"cache: {cache_folder()}")
+
+
 def doctor_command() -> None:
     """What this machine has, what is missing, and how to mend it."""
     from vader3d.doctor import findings
@@ -289,7 +308,7 @@ COMMANDS = {
         "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
     }),
     "generate": later(generate_command), "evaluate": later(evaluate_command),
-    "presets": later(presets_command), "doctor": later(doctor_command),
+    "presets": later(presets_command), "weights": later(weights_command), "doctor": later(doctor_command),
 }  # fmt: skip
 
 
