@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     {"geometry", "blocks", "config", "progress"},
-    {"render", "training", "latents", "data", "export"},
+    {"render", "training", "latents", "data", "export", "weights"},
     {"autodecoder", "diffusion"},
     {"generate", "reconstruct", "costs"},
     {"evaluation", "presets"},
@@ -21,6 +21,8 @@ FLOORS = (
 )
 SAME_FLOOR = {
     ("latents", "training"),
+    ("weights", "training"),
+    ("weights", "data"),
     ("export", "render"),
     ("demo", "demo_page"),
     ("__main__", "cli"),

@@ -8,7 +8,7 @@ from vader3d.cli import main
 
 COMMANDS = (
     "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "prepare shards",
-    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "presets", "doctor",
+    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "presets", "weights", "doctor",
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ BAD = {
     "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
     "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
+    "weights nobody knows": (["weights", "vgg18"], "nearest: vgg19"),
     "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
     "a folder that holds no shards": (["train", "autodecoder", "--data", ".", "--output", "OUT"], "a folder"),
     "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),

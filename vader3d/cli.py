@@ -113,6 +113,7 @@ def train_diffusion_command(
 def generate_command(
     *, model: Path, output: Path, count: int = 8, seed: int = 0, steps: int = 32, stochastic: bool = False,
     formats: tuple[Literal["glb", "obj", "ply", "webp"], ...] = ("glb", "webp"),
+    device: Literal["auto", "cpu", "cuda"] = "auto", compiled: bool = False,
 ) -> None:  # fmt: skip
     """New 3D assets: coloured meshes and turntables.
 
@@ -124,11 +125,14 @@ def generate_command(
         steps: Sampling steps; more is finer and slower.
         stochastic: Add fresh noise while sampling, as in the paper's main results.
         formats: What to write of each object; webp is a turntable.
+        device: auto takes a GPU where there is one.
+        compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
     """
     from vader3d.diffusion.sampler import STOCHASTIC, Churn
     from vader3d.generate import Generator, save_assets
 
-    generator = Generator.from_pretrained(model)
+    generator = Generator.from_pretrained(model, device=device)
+    generator = generator.compiled() if compiled else generator
     assets = generator(count, seed=seed, steps=steps, churn=STOCHASTIC if stochastic else Churn())
     written, empty = save_assets(assets, output, formats=formats)
     print(f"{output}: {len(written)} files of {count} objects" + (f"; {empty} were empty" if empty else ""))
@@ -180,6 +184,25 @@ def presets_command() -> None:
         print(f"\n{name}: {preset.note}\n    {codes}\n    score: {preset.score}")
 
 
+def weights_command(name: Positional[str] = "") -> None:
+    """Weights of frozen networks: the list, or download one and verify its checksum. No other command does.
+
+    Without internet, fetch the URL elsewhere and put the file into the cache folder, or name it (--set
+    losses.trunk_weights=PATH).
+
+    Args:
+        name: Which; without a name all are listed, with their files, URLs and where they lie here.
+    """
+    from vader3d.weights import WEIGHTS, cache_folder, download_weights, usual_places
+
+    if name:
+        return print(download_weights(name))
+    for known, weights in WEIGHTS.items():
+        lies = next((str(place) for place in usual_places(known) if place.is_file()), "not here")
+        print(f"{known}: {weights.what}\n    {weights.url}\n    {lies}")
+    return print(f"cache: {cache_folder()}")
+
+
 def doctor_command() -> None:
     """What this machine has, what is missing, and how to mend it."""
     from vader3d.doctor import findings
@@ -219,16 +242,19 @@ def print_dry_run(config: Any, cost: Any) -> None:
     import torch
 
     from vader3d.config import config_to_dict
+    from vader3d.training.precision import working_dtype
     from vader3d.training.speed import peak_flops
 
     print(json.dumps(config_to_dict(config), indent=2))
     loop = config.loop
     device = "cuda" if loop.device != "cpu" and torch.cuda.is_available() else "cpu"
-    peak = peak_flops(device, getattr(torch, loop.precision))
+    dtype = working_dtype(loop.precision, device)
+    peak = peak_flops(device, dtype)
     note(f"memory: about {cost.state_bytes / 1e9:.2f} GB for weights, gradients, optimisers, averages and codes")
     note(f"        and {cost.activation_bytes / 1e9:.2f} GB for a batch of {loop.batch} at once, on one device")
     note(f"one step: {cost.flops / 1e12:.3g} TFLOP; {cost.parameters / 1e6:.1f} M parameters in the network")
-    note(f"this machine: {peak / 1e12:.3g} TFLOP/s of {loop.precision} in a large matrix product on its {device}")
+    name = str(dtype).removeprefix("torch.")
+    note(f"this machine: {peak / 1e12:.3g} TFLOP/s of {name} in a large matrix product on its {device}")
     steps = loop.objects_seen / loop.batch
     if loop.seconds is not None:
         steps = min(steps, loop.seconds * peak / cost.flops)
@@ -289,7 +315,7 @@ COMMANDS = {
         "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
     }),
     "generate": later(generate_command), "evaluate": later(evaluate_command),
-    "presets": later(presets_command), "doctor": later(doctor_command),
+    "presets": later(presets_command), "weights": later(weights_command), "doctor": later(doctor_command),
 }  # fmt: skip
 
 

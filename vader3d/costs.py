@@ -76,7 +76,8 @@ def network_bytes(network: nn.Module, optimiser: OptimiserConfig) -> int:
 
 
 def kept_bytes(counted: float, loop: LoopConfig) -> int:
-    return int(counted / (2 if loop.precision == "bfloat16" else 1))
+    """Half of what float32 keeps, unless that is asked for: `auto` is taken for bfloat16, as on any recent GPU."""
+    return int(counted / (1 if loop.precision == "float32" else 2))
 
 
 def autodecoder_cost(config: AutodecoderConfig, *, objects: int, picture_px: int) -> Cost:

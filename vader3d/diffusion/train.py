@@ -18,6 +18,7 @@ from vader3d.progress import console
 from vader3d.training.checkpoint import save_snapshot, write_whole
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig, optimisers_for
+from vader3d.training.precision import autocast
 from vader3d.training.randomness import noise_of
 from vader3d.training.run import open_run
 from vader3d.training.team import CPU, join_team
@@ -77,7 +78,7 @@ class DiffusionTask:
         tokens = self.tokens
         if tokens is not None:
             tokens = drop_tokens(tokens[objects], config.token_dropout, generator=generator)[share].to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.loop.precision == "bfloat16"):
+        with autocast(config.loop.precision, self.device):
             loss = self.model.loss(clean, sigma, noise, tokens)
         return {"denoising": loss.mean()}
 
@@ -132,9 +133,5 @@ def train_diffusion(
                 "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
             )
     team.wait()
-    if config.unet.token_dim and team.leads:
-        console.print(
-            "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
-        )
     task = DiffusionTask(config, latents, statistics, device=team.device)
     return train(task, config.loop, run, title="diffusion", team=team, profile=profile)

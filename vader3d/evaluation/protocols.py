@@ -48,7 +48,7 @@ def in_batches(count: int, title: str) -> Iterator[Tensor]:
 def render_clamped(volume: Volume, cameras: Cameras, settings: RenderConfig) -> tuple[Tensor, Tensor]:
     """Pictures [B, V, 3, H, W] and opacity [B, V, 1, H, W], both in [0, 1]."""
     colour, opacity = render_views(volume, cameras, settings, skip_empty=True)
-    return colour.clamp(0, 1), opacity.clamp(0, 1)
+    return colour.clamp(0, 1).cpu(), opacity.clamp(0, 1).cpu()
 
 
 @torch.no_grad()
@@ -58,7 +58,7 @@ def reconstruction_scores(model: Autodecoder, generator: Generator, heldout: Pos
     for numbers in in_batches(len(heldout), "reconstruction on held-out views"):
         views = min(len(heldout.pictures[o]) for o in numbers.tolist())
         target = heldout.views_of(numbers, torch.arange(views).expand(len(numbers), views))
-        volume = generator.decode(generator.decoder.to_latent(model.codes(numbers)))
+        volume = generator.decode(generator.to_latent(model.codes(numbers)))
         colour, opacity = render_clamped(volume, target.cameras, generator.settings)
         inside = target.mask.sum((-3, -2, -1)).clamp_min(1e-6) * 3
         error = ((colour - target.colour).square() * target.mask).sum((-3, -2, -1)) / inside
@@ -110,7 +110,7 @@ def generation_scores(
         seeds = [sample_seed(config.seed * 16 + purpose, number) for number in numbers.tolist()]
         return torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
-    to_latent = generator.decoder.to_latent
+    to_latent = generator.to_latent
     reference_views = chosen_views(training, config, purpose=1)
     sets: dict[str, Callable[[Tensor], Tensor]] = {
         "reference": lambda numbers: reference_views(numbers).colour.flatten(0, 1),

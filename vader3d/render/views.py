@@ -26,9 +26,10 @@ def render_views(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Pictures on black of B objects from [B, V] cameras -> colour [B, V, 3, H, W] and opacity [B, V, 1, H, W].
 
-    With a `generator`, points are jittered along their rays and raw densities get `noise_factor` times the
-    configured noise, as objects `first_object` and on of a larger batch would.
+    Cameras go where the volume is. With a `generator`, points are jittered along their rays and raw densities get
+    `noise_factor` times the configured noise, as objects `first_object` and on of a larger batch would.
     """
+    cameras = cameras.to(volume.grid.device)
     rendering = render_volume(
         volume, cameras.rays(), samples_per_ray=config.samples_per_ray, activation=config.activation,
         density_scale=config.density_scale, density_noise=config.density_noise * noise_factor, generator=generator,

@@ -16,6 +16,7 @@ from vader3d.progress import console, progress_bar
 from vader3d.training.ema import MovingAverage, Network
 from vader3d.training.gradients import gradient_norm, scale_gradients
 from vader3d.training.log import MetricLog
+from vader3d.training.precision import Precision, working_dtype
 from vader3d.training.randomness import step_generator
 from vader3d.training.speed import counted_flops, peak_flops, profiled
 from vader3d.training.state import RunState
@@ -37,7 +38,7 @@ class LoopConfig:
     cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
     ema_half_life: float = 2000.0  # objects
     gradient_clip: float = 0.0  # norm over all parameters; 0 = off
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Precision = "auto"  # bfloat16 where the machine has instructions for it, else float32
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     recompute: bool = False  # activation checkpointing: blocks keep their input only and run twice
     compile: bool = False  # the network's blocks by torch.compile
@@ -202,7 +203,7 @@ def train(
                         speeds["views_per_second"] = rate * task.views_per_object
                     if flops:
                         speeds["flops_per_second"] = steps_a_second * flops * team.size
-                        peak = peak_flops(team.device.type, getattr(torch, config.precision))
+                        peak = peak_flops(team.device.type, working_dtype(config.precision, team.device))
                         speeds["share_of_peak"] = steps_a_second * flops / peak
                     log.write(state.seen, {**means, **speeds, **task.measures()})
                     tell(progress, f"{state.seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")

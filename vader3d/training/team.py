@@ -99,17 +99,22 @@ def sparse_tables(module: nn.Module) -> list[nn.Embedding]:
     return [layer for layer in module.modules() if isinstance(layer, nn.Embedding) and layer.sparse]
 
 
+def chosen_device(name: str) -> torch.device:
+    """auto: a GPU where there is one. ValueError: cuda, and there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: wanted cuda; this machine has no CUDA device: choose auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def join_team(device: str = "auto") -> Team:
     """The team this process was started into, by torchrun or `accelerate launch`; alone where it was by neither.
 
     device: auto (a GPU for each process where there are some), cpu, or cuda. ValueError: no such device.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("loop.device: wanted cuda; this machine has no CUDA device: choose auto or cpu")
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    chosen = chosen_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team(device=torch.device("cpu" if on_cpu else "cuda"))
+        return Team(device=chosen)
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
@@ -117,7 +122,7 @@ def join_team(device: str = "auto") -> Team:
     warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1^3 kernels: any strides are the same ones
     # Norms are synchronised as they run, so that buffers are alike without being sent around.
     settings = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[settings])
+    accelerator = Accelerator(cpu=chosen.type == "cpu", kwargs_handlers=[settings])
     return Team(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
 
 

@@ -1,0 +1,76 @@
+"""Sampling and decoding: on the right device throughout, and the same when compiled."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from vader3d.autodecoder.decoder import Decoder
+from vader3d.diffusion.denoiser import guided
+from vader3d.diffusion.sampler import STOCHASTIC
+from vader3d.diffusion.train import build_denoiser
+from vader3d.generate import Generator
+from vader3d.latents import LatentStatistics
+from vader3d.presets import preset
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def generator(device: str = "cpu", *, token_dim: int = 0) -> Generator:
+    """Untrained networks of the tiny preset, their last layers not silent."""
+    torch.manual_seed(0)
+    tiny = preset("tiny")
+    unet = dataclasses.replace(tiny.diffusion.unet, token_dim=token_dim, token_resolutions=(4,))
+    config = dataclasses.replace(tiny.diffusion, unet=unet)
+    decoder = Decoder(tiny.autodecoder.decoder).eval().requires_grad_(False)
+    denoiser = build_denoiser(config, decoder.config.latent_shape, rank=0).eval().requires_grad_(False)
+    torch.nn.init.normal_(denoiser.network.conv_out.weight, std=0.02)
+    statistics = LatentStatistics(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1))
+    return Generator(decoder.to(device), tiny.autodecoder.render, denoiser.to(device), statistics)
+
+
+def near(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """Alike but for the rounding of bfloat16 and another order of sums."""
+    return bool((one - two).abs().max() < 0.03 * one.abs().max())
+
+
+@pytest.mark.gpu
+@GPU
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_gpu_draws_what_the_cpu_draws(compiled):
+    one, two = generator(), generator("cuda")
+    two = two.compiled() if compiled else two
+    latents = one.sample_latents([1, 2], steps=4, churn=STOCHASTIC)
+    assert near(latents, two.sample_latents([1, 2], steps=4, churn=STOCHASTIC))
+    assert near(one.to_latent(torch.ones(1, 32)), two.to_latent(torch.ones(1, 32)))
+    assert near(one.decode(latents).grid, two.decode(latents).grid.cpu())
+    one, two = (made(1, steps=2)[0].turntable(frames=2, size=32) for made in (one, two))
+    assert (one.int() - two.int()).abs().float().mean() < 3
+
+
+@pytest.mark.gpu
+@GPU
+def test_guidance_runs_on_a_gpu():
+    made = generator("cuda", token_dim=8)
+    denoiser = guided(made.denoiser, torch.randn(2, 5, 8, device="cuda"), weight=3.0)
+    assert made.sample_latents([1, 2], steps=2, denoiser=denoiser).isfinite().all()
+
+
+def test_a_compiled_generator_draws_the_same(monkeypatch):
+    """Traced as ever, but run by torch's own kernels: compiling others takes half a minute."""
+    plain, compile_with = generator(), torch.compile
+    monkeypatch.setattr("torch.compile", lambda what, *, mode, dynamic: compile_with(what, backend="aot_eager"))
+    compiled = plain.compiled()
+    assert compiled is not plain
+    assert compiled.denoiser is not plain.denoiser
+    one, two = plain.sample_latents([3, 4], steps=2), compiled.sample_latents([3, 4], steps=2)
+    assert near(one, two)
+    assert not torch.equal(one[0], one[1])
+
+
+def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name in ("model.safetensors", "autodecoder.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"device: wanted cuda; this machine has no CUDA device"):
+        Generator.from_pretrained(tmp_path, device="cuda")
