@@ -85,8 +85,8 @@ class AutodecoderTask:
 
     def perceptual(self, rendered: Tensor, wanted: Tensor) -> Tensor:
         """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
-        halved = self.config.loop.precision == "bfloat16" and isinstance(self.trunk, nn.Module)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=halved):
+        precision = self.config.loop.precision if isinstance(self.trunk, nn.Module) else "float32"
+        with autocast(precision, self.device):
             return perceptual_loss(self.trunk, rendered, wanted, self.config.losses.scales)
 
     def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
