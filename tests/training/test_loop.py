@@ -139,6 +139,11 @@ def test_training_by_the_clock_ends_by_the_clock(tmp_path):
     assert 0.8 < progress[-1] < 1
 
 
+def test_the_shortest_run_leaves_its_numbers(tmp_path):
+    trained(tmp_path, dataclasses.replace(CONFIG, log_seconds=1e9))
+    assert [line["seen"] for line in read_metrics(tmp_path)] == [160]
+
+
 def test_learning_rates_follow_the_schedule(tmp_path):
     task = trained(tmp_path)
     for step in task.steps:
