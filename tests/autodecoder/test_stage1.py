@@ -199,3 +199,18 @@ def test_terms_of_weight_0_are_left_out(archive):
     terms = task.losses(seen=0, batch=2, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert list(terms) == ["mask"]
     assert terms["mask"].isfinite()
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_masks_are_soft_unless_binary_ones_are_asked_for(archive, binary):
+    losses = LossConfig("gradients", perceptual=0.0, mask=1.0, pixel=0.0, binary_mask=binary)
+    task = AutodecoderTask(dataclasses.replace(CONFIG, losses=losses), PosedViews(archive, training_views))
+    with torch.no_grad():  # nothing is there: opacity is 0 and the loss is the mean mask
+        task.model.decoder.head.weight.zero_()
+        task.model.decoder.head.bias.fill_(-1e3)
+    step = {"seen": 0, "batch": 4, "seed": CONFIG.loop.seed}
+    mask = task.views.training_batch(views=CONFIG.views_per_object, **step).mask
+    terms = task.losses(seen=0, batch=4, progress=0.0, generator=torch.Generator().manual_seed(0))
+    soft, hard = float(mask.mean()), float((mask > 0.5).float().mean())
+    assert abs(soft - hard) > 1e-5
+    assert terms["mask"].item() == pytest.approx(hard if binary else soft, abs=1e-6)
