@@ -40,7 +40,7 @@ from vader3d.render import Volume, render_views
 from vader3d.training.ema import MovingAverage
 from vader3d.training.gradients import gradient_norm
 from vader3d.training.precision import working_dtype
-from vader3d.training.speed import counted_flops, peak_flops
+from vader3d.training.speed import PEAK_SIDE, counted_flops
 from vader3d.training.step import GradientStep
 from vader3d.training.team import Team
 
@@ -56,21 +56,22 @@ BATCH_OF_A_GPU = {"autodecoder": 8, "diffusion": 32}  # where memory is compared
 
 def timed(run: Callable[[], object], device: torch.device, *, seconds: float, least: int = 3) -> tuple[float, float]:
     """The shortest and the median of calls over `seconds`, at least `least`, after two that warm up."""
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-
-    def once() -> float:
-        start = clock()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return clock() - start
-
-    once()
-    once()
-    times, end = [], clock() + seconds
-    while len(times) < least or clock() < end:
-        times.append(once())
+    for _ in range(2):
+        once(run, device)
+    times: list[float] = []
+    while len(times) < least or sum(times) < seconds:
+        times.append(once(run, device))
     return min(times), statistics.median(times)
+
+
+def once(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return clock() - start
 
 
 # What the machine can do.
@@ -93,6 +94,12 @@ def layer_run(kind: str, x: torch.Tensor, weight: torch.Tensor, padding: int, dt
             torch.autograd.grad(out, wanted, upstream)
 
     return run
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype, *, seconds: float) -> float:
+    """Operations a second of a large matrix product."""
+    a, b = torch.randn(2, PEAK_SIDE[device.type], PEAK_SIDE[device.type], device=device).to(dtype)
+    return 2 * len(a) ** 3 / timed(lambda: a @ b, device, seconds=seconds, least=5)[0]
 
 
 def conv_peak(device: torch.device, dtype: torch.dtype, *, seconds: float, quick: bool = False) -> float:
@@ -225,11 +232,9 @@ def sampling(
     rows = []
     for made in [generator, *([generator.compiled()] if compiled else [])]:
         for batch, steps in [(2, 2)] if quick else SAMPLES:
-            start = time.perf_counter()
-            made.sample_latents(range(batch), steps=steps)
-            first = time.perf_counter() - start
             run = lambda made=made, batch=batch, steps=steps: made.sample_latents(range(batch), steps=steps)  # noqa: E731
-            shortest = min(first, timed(run, device, seconds=0, least=1)[0]) if device.type == "cuda" else first
+            first = once(run, device)
+            shortest = min(once(run, device) for _ in range(3)) if device.type == "cuda" else first
             rows.append({
                 "way": "plain" if made is generator else "compiled", "batch": batch, "steps": steps,
                 "seconds_a_sample": shortest / batch, "first_batch_seconds": first,
@@ -295,7 +300,7 @@ def measure(options) -> dict:
     }  # fmt: skip
     for dtype in (torch.bfloat16, torch.float32):
         report["peaks"][str(dtype).removeprefix("torch.")] = {
-            "matrix": peak_flops(device.type, dtype),
+            "matrix": matrix_peak(device, dtype, seconds=seconds / 4),
             "conv": conv_peak(device, dtype, seconds=seconds / 4, quick=options.quick),
         }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -323,6 +323,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
     130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
     """
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch loads OpenMP, below: idle threads then soon sleep, where
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
     from vader3d.training.loop import Terminated, TrainingDiverged
     from vader3d.training.team import leave_team
 
