@@ -112,6 +112,9 @@ def test_the_run_ends_with_the_latents_of_its_codes(model, run):
     logged = read_metrics(run)[-1]
     for name in ("median", "iqr", "clipped_share", "raw_std", "normalised_kurtosis", "clipped_psnr_db"):
         assert logged[f"latent_{name}"] == report[name]
+    last = read_metrics(run)[-2]
+    assert {"perceptual", "mask", "pixel", "loss", "gradient_norm", "code_std", "share_of_peak"} <= last.keys()
+    assert last["views_per_second"] == pytest.approx(CONFIG.views_per_object * last["objects_per_second"])
     assert report["raw_mean"] == pytest.approx(float(latents.mean()), rel=1e-3, abs=1e-4)
     assert float(normalised.abs().max()) <= 0.5 * (statistics.clip or float("inf")) + 1e-6
 
