@@ -346,7 +346,3 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     leave_team()
-
-
-if __name__ == "__main__":
-    main()
