@@ -139,33 +139,42 @@ def generate_command(
 
 
 def evaluate_command(
-    *, model: Path, data: str, output: Path | None = None, objects: int = 128, views: int = 4, steps: int = 32,
-    seed: int = 0,
+    *, model: Path, data: str, output: Path, protocol: str = "furniture", features: str | None = None,
+    samples: int | None = None, device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:  # fmt: skip
-    """Scores on held-out views, and of generated objects against two baselines and two bounds.
+    """Judge a model by a named protocol: report.json, report.html, contact sheets. The same command again goes on.
+
+    Started by torchrun or `accelerate launch`, several processes share the work; the report is the same.
 
     Args:
         model: The run folder of stage 2.
         data: The data set it was trained on.
-        output: Where to write report.json; default: the model's folder.
-        objects: Objects in each set that is compared (at most the data set's).
-        views: Pictures of each.
-        steps: Sampling steps.
-        seed: Of samples and views.
+        output: Folder for the report; what is computed lies in its features/ and is not computed again.
+        protocol: What exactly is measured: furniture, quick, ssdnerf-abo, vader-fig3, vader-table1 to vader-table4, or
+            a .json file of your own.
+        features: Another feature network than the protocol's; noted in the report as a deviation.
+        samples: Another number of samples; noted in the report as a deviation.
+        device: auto takes a GPU where there is one.
     """
-    from vader3d.data.archive import open_archive, readable_objects
-    from vader3d.evaluation.protocols import ProtocolConfig, evaluate
-    from vader3d.generate import AUTODECODER, Generator, load_autodecoder
-    from vader3d.training.checkpoint import write_text
+    from vader3d.data.archive import open_archive, trainable_objects
+    from vader3d.evaluation.report_page import write_report
+    from vader3d.evaluation.runner import evaluate, planned, with_samples
+    from vader3d.evaluation.subject import open_subject
+    from vader3d.training.team import join_team
 
-    archive, problems = readable_objects(open_archive(data))
-    for problem in problems:
-        print(f"skipped: {problem}", file=sys.stderr)
-    autodecoder, _, _ = load_autodecoder(model / AUTODECODER)
-    config = ProtocolConfig(objects=objects, views=views, steps=steps, seed=seed)
-    scores = evaluate(autodecoder, Generator.from_pretrained(model), archive, config)
-    write_text((output or model) / "report.json", json.dumps(scores, indent=2) + "\n")
-    print_scores(scores)
+    plan = planned(protocol)
+    plan = plan if samples is None else with_samples(plan, samples)
+    team = join_team(device)
+    archive, problems = trainable_objects(open_archive(data))
+    if team.leads:
+        for problem in problems:
+            note(f"skipped: {problem}")
+    subject = open_subject(model, archive, device=device)
+    evaluation = evaluate(subject, plan, output, features=features, team=team)
+    if evaluation is not None:
+        write_report(evaluation, output)
+        print_scores(evaluation.report)
+        print(f"open {output / 'report.html'}")
 
 
 def presets_command() -> None:
@@ -274,6 +283,8 @@ def note(what: str) -> None:
 
 def print_scores(scores: dict[str, Any]) -> None:
     for name, value in scores.items():
+        if isinstance(value, dict | list):
+            continue  # details: in report.json
         print(f"{name:40} {value:.4g}" if isinstance(value, float) else f"{name:40} {value}")
 
 

@@ -1,0 +1,102 @@
+"""An evaluation on disk: report.json, report.html that needs nothing beside it, contact sheets as PNG."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vader3d.evaluation.page import Card, Comparison, Gallery, Section, Table, picture, write_page
+from vader3d.evaluation.picture_sets import PictureSets
+from vader3d.evaluation.published import TITLES, columns_of, our_values
+from vader3d.evaluation.report_pictures import (
+    nearest_objects,
+    object_name,
+    real_picture,
+    reconstruction_pairs,
+    reconstruction_strips,
+    reference_pictures,
+    sample_pictures,
+)
+from vader3d.evaluation.runner import Evaluation
+from vader3d.evaluation.stages import SHOWN
+from vader3d.export.turntable import contact_sheet
+from vader3d.training.checkpoint import write_text, write_whole
+
+COLUMNS = 8  # of a contact sheet
+
+
+def write_report(evaluation: Evaluation, output: Path) -> None:
+    """`output`/report.html, the sheets, and last report.json: where that stands, all stands."""
+    report, sets, found = evaluation
+    sections: list[Section] = []
+    for name, part in found.items():
+        if name.startswith("generated") and "latents" in part.tensors:
+            latents, owners = (part.tensors[key][:SHOWN] for key in ("latents", "latent_owners"))
+            shown = sample_pictures(sets, latents, owners)
+            write_sheet(output / f"{name.replace('_', '-')}.png", shown, columns=COLUMNS)
+            if name == "generated":
+                sections.append(samples_section(sets, shown, latents, owners, output))
+    write_sheet(output / "references.png", reference_pictures(sets), columns=COLUMNS)
+    pairs = reconstruction_pairs(sets)
+    rows = torch.cat([torch.cat([real[: COLUMNS // 2], ours[: COLUMNS // 2]]) for _, real, ours in pairs])
+    write_sheet(output / "reconstructions.png", rows, columns=2 * len(pairs[0][1]))
+    text = "Pictures that judge, and what the decoder makes of their objects' codes."
+    sections.append(Comparison("Reconstructions", text, reconstruction_strips(sets, pairs)))
+    sections += tables(report, sets)
+    write_page(
+        output / "report.html", report, sections, title=f"vader3d: {report['protocol']}", text=sets.protocol.measures
+    )
+    write_text(output / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def samples_section(sets: PictureSets, shown: Tensor, latents: Tensor, owners: Tensor, output: Path) -> Gallery:
+    """Samples with the training objects of the nearest latents; the same side by side as a sheet."""
+    nearest = nearest_objects(sets, latents)
+    beside = [[(index, real_picture(sets, index)) for index in row] for row in nearest.tolist()]
+    rows = [torch.stack([sample, *(real for _, real in near)]) for sample, near in zip(shown, beside, strict=True)]
+    write_sheet(output / "nearest.png", torch.cat(rows), columns=len(rows[0]) * 2)
+    cards = [
+        Card(f"sample {number}", picture(sample, f"sample {number}"), beside=[
+            picture(real, f"training object {object_name(sets, index)}") for index, real in near
+        ], beside_label="nearest in training")
+        for number, sample, near in zip(owners.tolist(), shown, beside, strict=True)
+    ]  # fmt: skip
+    return Gallery(
+        "Samples", "Drawn from noise, none chosen; beside each the training objects of the nearest latents.", cards
+    )
+
+
+def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
+    """Published numbers beside ours; how the protocol was departed from; what was left out; how it was measured."""
+    protocol, made = sets.protocol, []
+    if protocol.published:
+        columns = columns_of(protocol.published)
+        ours = our_values(report, protocol.published)
+        rows = [["this model", report["data_set"]["title"], *(ours.get(name) for name in columns), "this report"]]
+        rows += [
+            [row["method"] + (f", {row['steps']} steps" if row["steps"] else ""), row["data"],
+             *(row.get(name) for name in columns), f"{row['source']}; {row['verdict']}"]
+            for row in report["published"]
+        ]  # fmt: skip
+        heads = ["", "Data", *(TITLES[name] for name in columns), "Source"]
+        made.append(Table("Published numbers", "Beside ours, never mixed with them.", heads, rows))
+    facts = [["Departures from the protocol", text] for text in report["deviations"] or ["none"]]
+    excluded = [f"{count} {reason}" for reason, count in report["excluded"].items()]
+    facts += [["Left out", text] for text in excluded or ["nothing"]]
+    facts += [["Note", text] for text in protocol.notes]
+    made.append(
+        Table(
+            "How it was measured", f"{protocol.name}, version {protocol.version}: {protocol.source}.", ["", ""], facts
+        )
+    )
+    return made
+
+
+def write_sheet(path: Path, pictures: Tensor, *, columns: int) -> None:
+    """A contact sheet as PNG, whole or not at all."""
+    data = io.BytesIO()
+    contact_sheet(pictures, columns=columns).save(data, format="PNG")
+    write_whole(path, lambda temporary: temporary.write_bytes(data.getvalue()))
