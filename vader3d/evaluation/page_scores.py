@@ -16,6 +16,7 @@ class Meaning(NamedTuple):
     text: str
 
 
+LPIPS = {"lpips_vgg16": "LPIPS", "lpips_vgg16_hed": "LPIPS on another VGG-16 (not comparable with published ones)"}
 MEANINGS = {
     "heldout_psnr": Meaning(
         "Reconstruction, PSNR", "dB",
@@ -50,10 +51,9 @@ MEANINGS = {
         "Real held-out views, Frechet distance", "", "Real pictures against real pictures: the floor of the measure.",
     ),
     "heldout_ssim": Meaning("Reconstruction, SSIM", "", "Structural similarity on the same views. 1 is perfect."),
-    "heldout_lpips": Meaning("Reconstruction, LPIPS", "", "Perceptual distance on the same views. Less is better."),
     **{f"reconstruction_{name}": Meaning(f"Reconstruction, {title}", unit, "Of pictures that training may have seen.")
        for name, title, unit in (("psnr", "PSNR", "dB"), ("foreground_psnr", "PSNR on the object", "dB"),
-                                 ("iou", "silhouette overlap", ""), ("ssim", "SSIM", ""), ("lpips", "LPIPS", ""))},
+                                 ("iou", "silhouette overlap", ""), ("ssim", "SSIM", ""))},
     "precision_generated": Meaning(
         "Precision", "", "Share of generated pictures that lie among the real ones in feature space: quality.",
     ),
@@ -81,6 +81,17 @@ MEANINGS = {
     "mmd_against_reconstructions": Meaning(
         "Minimum matching distance to reconstructions", "", "The same against the surfaces of reconstructions.",
     ),
+    "memorised_percent": Meaning(
+        "Samples flagged as memorised", "%", "They lie nearer to a training object than a twentieth of the training "
+        "objects do to another one, by latents or by pictures. Fresh draws of the data would be flagged up to 10 %.",
+    ),
+    "memorised_percent_latents": Meaning("... by latents", "%", "About 5 % is chance."),
+    "memorised_percent_pictures": Meaning("... by pictures", "%", "About 5 % is chance."),
+    "nearest_ratio_latents": Meaning(
+        "Distance to training, latents", "", "Median distance of a sample to the nearest training object, in medians "
+        "of those from one training object to the next. Far below 1 is memorisation.",
+    ),
+    "nearest_ratio_pictures": Meaning("Distance to training, pictures", "", "The same among pictures."),
     "seconds_per_sample": Meaning(
         "Time for one object", "s", "Sampling one latent, decoding it, mesh and preview, one object at a time.",
     ),
@@ -93,6 +104,13 @@ MEANINGS = {
     "empty_assets": Meaning("Empty objects", "", "Generated volumes without any surface; they have no mesh."),
 }  # fmt: skip
 
+MEANINGS |= {
+    f"{split}_{name}": Meaning(
+        f"Reconstruction, {title}", "", "Perceptual distance of the same pictures. Less is better."
+    )
+    for split in ("heldout", "reconstruction")
+    for name, title in LPIPS.items()
+}
 RATIOS = {
     "frechet_direct_latent_sampling": "Generated / N(0, I)",
     "frechet_direct_latent_sampling_fitted": "Generated / fitted Gaussian",

@@ -22,8 +22,9 @@ from vader3d.render import RenderConfig, Volume, render_views
 
 CACHE_BYTES = 1 << 30  # of decoded pictures
 # What randomness is for: each purpose draws its own.
-ORDER, REFERENCE, POSES, STANDARD, FITTED, HELDOUT, RECONSTRUCTION = 0, 1, 2, 3, 4, 5, 6
+ORDER, REFERENCE, POSES, STANDARD, FITTED, HELDOUT, RECONSTRUCTION, LOOKS = range(8)
 PURPOSES = 16
+LOOK_VIEWS, LOOK_SIZE = 4, 16  # of the pictures that tell copies
 
 UNREADABLE = "objects that cannot be read"
 NOT_FINITE = "objects with NaN or infinity"
@@ -145,6 +146,25 @@ class PictureSets:
                 continue
             found[number] = sample_surface_points(mesh, points, seed=self.protocol.seed)[None]
         return found
+
+    def looks(self, grid: Tensor) -> Tensor:
+        """Small pictures of volumes from the same few poses, to tell copies by: [B, V, 3, LOOK_SIZE, LOOK_SIZE]."""
+        cameras = self.look_cameras()
+        spread = Cameras(
+            cameras.world_from_camera.expand(len(grid), -1, -1, -1), cameras.intrinsics.expand(len(grid), -1, -1),
+            cameras.height, cameras.width,
+        )  # fmt: skip
+        return render_clamped(Volume(grid), spread, self.generator.settings)[0]
+
+    def look_cameras(self) -> Cameras:
+        """The same for all: poses of the first readable object, [1, V]."""
+        for number in range(len(self.subject)):
+            try:
+                views = self.views_of(number, split=self.protocol.poses, views=LOOK_VIEWS, purpose=LOOKS)
+            except ArchiveError:
+                continue
+            return views.cameras.resized(LOOK_SIZE, LOOK_SIZE)
+        raise ArchiveError(f"{self.subject.archive.path}: none of its objects can be read")
 
 
 def finite(tensor: Tensor) -> Tensor:

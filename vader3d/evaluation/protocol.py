@@ -35,11 +35,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Real pictures against pictures of the reconstructions: PSNR, SSIM, LPIPS, silhouette IoU. None means all."""
+    """Real pictures against pictures of the reconstructions: PSNR, SSIM, silhouette IoU. None means all.
+
+    perceptual: LPIPS on trunks in order of preference; each names its own score.
+    """
 
     objects: int | None = None
     views: int | None = None
     split: Split = "heldout"
+    perceptual: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

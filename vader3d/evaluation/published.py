@@ -12,7 +12,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], float]] = {
     "coverage": (("coverage",), 1.0),
     "mmd": (("mmd",), 1000.0),
     "psnr": (("reconstruction_psnr", "heldout_psnr"), 1.0),
-    "lpips": (("reconstruction_lpips", "heldout_lpips"), 100.0),
+    "lpips": (("reconstruction_lpips_vgg16",), 100.0),
 }
 TITLES = {
     "frechet": "Frechet distance", "kernel": "Kernel distance x 1,000", "coverage": "Coverage %",

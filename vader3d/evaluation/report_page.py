@@ -2,12 +2,14 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
 from vader3d.evaluation.page import Card, Comparison, Gallery, Section, Table, picture, write_page
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.published import TITLES, columns_of, our_values
@@ -26,11 +28,12 @@ from vader3d.export.turntable import contact_sheet
 from vader3d.training.checkpoint import write_text, write_whole
 
 COLUMNS = 8  # of a contact sheet
+CLOSEST = 12  # samples
 
 
 def write_report(evaluation: Evaluation, output: Path) -> None:
     """`output`/report.html, the sheets, and last report.json: where that stands, all stands."""
-    report, sets, found = evaluation
+    report, sets, found, memorised = evaluation
     sections: list[Section] = []
     for name, part in found.items():
         if name.startswith("generated") and "latents" in part.tensors:
@@ -39,6 +42,8 @@ def write_report(evaluation: Evaluation, output: Path) -> None:
             write_sheet(output / f"{name.replace('_', '-')}.png", shown, columns=COLUMNS)
             if name == "generated":
                 sections.append(samples_section(sets, shown, latents, owners, output))
+    if memorised:
+        sections.append(closest_section(sets, found["generated"].tensors, memorised, output))
     write_sheet(output / "references.png", reference_pictures(sets), columns=COLUMNS)
     pairs = reconstruction_pairs(sets)
     rows = torch.cat([torch.cat([real[: COLUMNS // 2], ours[: COLUMNS // 2]]) for _, real, ours in pairs])
@@ -67,6 +72,32 @@ def samples_section(sets: PictureSets, shown: Tensor, latents: Tensor, owners: T
     return Gallery(
         "Samples", "Drawn from noise, none chosen; beside each the training objects of the nearest latents.", cards
     )
+
+
+def closest_section(
+    sets: PictureSets, generated: Mapping[str, Tensor], memorised: Mapping[str, Memorisation], output: Path
+) -> Gallery:
+    """The samples most like a training object in any space, each beside its nearest one in every space."""
+    ratios = torch.stack([space.ratios for space in memorised.values()]).amin(0)
+    order = ratios.argsort()[:CLOSEST]
+    flagged = memorised_in_any(memorised)
+    shown = sample_pictures(sets, generated["latents"][order], generated["latent_owners"][order])
+    cards, rows = [], []
+    for place, sample in zip(order.tolist(), shown, strict=True):
+        nearest = [int(space.nearest[place]) for space in memorised.values()]
+        beside = [real_picture(sets, index) for index in nearest]
+        words = [f"training object {object_name(sets, index)}" for index in nearest]
+        title = f"sample {int(generated['latent_owners'][place])}: {float(ratios[place]):.2f}"
+        title += ", flagged" if flagged[place] else ""
+        pictures = [picture(real, alt) for real, alt in zip(beside, words, strict=True)]
+        cards.append(Card(title, picture(sample, title), "", pictures, f"nearest by {', '.join(memorised)}"))
+        rows.append(torch.stack([sample, *beside]))
+    write_sheet(output / "closest.png", torch.cat(rows), columns=4 * len(rows[0]))
+    text = (
+        "The samples that lie nearest to a training object, and that object by each measure. Numbers are distances in "
+        "medians of those from one training object to the next; far below 1 is a copy."
+    )
+    return Gallery("Nearest to training", text, cards)
 
 
 def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:

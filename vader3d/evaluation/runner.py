@@ -13,15 +13,18 @@ import torch
 from vader3d import __version__
 from vader3d.evaluation.chunks import Found, collect_stage, run_stage
 from vader3d.evaluation.features import FeatureNetwork, load_features
+from vader3d.evaluation.memorisation import Memorisation, memorisation
+from vader3d.evaluation.perceptual import PerceptualDistance, load_perceptual_distance
 from vader3d.evaluation.picture_sets import PictureSets, views_in
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.published import published_rows
-from vader3d.evaluation.scores import Scores, add_distances, add_quality, add_shapes
+from vader3d.evaluation.scores import Scores, add_distances, add_memorisation, add_quality, add_shapes
 from vader3d.evaluation.stages import Stages
 from vader3d.evaluation.subject import Subject
 from vader3d.training.team import ALONE, Team
 
 CHUNKS = "features"
+CODES_AT_ONCE = 256
 VERSIONS = ("torch", "numpy", "pillow", "safetensors", "scikit-image", "trimesh")
 
 
@@ -34,11 +37,12 @@ class Plan(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What was found: the report (plain values), the sets behind it, and all that the stages kept."""
+    """What was found: the report (plain values), the sets, all that the stages kept, the nearest training objects."""
 
     report: dict[str, Any]
     sets: PictureSets
     found: dict[str, Found]
+    memorised: dict[str, Memorisation]
 
 
 def planned(name: str | Path, *, seed: int | None = None) -> Plan:
@@ -89,6 +93,17 @@ def chosen_network(protocol: Protocol, name: str | None, *, device: torch.device
     ]
 
 
+def chosen_perceptual(protocol: Protocol, *, device: torch.device) -> tuple[PerceptualDistance | None, list[str]]:
+    """LPIPS on the first trunk whose weights are here, None where the protocol wants none; and what is missing."""
+    missing: list[str] = []
+    for name in protocol.reconstruction.perceptual if protocol.reconstruction else ():
+        try:
+            return load_perceptual_distance(name, device=device), missing
+        except (ImportError, OSError, ValueError) as error:
+            missing.append(f"{name} was not measured: {str(error).splitlines()[0]}")
+    return None, missing
+
+
 def evaluate(
     subject: Subject, plan: Plan, output: Path, *, features: str | None = None, team: Team = ALONE
 ) -> Evaluation | None:
@@ -102,7 +117,8 @@ def evaluate(
         network, substitutes = chosen_network(protocol, features, device=subject.generator.device)
         deviations += substitutes
     sets = PictureSets(subject, protocol)
-    stages = Stages(sets, network)
+    perceptual, missing = chosen_perceptual(protocol, device=subject.generator.device)
+    stages = Stages(sets, network, perceptual)
     for stage in stages.all():
         run_stage(stage, output / CHUNKS, team=team)
     team.wait()
@@ -110,15 +126,18 @@ def evaluate(
         return None
     start = time.monotonic()
     found = {stage.name: collect_stage(stage, output / CHUNKS) for stage in stages.all()}
-    scores = scores_of(stages, found)
+    scores, spaces = scores_of(stages, found), nearest_in_training(sets, found)
+    if spaces:
+        add_memorisation(scores, spaces, protocol)
     seconds = {name: round(part.seconds, 2) for name, part in found.items()}
     seconds["scores"] = round(time.monotonic() - start, 2)
     report = {
         "protocol": protocol.name, "protocol_version": protocol.version, "protocol_checksum": plan.checksum,
-        "deviations": deviations + unlike_data(stages) + scores.notes,
+        "deviations": deviations + missing + unlike_data(stages) + scores.notes,
         **scores.values,
         "feature_network": network.name if network else None,
         "feature_checksum": network.checksum if network else None,
+        "perceptual_checksums": [perceptual.checksum, perceptual.heads_checksum] if perceptual else None,
         **counts(stages, found),
         "excluded": exclusions(found),
         "intervals": scores.intervals, "confidence": protocol.confidence, "resamples": protocol.resamples,
@@ -131,7 +150,7 @@ def evaluate(
         "versions": versions(), "device": str(subject.generator.device), "seconds_by_stage": seconds,
     }  # fmt: skip
     report["published"] = published_rows(report, protocol.published)
-    return Evaluation(report, sets, found)
+    return Evaluation(report, sets, found, spaces)
 
 
 def scores_of(stages: Stages, found: dict[str, Found]) -> Scores:
@@ -144,10 +163,26 @@ def scores_of(stages: Stages, found: dict[str, Found]) -> Scores:
     if "quality" in found:
         if "quality" not in found["quality"].tensors:
             raise ValueError(f"data: no object's reconstruction could be judged ({exclusions(found)})")
-        add_quality(scores, found["quality"], protocol)
+        add_quality(scores, found["quality"], stages.quality_columns, protocol)
     if protocol.shapes is not None:
         add_shape_scores(scores, stages, found)
     return scores
+
+
+def nearest_in_training(sets: PictureSets, found: dict[str, Found]) -> dict[str, Memorisation]:
+    """The nearest training object of each sample: among normalised latents, and among pictures from the same poses."""
+    count = sets.protocol.memorisation
+    ours = found["generated"].tensors if count else {}
+    if "looks" not in ours or len(sets.subject) < 2:
+        return {}
+    codes = sets.subject.codes.batches(CODES_AT_ONCE)
+    normalise = sets.generator.statistics.normalise
+    latents = torch.cat([normalise(sets.generator.to_latent(part)) for part in codes])
+    kept = ours["latent_owners"] < count
+    return {
+        "latents": memorisation(normalise(ours["latents"][kept]), latents),
+        "pictures": memorisation(ours["looks"][kept], found["training_looks"].tensors["looks"]),
+    }
 
 
 def add_shape_scores(scores: Scores, stages: Stages, found: dict[str, Found]) -> None:

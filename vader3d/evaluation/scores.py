@@ -1,5 +1,6 @@
 """Scores of collected stages, each with a bootstrap interval: flat names, plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +9,11 @@ from torch import Tensor
 
 from vader3d.evaluation.chunks import Found
 from vader3d.evaluation.intervals import Interval, bootstrap_interval, frechet_interval, kernel_interval
+from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
 from vader3d.evaluation.neighbours import density_coverage, precision_recall
 from vader3d.evaluation.protocol import Protocol
 from vader3d.evaluation.shapes import coverage_and_mmd
-from vader3d.evaluation.stages import QUALITY
 
 KERNEL_UNIT = 1000  # kernel distances are reported times this, as published
 
@@ -74,20 +75,23 @@ def add_distances(scores: Scores, name: str, found: Found, reference: Found, pro
         scores.add(f"feature_coverage_{name}", coverage)
 
 
-def add_quality(scores: Scores, found: Found, protocol: Protocol) -> None:
+def mean_interval(values: Tensor, protocol: Protocol) -> Interval | None:
+    """Of the mean of values [N], one for each object; None for fewer than two."""
+    if len(values) < 2 or not protocol.resamples:
+        return None
+    draw = drawing(protocol)
+    return bootstrap_interval(values, generator=draw, resamples=protocol.resamples, level=protocol.confidence)
+
+
+def add_quality(scores: Scores, found: Found, columns: list[str], protocol: Protocol) -> None:
     """Means over objects of the means over their pictures."""
     assert protocol.reconstruction is not None
     prefix = "heldout" if protocol.reconstruction.split == "heldout" else "reconstruction"
     owners = found.tensors["owners"]
     objects = owners.unique()
     means = torch.stack([found.tensors["quality"][owners == number].mean(0) for number in objects])
-    for name, column in zip(QUALITY, means.T, strict=True):
-        interval = None
-        if len(objects) > 1 and protocol.resamples:
-            interval = bootstrap_interval(
-                column, generator=drawing(protocol), resamples=protocol.resamples, level=protocol.confidence
-            )
-        scores.add(f"{prefix}_{name}", float(column.mean()), interval)
+    for name, column in zip(columns, means.T, strict=True):
+        scores.add(f"{prefix}_{name}", float(column.mean()), mean_interval(column, protocol))
     scores.values |= {"reconstructed_objects": len(objects), "reconstructed_pictures": len(owners)}
 
 
@@ -96,3 +100,16 @@ def add_shapes(scores: Scores, generated: Tensor, reference: Tensor, *, suffix: 
     coverage, mmd = coverage_and_mmd(generated, reference)
     scores.add(f"coverage{suffix}", coverage)
     scores.add(f"mmd{suffix}", mmd)
+
+
+def add_memorisation(scores: Scores, spaces: Mapping[str, Memorisation], protocol: Protocol) -> None:
+    """Percent of samples that lie nearer to a training object than these do to one another, and how near they lie."""
+    for name, space in {**spaces, "": None}.items():
+        flagged = memorised_in_any(spaces) if space is None else space.flagged
+        interval = mean_interval(flagged.double(), protocol)
+        scores.add(
+            "_".join(filter(None, ("memorised_percent", name))), float(flagged.double().mean()), interval, unit=100
+        )
+        if space is not None:
+            scores.add(f"nearest_ratio_{name}", float(space.ratios.median()), None)
+    scores.values["memorisation_samples"] = len(flagged)

@@ -12,6 +12,7 @@ from vader3d.data.views import ViewBatch
 from vader3d.evaluation.chunks import Found, Stage
 from vader3d.evaluation.features import FeatureNetwork
 from vader3d.evaluation.metrics import iou, psnr, ssim
+from vader3d.evaluation.perceptual import PerceptualDistance
 from vader3d.evaluation.picture_sets import (
     HELDOUT,
     NOT_FINITE,
@@ -27,14 +28,18 @@ from vader3d.export.mesh import sample_surface_points
 from vader3d.render import Volume
 
 SHOWN = 32  # samples whose latents are kept for the report's pictures, whatever else is measured
-QUALITY = ("psnr", "foreground_psnr", "ssim", "iou")
+QUALITY = ("psnr", "foreground_psnr", "ssim", "iou")  # and the perceptual distance, where there is one
 
 
 class Stages:
-    """All stages of one subject under one protocol; `network` may be None where no sets are compared."""
+    """All stages of one subject under one protocol; `network` may be None where no sets are compared.
 
-    def __init__(self, sets: PictureSets, network: FeatureNetwork | None):
+    perceptual: what judges reconstructions beside the pure metrics, if any.
+    """
+
+    def __init__(self, sets: PictureSets, network: FeatureNetwork | None, perceptual: PerceptualDistance | None):
         self.sets, self.protocol, self.network = sets, sets.protocol, network
+        self.perceptual = perceptual
         self.base = {
             "model": sets.subject.model, "data": sets.subject.archive.fingerprint, "seed": self.protocol.seed,
             "size": list(sets.size), "background": self.protocol.background,
@@ -66,6 +71,8 @@ class Stages:
             stages.append(self.true_shapes())
         elif self.shape_stand_in and "reconstruction" not in protocol.sets:
             stages.append(self.rendered("reconstruction"))
+        if protocol.memorisation:
+            stages.append(self.training_looks())
         if protocol.reconstruction is not None:
             stages.append(self.quality())
         return stages
@@ -127,6 +134,8 @@ class Stages:
                 tensors |= self.embedded(self.sets.rendered(grid, numbers, excluded))
             first = [place for place, number in enumerate(numbers) if number < latents]
             tensors |= {"latents": raw[first], "latent_owners": torch.tensor([numbers[place] for place in first])}
+            if first and generated and headline and protocol.memorisation:
+                tensors["looks"] = self.sets.looks(grid[first])
             first = [place for place, number in enumerate(numbers) if number < shapes]
             found = self.sets.surfaces(grid[first], [numbers[place] for place in first], points, excluded)
             tensors["points"], tensors["point_owners"] = owned(found)
@@ -173,6 +182,17 @@ class Stages:
         count = min(shapes.reference or self.objects, self.objects)
         return Stage("true_shapes", "true shapes", count, self.base | {"points": shapes.points}, compute)
 
+    def training_looks(self) -> Stage:
+        """All training objects, in the archive's order, as `PictureSets.looks` sees them."""
+
+        def compute(numbers: list[int]) -> Found:
+            codes = self.sets.subject.codes(torch.tensor(numbers))
+            grid = self.sets.generator.decode(self.sets.generator.to_latent(codes)).grid
+            return Found({"looks": self.sets.looks(grid)})
+
+        inputs = {"poses": self.protocol.poses}
+        return Stage("training_looks", "training objects", self.objects, self.base | inputs, compute)
+
     def quality(self) -> Stage:
         """Scores of reconstructions against real pictures, picture by picture."""
         plan = self.protocol.reconstruction
@@ -190,7 +210,7 @@ class Stages:
             good = finite(grid).tolist()
             excluded[NOT_FINITE] += good.count(False)
             rows = {
-                number: quality_of(*render_clamped(Volume(volume[None]), views.cameras, generator.settings), views)
+                number: self.quality_of(*render_clamped(Volume(volume[None]), views.cameras, generator.settings), views)
                 for (number, views), volume, kept in zip(found.items(), grid, good, strict=True)
                 if kept
             }
@@ -198,8 +218,25 @@ class Stages:
             return Found({"quality": scores, "owners": owners}, excluded)
 
         count = min(plan.objects or self.objects, self.objects)
-        inputs = {"split": plan.split, "views": plan.views, "columns": QUALITY}
+        inputs = {"split": plan.split, "views": plan.views, "columns": self.quality_columns}
+        if self.perceptual is not None:
+            inputs["weights"] = [self.perceptual.checksum, self.perceptual.heads_checksum]
         return Stage("quality", "reconstruction against real views", count, self.base | inputs, compute)
+
+    @property
+    def quality_columns(self) -> list[str]:
+        return [*QUALITY, *([self.perceptual.name.replace("-", "_")] if self.perceptual else [])]
+
+    def quality_of(self, colour: Tensor, opacity: Tensor, target: ViewBatch) -> Tensor:
+        """The columns for each of the pictures [1, V, ...] of one object: [V, columns]."""
+        inside = target.mask.sum((-3, -2, -1)).clamp_min(1e-6) * 3
+        error = ((colour - target.colour).square() * target.mask).sum((-3, -2, -1)) / inside
+        foreground = -10 * error.clamp_min(1e-10).log10()
+        overlap = iou(opacity[:, :, 0], target.mask[:, :, 0])
+        columns = [psnr(colour, target.colour), foreground, ssim(colour, target.colour), overlap]
+        if self.perceptual is not None:
+            columns.append(self.perceptual(colour, target.colour))
+        return torch.stack([column[0].double() for column in columns], 1)
 
     def embedded(self, pictures: dict[int, Tensor]) -> dict[str, Tensor]:
         """Features of each item's pictures [V, 3, H, W], and whose each row is."""
@@ -210,13 +247,3 @@ class Stages:
 
 def has_true_meshes(archive: AnyArchive) -> bool:
     return archive.true_mesh(0) is not None
-
-
-def quality_of(colour: Tensor, opacity: Tensor, target: ViewBatch) -> Tensor:
-    """The columns of QUALITY for each of the pictures [1, V, ...] of one object: [V, columns]."""
-    inside = target.mask.sum((-3, -2, -1)).clamp_min(1e-6) * 3
-    error = ((colour - target.colour).square() * target.mask).sum((-3, -2, -1)) / inside
-    foreground = -10 * error.clamp_min(1e-10).log10()
-    overlap = iou(opacity[:, :, 0], target.mask[:, :, 0])
-    columns = [psnr(colour, target.colour), foreground, ssim(colour, target.colour), overlap]
-    return torch.stack([column[0].double() for column in columns], 1)
