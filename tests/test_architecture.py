@@ -17,7 +17,7 @@ FLOORS = (
     {"generate", "reconstruct", "costs"},
     {"evaluation", "presets"},
     {"studio", "demo", "demo_page", "doctor"},
-    {"cli", "cli_prepare", "__main__", "__init__"},
+    {"cli", "cli_evaluate", "cli_prepare", "__main__", "__init__"},
 )
 SAME_FLOOR = {
     ("latents", "training"),
@@ -26,6 +26,7 @@ SAME_FLOOR = {
     ("export", "render"),
     ("demo", "demo_page"),
     ("__main__", "cli"),
+    ("cli", "cli_evaluate"),
     ("cli", "cli_prepare"),
 }
 EXPORT_TAKES = {"Volume", "ALIGN_CORNERS", "activate_density"}  # of render: what a volume is, not how it is rendered

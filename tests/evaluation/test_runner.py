@@ -11,6 +11,7 @@ import torch
 from processes import environment
 from safetensors.torch import load_file, save_file
 from subjects import PROTOCOL, judged, write_model, write_protocol
+from test_page import Document
 from tiny import Box, write_things
 
 from vader3d.data.archive import Archive
@@ -141,6 +142,7 @@ def test_two_processes_report_what_one_does(tiny):
 def test_the_page_needs_nothing_from_outside(tiny):
     folder, _ = tiny
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert Document(page).text.count("sample") > 6  # and it is well-formed
     assert page.count("<img") > 6
     assert not re.search(r"(src|href|srcset)=\"?\w+://", page)
     assert "Left out" in page

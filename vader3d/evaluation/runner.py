@@ -25,6 +25,8 @@ from vader3d.training.team import ALONE, Team
 
 CHUNKS = "features"
 CODES_AT_ONCE = 256
+KERNEL_SUBSET = 1000  # pictures: torch-fidelity's
+OURS = "vader3d"  # the source of protocols whose counts follow the data set
 VERSIONS = ("torch", "numpy", "pillow", "safetensors", "scikit-image", "trimesh")
 
 
@@ -157,9 +159,16 @@ def scores_of(stages: Stages, found: dict[str, Found]) -> Scores:
     """All scores that the protocol wants. ValueError: too little is left to make them of."""
     scores, protocol = Scores(), stages.protocol
     if protocol.reference is not None:
-        for name, part in found.items():
-            if name != "reference" and "features" in part.tensors:
-                add_distances(scores, name, part, found["reference"], protocol)
+        if "features" not in found["reference"].tensors:
+            raise ValueError(f"data: no reference picture is left ({exclusions(found)})")
+        for name in stages.compared:
+            if "features" in found[name].tensors:
+                add_distances(scores, name, found[name], found["reference"], protocol)
+            else:
+                scores.notes.append(f"{name} could not be judged: none of it is left")
+        subset = scores.values.get("kernel_subset_size", KERNEL_SUBSET)
+        if subset < KERNEL_SUBSET and protocol.source != OURS:
+            scores.notes.append(f"kernel distances of subsets of {subset} pictures, all there are, not {KERNEL_SUBSET}")
     if "quality" in found:
         if "quality" not in found["quality"].tensors:
             raise ValueError(f"data: no object's reconstruction could be judged ({exclusions(found)})")
@@ -219,7 +228,7 @@ def unlike_data(stages: Stages) -> list[str]:
     if protocol.sets and len(views_in(protocol.poses, views)) < protocol.views:
         notes.append(f"poses repeat: {protocol.views} wanted, objects have {len(views_in(protocol.poses, views))}")
     reference = protocol.reference
-    if reference is not None and protocol.source != "vader3d":
+    if reference is not None and protocol.source != OURS:
         if reference.objects and reference.objects > stages.objects:
             notes.append(f"a reference of {stages.objects} objects, all there are, instead of {reference.objects}")
         allowed = len(views_in(reference.split, views))

@@ -44,11 +44,9 @@ def by_object(found: Found) -> Tensor | None:
 
 
 def interval_of(measure, found: Found, reference: Found, protocol: Protocol) -> Interval | None:
-    """Of a distance of two sets; None where objects have unlike numbers of pictures, which cannot be drawn together."""
-    if not protocol.resamples:
-        return None
+    """Of a distance of two sets; None where it cannot be: single objects, or such of unlike numbers of pictures."""
     ours, real = by_object(found), by_object(reference)
-    if ours is None or real is None:
+    if not protocol.resamples or ours is None or real is None or min(len(ours), len(real)) < 2:
         return None
     draw = drawing(protocol)
     return measure(ours, real, generator=draw, resamples=protocol.resamples, level=protocol.confidence)

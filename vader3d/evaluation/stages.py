@@ -78,6 +78,15 @@ class Stages:
         return stages
 
     @property
+    def compared(self) -> list[str]:
+        """The names of the sets of pictures that are compared with the reference."""
+        steps = [self.generated_name(steps) for steps in self.protocol.steps]
+        return [name for each in self.protocol.sets for name in (steps if each == "generated" else [each])]
+
+    def generated_name(self, steps: int) -> str:
+        return "generated" if steps == self.headline else f"generated_{steps}_steps"
+
+    @property
     def knows_meshes(self) -> bool:
         return has_true_meshes(self.sets.subject.archive)
 
@@ -146,7 +155,7 @@ class Stages:
             "steps": steps, "churn": asdict(protocol.churn) if protocol.churn.amount else None, "latents": latents,
             "shapes": [shapes, points], "views": protocol.views, "poses": protocol.poses, "pictures": pictures,
         }  # fmt: skip
-        full = name if headline or not generated else f"generated_{steps}_steps"
+        full = self.generated_name(steps) if generated else name
         return Stage(full, title, count, self.base | (self.pictures if pictures else {}) | inputs, compute)
 
     def surfaces_of(self, name: str, *, headline: bool) -> int:
