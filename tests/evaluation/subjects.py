@@ -29,7 +29,6 @@ PROTOCOL = {
     "sets": ["heldout_views", "reconstruction", "generated", "direct_latent_sampling", "direct_latent_sampling_fitted"],
     "metrics": ["frechet", "kernel", "precision_recall"], "reference": {"views": 2},
     "reconstruction": {"split": "heldout"},
-    "shapes": {"generated": 2, "reference": 2, "points": 64, "against": "true meshes, or else reconstructions"},
     "memorisation": 4, "resamples": 50,
 }  # fmt: skip
 SMALL_CHUNK = 2  # so that tiny sets have several

@@ -68,10 +68,8 @@ def test_the_report_says_what_was_measured_and_how(tiny):
     assert report["model"]["trained_on"] == report["data_set"]["fingerprint"]
     assert (report["objects"], report["pictures"], report["reference_pictures"]) == (6, 12, 8)
     assert {"heldout_psnr", "heldout_ssim", "heldout_iou", "torch"} <= report.keys() | report["versions"].keys()
-    assert "coverage" not in report  # no true meshes here: the stand-in says so in its name
     assert report["memorisation_samples"] == 4
     assert 0 <= report["memorised_percent_latents"] <= report["memorised_percent"] <= 100
-    assert report["shapes"] + report["empty_shapes"] == 2
 
 
 def test_a_finished_evaluation_is_not_computed_again(tiny):
@@ -219,3 +217,37 @@ def test_copies_of_training_objects_are_flagged_and_shown(tiny, monkeypatch):
     assert report["memorised_percent_latents"] == report["memorised_percent_pictures"] == 100
     assert report["nearest_ratio_latents"] == pytest.approx(0, abs=1e-5)
     assert "flagged" in (folder / "copies" / "report.html").read_text(encoding="utf-8")
+
+
+NOTHING_COMPARED = {"sets": [], "metrics": [], "reference": None, "reconstruction": None, "memorisation": 0}
+SHAPES = {"generated": 2, "reference": 2, "points": 64, "against": "true meshes, or else reconstructions"}
+
+
+def test_shapes_alone_are_compared_with_stand_ins_that_are_named_so(tiny):
+    folder, _ = tiny
+    write_protocol(folder / "shapes.json", **NOTHING_COMPARED, steps=[1], shapes=SHAPES)
+    report = again(folder, "shapes", "shapes.json")
+    assert "coverage" not in report
+    assert report["coverage_against_reconstructions"] >= 50
+    assert report["shapes"] + report["empty_shapes"] == 2
+    assert "frechet_generated" not in report
+    assert report["feature_network"] is None
+
+
+def test_shapes_without_true_meshes_are_not_compared_where_the_protocol_wants_them(tiny):
+    folder, _ = tiny
+    only = SHAPES | {"against": "true meshes"}
+    write_protocol(folder / "meshes.json", **NOTHING_COMPARED, steps=[1], shapes=only)
+    report = again(folder, "meshes", "meshes.json")
+    assert not {name for name in report if "coverage" in name}
+    assert "shapes were not compared: the data set knows no true meshes" in report["deviations"]
+
+
+def test_reconstruction_alone_is_judged_without_samples(tiny):
+    folder, _ = tiny
+    changes = NOTHING_COMPARED | {"reconstruction": {"split": "all", "views": 3}}
+    write_protocol(folder / "reconstruction.json", **changes, steps=[])
+    report = again(folder, "reconstruction", "reconstruction.json")
+    assert report["reconstructed_pictures"] == 12
+    assert {"reconstruction_psnr", "reconstruction_ssim"} <= report["intervals"].keys()
+    assert "samples" not in report
