@@ -79,7 +79,7 @@ def memorised_in_any(spaces: Mapping[str, Memorisation]) -> Tensor:
 
 
 def nearest_other(points: Tensor, seen: Tensor, *, itself: bool) -> tuple[Tensor, Tensor]:
-    """Distance to, and number of, the nearest of `seen` [M, d] for each point [N, d]; `itself`: but the point itself."""
+    """Distance to, and number of, the nearest of `seen` [M, d] for each point [N, d]; `itself`: but the point."""
     found = []
     rows = max(1, DISTANCES_PER_BLOCK // len(seen))
     for start in range(0, len(points), rows):
