@@ -81,6 +81,13 @@ MEANINGS = {
     "mmd_against_reconstructions": Meaning(
         "Minimum matching distance to reconstructions", "", "The same against the surfaces of reconstructions.",
     ),
+    "nearest_neighbour_accuracy": Meaning(
+        "1-nearest-neighbour accuracy", "%", "Share of all shapes, generated and true, whose nearest other one is of "
+        "their own kind. 50 is best, 100 is told apart, well under 50 are copies.",
+    ),
+    "nearest_neighbour_accuracy_against_reconstructions": Meaning(
+        "1-nearest-neighbour accuracy, reconstructions", "%", "The same with the surfaces of reconstructions.",
+    ),
     "memorised_percent": Meaning(
         "Samples flagged as memorised", "%", "They lie nearer to a training object than a twentieth of the training "
         "objects do to another one, by latents or by pictures. Fresh draws of the data would be flagged up to 10 %.",

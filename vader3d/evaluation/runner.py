@@ -206,8 +206,8 @@ def add_shape_scores(scores: Scores, stages: Stages, found: dict[str, Found]) ->
     scores.values |= {
         "shapes": kept, "true_shapes": 0 if reference is None else len(reference), "empty_shapes": wanted - kept
     }  # fmt: skip
-    if generated is None or reference is None:
-        scores.notes.append("shapes were not compared: no surface on one side")
+    if generated is None or reference is None or min(len(generated), len(reference)) < 2:
+        scores.notes.append("shapes were not compared: fewer than 2 surfaces on one side")
         return
     add_shapes(scores, generated, reference, suffix="" if stages.knows_meshes else "_against_reconstructions")
 

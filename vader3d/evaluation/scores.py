@@ -13,7 +13,7 @@ from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
 from vader3d.evaluation.neighbours import density_coverage, precision_recall
 from vader3d.evaluation.protocol import Protocol
-from vader3d.evaluation.shapes import coverage_and_mmd
+from vader3d.evaluation.shapes import compare_shapes
 
 KERNEL_UNIT = 1000  # kernel distances are reported times this, as published
 
@@ -94,10 +94,11 @@ def add_quality(scores: Scores, found: Found, columns: list[str], protocol: Prot
 
 
 def add_shapes(scores: Scores, generated: Tensor, reference: Tensor, *, suffix: str) -> None:
-    """Coverage, minimum matching distance, ... of points [G, P, 3] against [R, P, 3]; `suffix` names stand-ins."""
-    coverage, mmd = coverage_and_mmd(generated, reference)
-    scores.add(f"coverage{suffix}", coverage)
-    scores.add(f"mmd{suffix}", mmd)
+    """Coverage, MMD and 1-NNA of points [G, P, 3] against [R, P, 3]; `suffix` names stand-ins for true shapes."""
+    found = compare_shapes(generated, reference)
+    scores.add(f"coverage{suffix}", found.coverage)
+    scores.add(f"mmd{suffix}", found.mmd)
+    scores.add(f"nearest_neighbour_accuracy{suffix}", found.nearest_neighbour_accuracy)
 
 
 def add_memorisation(scores: Scores, spaces: Mapping[str, Memorisation], protocol: Protocol) -> None:
