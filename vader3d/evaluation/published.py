@@ -5,14 +5,14 @@ from typing import Any
 
 from vader3d.evaluation.protocol import Published
 
-# Our names and units for the columns of published tables; the first name that the report has counts.
-COLUMNS: dict[str, tuple[tuple[str, ...], float]] = {
-    "frechet": (("frechet_generated",), 1.0),
-    "kernel": (("kernel_generated",), 1.0),
-    "coverage": (("coverage",), 1.0),
-    "mmd": (("mmd",), 1000.0),
-    "psnr": (("reconstruction_psnr", "heldout_psnr"), 1.0),
-    "lpips": (("reconstruction_lpips_vgg16",), 100.0),
+# Our names for the columns of published tables, and what brings our units to theirs.
+COLUMNS = {
+    "frechet": ("frechet_generated", 1.0),
+    "kernel": ("kernel_generated", 1.0),
+    "coverage": ("coverage", 1.0),
+    "mmd": ("mmd", 1000.0),
+    "psnr": ("reconstruction_psnr", 1.0),
+    "lpips": ("reconstruction_lpips_vgg16", 100.0),
 }
 TITLES = {
     "frechet": "Frechet distance", "kernel": "Kernel distance x 1,000", "coverage": "Coverage %",
@@ -26,21 +26,31 @@ def columns_of(published: tuple[Published, ...]) -> list[str]:
     return [name for name in COLUMNS if any(getattr(row, name) is not None for row in published)]
 
 
-def our_values(report: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, float]:
-    """Our scores in the units of the published columns."""
-    found = {}
-    for column in columns_of(published):
-        names, unit = COLUMNS[column]
-        name = next((name for name in names if name in report), None)
-        if name is not None:
-            found[column] = unit * report[name]
-    return found
+def our_rows(report: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, dict[str, float]]:
+    """Our scores in the units of the published columns: the model at each number of steps, and its baseline."""
+    columns = columns_of(published)
+    *others, headline = report["steps"] or [None]
+    rows = {f"this model, {steps} steps": in_features(report, f"generated_{steps}_steps", columns) for steps in others}
+    ours: dict[str, float] = {}
+    for column in columns:
+        name, unit = COLUMNS[column]
+        if name in report:
+            ours[column] = unit * report[name]
+    rows["this model" + (f", {headline} steps" if headline else "")] = ours
+    rows["its direct latent sampling"] = in_features(report, "direct_latent_sampling", columns)
+    return {name: row for name, row in rows.items() if row}
+
+
+def in_features(report: Mapping[str, Any], name: str, columns: list[str]) -> dict[str, float]:
+    """The distances of one set of pictures, of those columns that are such."""
+    found = {column: f"{column}_{name}" for column in columns if column in IN_FEATURES}
+    return {column: report[key] for column, key in found.items() if key in report}
 
 
 def why_not_comparable(report: Mapping[str, Any], row: Published) -> str:
     """Why a row's numbers do not compare with ours, or nothing where only the data set may stand between them."""
-    in_features = any(getattr(row, name) is not None for name in IN_FEATURES)
-    if in_features and row.features != report.get("feature_network"):
+    of_network = any(getattr(row, name) is not None for name in IN_FEATURES)
+    if of_network and row.features != report.get("feature_network"):
         return f"not comparable: features of {row.features}, ours of {report.get('feature_network')}"
     if report["deviations"]:
         return "not comparable: ours departs from the protocol"

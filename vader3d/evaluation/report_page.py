@@ -12,7 +12,7 @@ from torch import Tensor
 from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
 from vader3d.evaluation.page import Card, Comparison, Gallery, Section, Table, picture, write_page
 from vader3d.evaluation.picture_sets import PictureSets
-from vader3d.evaluation.published import TITLES, columns_of, our_values
+from vader3d.evaluation.published import TITLES, columns_of, our_rows
 from vader3d.evaluation.report_pictures import (
     nearest_objects,
     object_name,
@@ -105,8 +105,11 @@ def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
     protocol, made = sets.protocol, []
     if protocol.published:
         columns = columns_of(protocol.published)
-        ours = our_values(report, protocol.published)
-        rows = [["this model", report["data_set"]["title"], *(ours.get(name) for name in columns), "this report"]]
+        title = report["data_set"]["title"]
+        rows = [
+            [name, title, *(ours.get(column) for column in columns), "this report"]
+            for name, ours in our_rows(report, protocol.published).items()
+        ]
         rows += [
             [row["method"] + (f", {row['steps']} steps" if row["steps"] else ""), row["data"],
              *(row.get(name) for name in columns), f"{row['source']}; {row['verdict']}"]
