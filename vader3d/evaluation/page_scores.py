@@ -75,18 +75,20 @@ MEANINGS = {
         "Less is better.",
     ),
     "coverage_against_reconstructions": Meaning(
-        "Coverage of reconstructions", "%", "The same against the surfaces of reconstructed training objects, where no "
-        "true ones are known.",
+        "Coverage of reconstructions", "%", "Share of reconstructed training objects that are the nearest one of some "
+        "generated shape, where no true shapes are known: it judges stage 2 alone. More is better.",
     ),
     "mmd_against_reconstructions": Meaning(
-        "Minimum matching distance to reconstructions", "", "The same against the surfaces of reconstructions.",
+        "Minimum matching distance to reconstructions", "", "Mean Chamfer distance from each reconstructed training "
+        "object to the nearest generated shape. Less is better.",
     ),
     "nearest_neighbour_accuracy": Meaning(
         "1-nearest-neighbour accuracy", "%", "Share of all shapes, generated and true, whose nearest other one is of "
         "their own kind. 50 is best, 100 is told apart, well under 50 are copies.",
     ),
     "nearest_neighbour_accuracy_against_reconstructions": Meaning(
-        "1-nearest-neighbour accuracy, reconstructions", "%", "The same with the surfaces of reconstructions.",
+        "1-nearest-neighbour accuracy, reconstructions", "%", "Share of all shapes, generated and reconstructed, whose "
+        "nearest other one is of their own kind. 50 is best.",
     ),
     "memorised_percent": Meaning(
         "Samples flagged as memorised", "%", "They lie nearer to a training object than a twentieth of the training "

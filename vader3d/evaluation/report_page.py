@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vader3d.evaluation.charts import Curve
 from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
-from vader3d.evaluation.page import Card, Comparison, Gallery, Section, Table, picture, write_page
+from vader3d.evaluation.page import Card, Chart, Charts, Comparison, Gallery, Section, Table, picture, write_page
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.published import TITLES, columns_of, our_rows
 from vader3d.evaluation.report_pictures import (
@@ -50,7 +51,7 @@ def write_report(evaluation: Evaluation, output: Path) -> None:
     write_sheet(output / "reconstructions.png", rows, columns=2 * len(pairs[0][1]))
     text = "Pictures that judge, and what the decoder makes of their objects' codes."
     sections.append(Comparison("Reconstructions", text, reconstruction_strips(sets, pairs)))
-    sections += tables(report, sets)
+    sections += [*over_steps(report), *tables(report, sets)]
     write_page(
         output / "report.html", report, sections, title=f"vader3d: {report['protocol']}", text=sets.protocol.measures
     )
@@ -98,6 +99,20 @@ def closest_section(
         "medians of those from one training object to the next; far below 1 is a copy."
     )
     return Gallery("Nearest to training", text, cards)
+
+
+def over_steps(report: Mapping[str, Any]) -> list[Charts]:
+    """The distances of samples over sampling steps, where there are several."""
+    steps = report["steps"]
+    names = [f"generated_{count}_steps" for count in steps[:-1]] + ["generated"]
+    charts = [
+        Chart(
+            title, [Curve(title, steps, [report[f"{measure}_{name}"] for name in names])], "sampling steps", "distance"
+        )
+        for measure, title in (("frechet", "Frechet distance"), ("kernel", "Kernel distance times 1,000"))
+        if len(steps) > 1 and all(f"{measure}_{name}" in report for name in names)
+    ]
+    return [Charts("Sampling steps", "All samples start from the same noise.", charts)] if charts else []
 
 
 def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
