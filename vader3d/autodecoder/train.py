@@ -114,7 +114,10 @@ class AutodecoderTask:
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
-        header = {"kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views)}
+        header = {
+            "kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views),
+            "data": self.views.archive.fingerprint,
+        }  # fmt: skip
         save_snapshot(path, dict(model.state_dict()), header)
 
 
