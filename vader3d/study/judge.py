@@ -29,11 +29,14 @@ def perceptual_distance(trunk: Callable[[Tensor], list[Tensor]], rendered: Tenso
     """Of pictures [N, 3, H, W] in [0, 1] twice: [N].
 
     Eq. 1 of arXiv:1801.03924 without learned weights: features of unit length at every pixel, squared differences,
-    means over pixels, summed over layers.
+    means over pixels, summed over layers. The trunk computes in the precision that trainings choose here.
     """
     total = torch.zeros(len(rendered))
-    for seen, want in zip(trunk(rendered), trunk(target), strict=True):
-        difference = torch.nn.functional.normalize(seen, dim=1) - torch.nn.functional.normalize(want, dim=1)
+    with autocast("auto", rendered.device):
+        pairs = list(zip(trunk(rendered), trunk(target), strict=True))
+    for seen, want in pairs:
+        unit = torch.nn.functional.normalize
+        difference = unit(seen.float(), dim=1) - unit(want.float(), dim=1)
         total += difference.square().sum(1).mean((1, 2)).cpu()
     return total
 

@@ -76,7 +76,7 @@ def cumulative(steps: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
 
 # METHOD A30: as many parameters at every resolution, within 5 %; the lowest level is 4^3.
 FIG3_UNETS = {
-    4: ("diffusion.unet.channel_multipliers=[1]", "diffusion.unet.model_channels=64"),
+    4: ("diffusion.unet.channel_multipliers=[1]", "diffusion.unet.model_channels=66"),
     8: ("diffusion.unet.channel_multipliers=[1,2]", "diffusion.unet.model_channels=32"),
     16: ("diffusion.unet.channel_multipliers=[1,2,4]", "diffusion.unet.model_channels=16"),
 }

@@ -13,11 +13,11 @@ INK, PALE, SEED, MEAN = (40, 40, 40), (222, 222, 222), (150, 180, 220), (20, 80,
 
 
 def draw_plot(rows: Sequence[tuple[str, Sequence[float]]], *, title: str) -> Image.Image:
-    """rows: a name and the values of its seeds; those without values stay empty. The axis spans all values."""
+    """rows: a name and the values of its seeds; those without values stay empty. The axis spans all values and spreads."""
     height = TOP + ROW * len(rows) + BOTTOM
     picture = Image.new("RGB", (SCALE * WIDTH, SCALE * height), (255, 255, 255))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(SCALE * 12)
-    everything = [value for _, values in rows for value in values]
+    everything = [value for _, values in rows for value in (*values, *reach(values))]
     low, high = (min(everything), max(everything)) if everything else (0.0, 1.0)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - margin, high + margin
@@ -32,14 +32,19 @@ def draw_plot(rows: Sequence[tuple[str, Sequence[float]]], *, title: str) -> Ima
         draw.text((SCALE * (LEFT - 10), y), name, fill=INK, font=font, anchor="rm")
         if not values:
             continue
-        mean = statistics.fmean(values)
-        if len(values) > 1:
-            spread = statistics.stdev(values)
-            draw.line([(x_of(mean - spread), y), (x_of(mean + spread), y)], fill=MEAN, width=2 * SCALE)
+        draw.line([(x_of(end), y) for end in reach(values)], fill=MEAN, width=2 * SCALE)
         for value in values:
             dot(draw, x_of(value), y, 3.5 * SCALE, SEED)
-        dot(draw, x_of(mean), y, 4.5 * SCALE, MEAN)
+        dot(draw, x_of(statistics.fmean(values)), y, 4.5 * SCALE, MEAN)
     return picture
+
+
+def reach(values: Sequence[float]) -> tuple[float, ...]:
+    """Mean less and more the standard deviation; twice the value of a single seed."""
+    if not values:
+        return ()
+    mean, spread = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    return mean - spread, mean + spread
 
 
 def dot(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, colour: tuple[int, int, int]) -> None:
