@@ -13,7 +13,7 @@ INK, PALE, SEED, MEAN = (40, 40, 40), (222, 222, 222), (150, 180, 220), (20, 80,
 
 
 def draw_plot(rows: Sequence[tuple[str, Sequence[float]]], *, title: str) -> Image.Image:
-    """rows: a name and the values of its seeds; those without values stay empty. The axis spans all values and spreads."""
+    """rows: a name and the values of its seeds, or none. The axis spans all values and spreads."""
     height = TOP + ROW * len(rows) + BOTTOM
     picture = Image.new("RGB", (SCALE * WIDTH, SCALE * height), (255, 255, 255))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(SCALE * 12)
