@@ -112,13 +112,14 @@ STUDIES = {
     "hash": Study(
         question="Codes in a plain table against codes of shared pieces (Eq. 9-11), pieces of 4 numbers.",
         judged="reconstruction",
-        columns=(PSNR, PERCEPTUAL, SILHOUETTE, Column("code_kilobytes", "codes, kB", 1, "lower")),
+        columns=(PSNR, PERCEPTUAL, SILHOUETTE, Column("code_kilobytes", "codes, kB", 1, "lower"),
+                 Column("different_codes", "different codes", 0)),
         variants={
             "table": ("autodecoder.codes.kind=table",),
             **{
                 f"hashed, {size} variants a piece": (
                     "autodecoder.codes.kind=hashed", "autodecoder.codes.num_codebooks=16",
-                    f"autodecoder.codes.codebook_size={size}",
+                    f"autodecoder.codes.codebook_size={size}", "autodecoder.codes.allow_clashes=true",
                 )
                 for size in (64, 16)
             },

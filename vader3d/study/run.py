@@ -15,7 +15,7 @@ from vader3d.study.plans import Study, StudyConfig, study_named, variants_of
 from vader3d.study.report import Row, write_report
 from vader3d.study.trainings import (
     Recipe,
-    code_kilobytes,
+    code_facts,
     cut_latents,
     latent_facts,
     trained_autodecoder,
@@ -87,7 +87,7 @@ def measured(
     where: dict[str, Any] = {"seed": seed, "autodecoder": trained.name}
     if study.judged == "reconstruction":
         scores = judge.reconstruction(trained, config.judge)
-        return where | scores | {"code_kilobytes": code_kilobytes(config.autodecoder, len(archive))}
+        return where | scores | code_facts(config.autodecoder, len(archive))
     latents = cut_latents(trained, judge.training, config, root)
     denoiser = trained_denoiser(latents, archive.fingerprint, config, root)
     scores = judge.generation(denoiser, config.judge, autodecoder=trained, seed=seed)

@@ -1,11 +1,12 @@
 """The trainings variants need, each in a folder named after all that shapes it, so that equal ones are one."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from vader3d.autodecoder.codes import stored_numbers
+from vader3d.autodecoder.codes import count_different, hashed_entries, stored_numbers
 from vader3d.autodecoder.decoder import BASE_RESOLUTION
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
@@ -76,6 +77,13 @@ def latent_facts(latents: Path) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def code_kilobytes(config: AutodecoderConfig, objects: int) -> float:
-    """What the codes of all objects are kept in, in float32."""
-    return 4e-3 * stored_numbers(config.codes, objects, config.decoder.code_length)
+def code_facts(config: AutodecoderConfig, objects: int) -> dict[str, float]:
+    """What the codes of all objects are kept in, in float32, and how many of them are different."""
+    codes, different = config.codes, objects
+    if codes.kind == "hashed":
+        entries = partial(
+            hashed_entries, num_codebooks=codes.num_codebooks, codebook_size=codes.codebook_size, key_mix=codes.key_mix
+        )
+        different = count_different(entries, objects)
+    kilobytes = 4e-3 * stored_numbers(codes, objects, config.decoder.code_length)
+    return {"code_kilobytes": kilobytes, "different_codes": float(different)}
