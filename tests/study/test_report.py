@@ -21,12 +21,18 @@ def rows() -> list[Row]:
 
 def test_the_table_has_mean_and_sample_deviation():
     lines = markdown_table((PSNR, CLIP), rows()).splitlines()
-    assert lines[0] == "| variant | seeds | PSNR, dB (higher is better) | clip |"
-    assert lines[2] == f"| whole | 3 | {np.mean(THREE):.2f} ± {np.std(THREE, ddof=1):.2f} | 3.0 |"
+    assert lines[0] == "| variant | seeds | PSNR, dB (higher is better) | clip | difference |"
+    assert lines[2] == f"| whole | 3 | {np.mean(THREE):.2f} ± {np.std(THREE, ddof=1):.2f} | 3.0 |  |"
+
+
+def test_differences_pair_the_seeds():
+    better = Row("better", ["a=3"], [{"psnr": THREE[0] + 0.4}, {"psnr": THREE[1] + 0.6}])
+    last = markdown_table((PSNR,), [*rows(), better]).splitlines()[-1]
+    assert last == "| better | 2 | 28.00 ± 0.71 | +0.50 ± 0.14 |"  # .14 = std(.4, .6)
 
 
 def test_a_single_seed_has_no_spread_and_a_missing_number_is_a_dash():
-    assert markdown_table((PSNR, CLIP), rows()).splitlines()[3] == "| half | 1 | 20.00 | - |"
+    assert markdown_table((PSNR, CLIP), rows()).splitlines()[3] == "| half | 1 | 20.00 | - | -7.10 |"
 
 
 def test_files_hold_every_score_and_leave_out_what_has_none(tmp_path):

@@ -27,10 +27,19 @@ class Row:
 
     def mean_and_spread(self, column: Column) -> tuple[float, float] | None:
         """Mean and sample standard deviation over the seeds (NaN of a single one); None without values."""
-        values = self.values(column)
-        if not values:
-            return None
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+        return mean_and_spread(self.values(column))
+
+    def against(self, other: "Row", column: Column) -> tuple[float, float] | None:
+        """The same of the differences from `other` with the same seed: what both owe to the seed falls out."""
+        pairs = zip(self.scores, other.scores, strict=False)
+        found = [(mine.get(column.key), theirs.get(column.key)) for mine, theirs in pairs]
+        return mean_and_spread([mine - theirs for mine, theirs in found if mine is not None and theirs is not None])
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float] | None:
+    if not values:
+        return None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def write_report(output: Path, name: str, study: Study, rows: list[Row], facts: dict[str, Any]) -> None:
@@ -53,7 +62,10 @@ def write_report(output: Path, name: str, study: Study, rows: list[Row], facts: 
     write_whole(output / f"{name}.png", lambda temporary: picture.save(temporary, "PNG", optimize=True))
 
 
-PLUS_MINUS = "Mean ± sample standard deviation over the seeds."
+PLUS_MINUS = (
+    "Mean ± sample standard deviation over the seeds. The last column: differences of the first score from the first "
+    "variant's with the same seed."
+)
 
 
 def numbers(row: Row, column: Column, which: int) -> float | None:
@@ -68,16 +80,20 @@ def heading(column: Column) -> str:
 
 
 def markdown_table(columns: tuple[Column, ...], rows: list[Row]) -> str:
-    lines = [["variant", "seeds", *(heading(column) for column in columns)]]
-    lines.append(["---"] + ["---:"] * (len(columns) + 1))
-    lines += [[row.name, str(len(row.scores)), *(cell(row, column) for column in columns)] for row in rows]
+    """The first column's differences from the first row stand last."""
+    lines = [["variant", "seeds", *(heading(column) for column in columns), "difference"]]
+    lines.append(["---"] + ["---:"] * (len(columns) + 2))
+    for row in rows:
+        scores = [cell(row.mean_and_spread(column), column.digits) for column in columns]
+        difference = "" if row is rows[0] else cell(row.against(rows[0], columns[0]), columns[0].digits, sign="+")
+        lines.append([row.name, str(len(row.scores)), *scores, difference])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def cell(row: Row, column: Column) -> str:
+def cell(both: tuple[float, float] | None, digits: int, *, sign: str = "") -> str:
     """27.12 ± 0.05; without ± where a single seed was run or all agree."""
-    both = row.mean_and_spread(column)
     if both is None:
         return "-"
-    mean, spread = (f"{value:.{column.digits}f}" for value in both)
-    return mean if math.isnan(both[1]) or both[1] == 0 else f"{mean} ± {spread}"
+    mean, spread = both
+    text = f"{mean:{sign}.{digits}f}"
+    return text if math.isnan(spread) or spread == 0 else f"{text} ± {spread:.{digits}f}"
