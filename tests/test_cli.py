@@ -11,7 +11,8 @@ from vader3d.cli import main
 
 COMMANDS = (
     "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "prepare shards",
-    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "presets", "weights", "doctor",
+    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "study", "presets", "weights",
+    "doctor",
 )  # fmt: skip
 
 

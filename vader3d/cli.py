@@ -21,12 +21,7 @@ from vader3d.cli_prepare import (
     prepare_shards_command,
     prepare_srn_command,
 )
-
-Settings = Annotated[
-    tuple[str, ...],
-    tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."),
-    tyro.conf.UseAppendAction,
-]
+from vader3d.cli_study import Settings, study_command
 
 
 def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
@@ -280,7 +275,7 @@ COMMANDS = {
     "train": group("Train stage 1 (autodecoder) or stage 2 (diffusion).", {
         "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
     }),
-    "generate": later(generate_command), "evaluate": later(evaluate_command),
+    "generate": later(generate_command), "evaluate": later(evaluate_command), "study": later(study_command),
     "presets": later(presets_command), "weights": later(weights_command), "doctor": later(doctor_command),
 }  # fmt: skip
 
