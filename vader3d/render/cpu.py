@@ -19,7 +19,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
 # How many voxels are laid out (pack) while plain torch starts, and while it renders one point.
 VOXELS_LAID_OUT_IN_A_CALL, VOXELS_LAID_OUT_IN_A_POINT = 150_000, 45
-POINTS_PER_THREAD = 8192  # fewer are done sooner than a second thread wakes up
+POINTS_PER_THREAD, VECTORS_PER_THREAD = 8192, 16384  # fewer are done sooner than a second thread wakes up
 HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
 EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
 
@@ -61,7 +61,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
     found.vader3d_pack.argtypes = found.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
-    found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER]
+    found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER, INT64]
     found.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
     return found, None
 
@@ -102,7 +102,9 @@ def squared_lengths(vectors: Tensor) -> tuple[float, float]:
         lengths = vectors.detach().square().sum(-1)
         return float(lengths.amin()), float(lengths.amax())
     found = (ctypes.c_float * 2)()
-    compiled().vader3d_lengths(vectors.data_ptr(), vectors.numel() // 3, found)
+    count = vectors.numel() // 3
+    threads = max(1, min(torch.get_num_threads(), count // VECTORS_PER_THREAD))
+    compiled().vader3d_lengths(vectors.data_ptr(), count, found, threads)
     return found[0], found[1]
 
 

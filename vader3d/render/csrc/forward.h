@@ -97,15 +97,24 @@ static void forward_ray(const March &job, int64_t number, int64_t object) {
     for (int64_t k = 3; k < job.features_per_ray; k++) features[k] = extra[k - 3] + fault;
 }
 
+static void show_nothing(const March &job, int64_t number) {
+    memset(job.features + job.features_per_ray * number, 0, job.features_per_ray * sizeof(float));
+    job.opacity[number] = job.depth_sum[number] = 0, job.marched[number] = 0;
+}
+
 static void forward(const March &job) {
+    enum { CHUNK = 64 };
     const auto march = job.empty ? job.seeded ? forward_ray<true, FEW> : forward_ray<false, FEW>
                                  : job.seeded ? forward_ray<true, MANY> : forward_ray<false, MANY>;
 #pragma omp parallel for schedule(dynamic) num_threads(job.threads) if (job.threads > 1)
-    for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += 64) {
-        int64_t object = chunk / job.rays;
-        for (int64_t number = chunk; number < chunk + 64 && number < job.objects * job.rays; number++) {
-            object += number == (object + 1) * job.rays;
-            march(job, number, object);
+    for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += CHUNK) {
+        const int64_t rays = job.objects * job.rays, end = chunk + CHUNK < rays ? chunk + CHUNK : rays;
+        for (int64_t number = chunk; number < end;) {
+            const int64_t object = number / job.rays, first = number, next = (object + 1) * job.rays;
+            const int64_t stop = next < end ? next : end;
+            int32_t passes[CHUNK] = {};
+            if (job.empty) pass_by(job, object, first, stop - first, passes);
+            for (; number < stop; number++) passes[number - first] ? show_nothing(job, number) : march(job, number, object);
         }
     }
 }

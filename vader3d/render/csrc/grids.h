@@ -36,3 +36,15 @@ static void unpack(float *outer, const int64_t *sizes, const int64_t *strides, c
             for (int64_t x = 0; x < W; x++) to[x * strides[4] + c * strides[1]] = from[x * channels + c];
     }
 }
+
+// The least and the largest squared length of `count` vectors of three; not-a-numbers and infinities make both so.
+static void lengths(const float *vectors, int64_t count, float *least_and_largest, int64_t threads) {
+    float least = INFINITY, largest = 0, fault = 0;
+#pragma omp parallel for simd reduction(min : least) reduction(max : largest) reduction(+ : fault) \
+    num_threads(threads) if (threads > 1)
+    for (int64_t i = 0; i < count; i++) {
+        const float x = vectors[3 * i], y = vectors[3 * i + 1], z = vectors[3 * i + 2], s = x * x + y * y + z * z;
+        least = s < least ? s : least, largest = s > largest ? s : largest, fault += s * 0;
+    }
+    least_and_largest[0] = least + fault, least_and_largest[1] = largest + fault;
+}

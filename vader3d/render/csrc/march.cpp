@@ -80,21 +80,8 @@ void vader3d_empty_bricks(const float *outer, const int64_t *sizes, const int64_
                           uint8_t *empty, float *bounds, uint8_t *spare, int64_t threads) {
     CALL(empty_bricks, outer, sizes, strides, (float)empty_below, empty, bounds, spare, threads)
 }
-// The least and the largest squared length of `count` vectors of three; not-a-numbers make both so. Four at a time, as
-// each compares with the one before.
-void vader3d_lengths(const float *vectors, int64_t count, float *least_and_largest) {
-    float least[4] = {INFINITY, INFINITY, INFINITY, INFINITY}, largest[4] = {}, fault[4] = {};
-    for (int64_t i = 0; i < count; i += 4)
-        for (int64_t k = 0; k < 4; k++) {
-            const float *v = vectors + 3 * (i + k < count ? i + k : count - 1);
-            const float s = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
-            least[k] = s < least[k] ? s : least[k], largest[k] = s > largest[k] ? s : largest[k], fault[k] += s * 0;
-        }
-    for (int k = 1; k < 4; k++) {
-        least[0] = least[k] < least[0] ? least[k] : least[0];
-        largest[0] = largest[k] > largest[0] ? largest[k] : largest[0], fault[0] += fault[k];
-    }
-    least_and_largest[0] = least[0] + fault[0], least_and_largest[1] = largest[0] + fault[0];
+void vader3d_lengths(const float *vectors, int64_t count, float *least_and_largest, int64_t threads) {
+    CALL(lengths, vectors, count, least_and_largest, threads)
 }
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }
