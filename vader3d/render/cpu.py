@@ -20,6 +20,7 @@ MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
 # How many voxels are laid out (pack) while plain torch starts, and while it renders one point.
 VOXELS_LAID_OUT_IN_A_CALL, VOXELS_LAID_OUT_IN_A_POINT = 150_000, 45
 POINTS_PER_THREAD, VECTORS_PER_THREAD = 8192, 16384  # fewer are done sooner than a second thread wakes up
+MAPPED_ANEW = 32 << 20  # bytes from which glibc's malloc takes fresh pages from the system each time
 HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
 EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
 
@@ -62,6 +63,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         return None, str(error)
     found.vader3d_pack.argtypes = found.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
     found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER, INT64]
+    found.vader3d_expect_touching.argtypes = [POINTER, INT64]
     found.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
     return found, None
 
@@ -171,12 +173,19 @@ def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings,
     return Marched(job, (packed, origins, directions, marched), (features, opacity, depth_sum))
 
 
+def soon_written(memory: Tensor) -> Tensor:
+    """An uninitialised tensor, all of which is going to be written."""
+    if memory.nbytes >= MAPPED_ANEW:
+        compiled().vader3d_expect_touching(memory.data_ptr(), memory.nbytes)
+    return memory
+
+
 def channels_last(grid: Tensor, threads: int) -> Tensor:
     """Grid [B, C, D, H, W] -> [B, D, H, W, C padded with zeros to a multiple of 4], dense; no copy if it is already."""
     moved = grid.movedim(1, -1)
     if grid.shape[1] % 4 == 0 and moved.is_contiguous():
         return moved
-    packed = torch.empty(*moved.shape[:-1], padded(grid.shape[1]))
+    packed = soon_written(torch.empty(*moved.shape[:-1], padded(grid.shape[1])))
     shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
     compiled().vader3d_pack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return packed
@@ -220,8 +229,8 @@ class _Render(torch.autograd.Function):
         d_packed = d_rays = None
         job.d_grid = job.spare = job.d_rays = None
         if ctx.needs_input_grad[0]:
-            d_packed = torch.zeros_like(packed) if job.rays == 0 else torch.empty_like(packed)
-            spare = torch.empty(job.threads - 1, *packed.shape[1:])
+            d_packed = torch.zeros_like(packed) if job.rays == 0 else soon_written(torch.empty_like(packed))
+            spare = soon_written(torch.empty(job.threads - 1, *packed.shape[1:]))
             job.d_grid, job.spare = d_packed.data_ptr(), spare.data_ptr()
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             d_rays = torch.empty(*origins.shape[:2], 8)
@@ -238,7 +247,7 @@ def channels_first(packed: Tensor, like: Tensor, threads: int) -> Tensor:
     if packed.shape[-1] == like.shape[1] and grid.movedim(1, -1).is_contiguous():
         grid = packed.movedim(-1, 1)
     else:
-        shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
+        shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*soon_written(grid).stride())
         compiled().vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return grid.to(like.dtype)
 

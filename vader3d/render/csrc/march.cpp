@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 extern "C" {
 struct March {  // mirrored field by field in render/cpu.py
@@ -66,6 +69,14 @@ extern "C" {
 int64_t vader3d_limit_level(int64_t highest) {
     highest_level = (int)highest;
     return level();
+}
+// Asks for pages of 2 MB where memory is touched for the first time: a fault for every 4 KB of a grid takes longer than
+// laying the grid out. A hint, which kernels may not take.
+void vader3d_expect_touching(void *memory, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = 4096, begin = ((uintptr_t)memory + page - 1) / page * page;
+    madvise((void *)begin, (uintptr_t)memory + bytes - begin, MADV_HUGEPAGE);
+#endif
 }
 // Sizes [B, C, D, H, W] and strides (in elements) of the outer grid; the inner one has `channels` >= C.
 void vader3d_pack(const float *outer, const int64_t *sizes, const int64_t *strides, float *inner, int64_t channels,
