@@ -16,8 +16,8 @@ FLOORS = (
     {"autodecoder", "diffusion"},
     {"generate", "reconstruct", "costs"},
     {"evaluation", "presets"},
-    {"studio", "demo", "demo_page", "doctor"},
-    {"cli", "cli_evaluate", "cli_prepare", "__main__", "__init__"},
+    {"studio", "demo", "demo_page", "doctor", "study"},
+    {"cli", "cli_evaluate", "cli_prepare", "cli_study", "__main__", "__init__"},
 )
 SAME_FLOOR = {
     ("latents", "training"),
@@ -28,6 +28,7 @@ SAME_FLOOR = {
     ("__main__", "cli"),
     ("cli", "cli_evaluate"),
     ("cli", "cli_prepare"),
+    ("cli", "cli_study"),
 }
 EXPORT_TAKES = {"Volume", "ALIGN_CORNERS", "activate_density"}  # of render: what a volume is, not how it is rendered
 PURE = {

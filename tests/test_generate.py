@@ -86,3 +86,10 @@ def test_every_object_of_every_seed_has_noise_of_its_own():
     seeds = {sample_seed(seed, index) for seed in range(100) for index in range(10_000)}
     assert len(seeds) == 1_000_000
     assert max(seeds) < 1 << 32
+
+
+def test_another_seed_draws_other_objects():
+    made = generator()
+    one, again, other = (made.sample_latents([sample_seed(seed, 0)], steps=2) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not near(other, one)

@@ -21,12 +21,7 @@ from vader3d.cli_prepare import (
     prepare_shards_command,
     prepare_srn_command,
 )
-
-Settings = Annotated[
-    tuple[str, ...],
-    tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."),
-    tyro.conf.UseAppendAction,
-]
+from vader3d.cli_study import Settings, study_command
 
 
 def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
@@ -280,7 +275,7 @@ COMMANDS = {
     "train": group("Train stage 1 (autodecoder) or stage 2 (diffusion).", {
         "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
     }),
-    "generate": later(generate_command), "evaluate": later(evaluate_command),
+    "generate": later(generate_command), "evaluate": later(evaluate_command), "study": later(study_command),
     "presets": later(presets_command), "weights": later(weights_command), "doctor": later(doctor_command),
 }  # fmt: skip
 
@@ -289,6 +284,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
     130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
     """
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch loads OpenMP, below: idle threads then soon sleep, where
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
     from vader3d.training.loop import Terminated, TrainingDiverged
     from vader3d.training.team import leave_team
 
@@ -310,7 +307,3 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     leave_team()
-
-
-if __name__ == "__main__":
-    main()

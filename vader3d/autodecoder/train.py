@@ -76,7 +76,7 @@ class AutodecoderTask:
         weights = config.losses
         terms = {
             "perceptual": lambda: self.perceptual(rendered, wanted),
-            "mask": lambda: mask_loss(opacity, target.mask),
+            "mask": lambda: mask_loss(opacity, target.mask.round() if weights.binary_mask else target.mask),
             "pixel": lambda: pixel_loss(rendered, wanted),
             "code": lambda: codes.square().mean(),
         }
