@@ -9,7 +9,7 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.denoiser import guided
 from vader3d.diffusion.sampler import STOCHASTIC
 from vader3d.diffusion.train import build_denoiser
-from vader3d.generate import Generator
+from vader3d.generate import Generator, sample_seed
 from vader3d.latents import LatentStatistics
 from vader3d.presets import preset
 
@@ -74,3 +74,22 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match=r"device: wanted cuda; this machine has no CUDA device"):
         Generator.from_pretrained(tmp_path, device="cuda")
+
+
+def test_every_object_of_every_seed_has_noise_of_its_own():
+    numbers = {
+        float(torch.randn((), generator=torch.Generator().manual_seed(sample_seed(seed, index))))
+        for seed in range(20)
+        for index in range(50)
+    }
+    assert len(numbers) > 995  # the number has 24 bits: a few may meet by chance
+    seeds = {sample_seed(seed, index) for seed in range(100) for index in range(10_000)}
+    assert len(seeds) == 1_000_000
+    assert max(seeds) < 1 << 32
+
+
+def test_another_seed_draws_other_objects():
+    made = generator()
+    one, again, other = (made.sample_latents([sample_seed(seed, 0)], steps=2) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not near(other, one)

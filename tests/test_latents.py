@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from vader3d.latents import LatentStatistics, distribution, load_latents, robust_statistics, save_latents
+from vader3d.config import config_from_dict, config_to_dict
+from vader3d.latents import (
+    LatentConfig,
+    LatentStatistics,
+    distribution,
+    latent_statistics,
+    load_latents,
+    robust_statistics,
+    save_latents,
+)
 from vader3d.training.checkpoint import save_snapshot
 
 GROUPINGS = ("global", "channel", "voxel")
@@ -111,3 +120,40 @@ def test_other_snapshots_are_no_latents(tmp_path):
     save_snapshot(tmp_path / "model.safetensors", {"a": torch.zeros(1)}, {"kind": "denoiser"})
     with pytest.raises(ValueError, match=r"wanted latents.*'denoiser'"):
         load_latents(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("per", GROUPINGS)
+def test_moments_bring_every_group_to_mean_zero_and_the_scale(per):
+    raw = latents(count=500) * torch.tensor([1.0, 10, 100, 0.1, 1, 1]).view(1, 6, 1, 1, 1)
+    statistics = latent_statistics(raw, LatentConfig(method="moments", per=per, clip=None))
+    assert statistics.median.shape == statistics.spread.shape == SHAPES[per]
+    normalised = statistics.normalise(raw).double()
+    groups = {"global": normalised.reshape(1, -1), "channel": normalised.transpose(0, 1).flatten(1)}
+    groups["voxel"] = normalised.flatten(1).T
+    torch.testing.assert_close(groups[per].mean(1), torch.zeros(len(groups[per])).double(), rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(groups[per].std(1), torch.full((len(groups[per]),), 0.5).double(), rtol=1e-4, atol=0.0)
+
+
+def test_one_outlier_spoils_moments_but_not_the_robust_statistics():
+    raw = latents()
+    raw[3, 2, 1, 0, 4] = 1e6
+    spreads = [float(latent_statistics(raw, LatentConfig(method=method)).spread) for method in ("robust", "moments")]
+    assert spreads[0] == pytest.approx(3.0, rel=0.05)
+    assert spreads[1] > 1000
+
+
+def test_configurations_from_before_the_method_are_robust():
+    old = config_to_dict(LatentConfig())
+    del old["method"]
+    assert config_from_dict(LatentConfig, old) == LatentConfig()
+    raw = latents()
+    wanted = robust_statistics(raw, per="channel", clip=3.0)
+    found = latent_statistics(raw, LatentConfig(per="channel", clip=3.0))
+    assert torch.equal(found.median, wanted.median)
+    assert torch.equal(found.spread, wanted.spread)
+    assert found.clip == 3.0
+
+
+def test_latents_all_alike_are_refused_by_moments_too():
+    with pytest.raises(ValueError, match="all alike"):
+        latent_statistics(torch.ones(8, 6, 3, 4, 5), LatentConfig(method="moments"))

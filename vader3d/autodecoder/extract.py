@@ -6,7 +6,7 @@ from torch import Tensor
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.data.stream import StreamedViews
 from vader3d.data.views import PosedViews
-from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, robust_statistics
+from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, latent_statistics
 from vader3d.render import Volume, render_views
 
 CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
@@ -74,11 +74,12 @@ def extract_latents(
     """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on their tails.
 
     The report (METHOD A11, A12): the clip, what it costs and touches; median and interquartile range, means over the
-    groups; PSNR in dB of training views decoded from plain and from normalised, clipped latents; true moments.
+    groups (by moments: the mean, and that range of a normal distribution); PSNR in dB of training views decoded from
+    plain and from normalised, clipped latents; true moments.
     """
     latents = training_latents(model, objects)
     settings = config.latents
-    statistics = robust_statistics(latents, per=settings.per, latent_scale=settings.latent_scale, clip=settings.clip)
+    statistics = latent_statistics(latents, settings)
     clip, clip_loss = settings.clip, 0.0
     if settings.measure_clip:
         clip, clip_loss = measured_clip(model, latents, statistics, views, config, objects=objects)

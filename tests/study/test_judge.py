@@ -1,0 +1,41 @@
+"""Judges measure what they say, of the same pictures every time."""
+
+import pytest
+import torch
+from tiny import write_things
+
+from vader3d.autodecoder.losses import picture_gradients
+from vader3d.data.archive import training_views
+from vader3d.data.views import PosedViews
+from vader3d.study.judge import first_views, perceptual_distance, random_views
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory) -> PosedViews:
+    return PosedViews(write_things(tmp_path_factory.mktemp("things") / "things.zip", size=16), training_views)
+
+
+def test_equal_pictures_have_no_distance_and_order_does_not_matter():
+    one, other = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    assert perceptual_distance(picture_gradients, one, one).tolist() == [0.0, 0.0]
+    both = [perceptual_distance(picture_gradients, a, b) for a, b in ((one, other), (other, one))]
+    torch.testing.assert_close(*both)
+    assert (both[0] > 0).all()
+
+
+def test_orthogonal_features_are_two_apart_in_every_layer():
+    red, green = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    red[:, 0], green[:, 1] = 0.2, 0.9  # of unit length they are (1, 0, 0) and (0, 1, 0)
+    assert perceptual_distance(lambda x: [x, x], red, green).tolist() == pytest.approx([4.0])
+
+
+def test_random_views_depend_on_the_object_and_the_seed_alone(views):
+    alone = random_views(views, torch.tensor([2]), 3, seed=7)
+    among = random_views(views, torch.tensor([0, 2, 1]), 3, seed=7)
+    assert torch.equal(among.colour[1], alone.colour[0])
+    assert torch.equal(among.cameras.world_from_camera[1], alone.cameras.world_from_camera[0])
+    assert not torch.equal(random_views(views, torch.tensor([2]), 3, seed=8).colour, alone.colour)
+
+
+def test_no_more_views_are_asked_for_than_there_are(views):
+    assert first_views(views, torch.tensor([0, 3]), 99).colour.shape[:2] == (2, views.view_count(0))

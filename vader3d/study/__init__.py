@@ -1,0 +1,1 @@
+"""Ablations: variants of one model, trained alike, judged alike, over several seeds."""

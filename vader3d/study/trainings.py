@@ -1,0 +1,89 @@
+"""The trainings variants need, each in a folder named after all that shapes it, so that equal ones are one."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from vader3d.autodecoder.codes import count_different, hashed_entries, stored_numbers
+from vader3d.autodecoder.decoder import BASE_RESOLUTION
+from vader3d.autodecoder.extract import extract_latents
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
+from vader3d.autodecoder.train import train_autodecoder
+from vader3d.config import config_to_dict, fingerprint
+from vader3d.data.archive import AnyArchive
+from vader3d.data.views import PosedViews
+from vader3d.diffusion.train import DiffusionConfig, train_diffusion
+from vader3d.generate import MODEL, load_autodecoder
+from vader3d.latents import LatentConfig, load_latents, save_latents
+from vader3d.study.plans import StudyConfig
+from vader3d.training.checkpoint import save_snapshot
+
+LATENTS = "latents.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes a training."""
+
+    data: str
+    autodecoder: AutodecoderConfig
+    diffusion: DiffusionConfig | None = None
+
+
+def trained_autodecoder(archive: AnyArchive, config: StudyConfig, root: Path) -> Path:
+    """The finished run of stage 1, trained or continued where there is none.
+
+    Where latents are cut and how they are normalised shapes no weight: such variants share a run.
+    """
+    decoder = replace(config.autodecoder.decoder, latent_resolution=BASE_RESOLUTION)
+    shared = replace(config.autodecoder, decoder=decoder, latents=LatentConfig(measure_clip=False))
+    run = root / f"autodecoder-{fingerprint(Recipe(archive.fingerprint, shared))}"
+    if not (run / LATENTS).is_file():  # the last that a training writes
+        train_autodecoder(archive, shared, run)
+    return run
+
+
+def cut_latents(trained: Path, views: PosedViews, config: StudyConfig, root: Path) -> Path:
+    """What stage 2 trains on: the same weights, cut and normalised as `config` has it."""
+    wanted = config.autodecoder
+    folder = root / f"latents-{fingerprint(Recipe(views.archive.fingerprint, wanted))}"
+    if not (folder / LATENTS).is_file():
+        model, _, header = load_autodecoder(trained)
+        recut = Autodecoder(wanted, header["objects"])
+        recut.load_state_dict(model.state_dict())
+        save_snapshot(folder / MODEL, dict(recut.state_dict()), header | {"config": config_to_dict(wanted)})
+        latents, statistics, report = extract_latents(recut, views, wanted, objects=torch.arange(len(views)))
+        save_latents(folder / LATENTS, latents, statistics, {"report": report})
+    return folder
+
+
+def trained_denoiser(latents: Path, data: str, config: StudyConfig, root: Path) -> Path:
+    """The finished run of stage 2, trained or continued where there is none."""
+    run = root / f"diffusion-{fingerprint(Recipe(data, config.autodecoder, config.diffusion))}"
+    if not (run / MODEL).is_file():
+        train_diffusion(latents, config.diffusion, run)
+    return run
+
+
+def latent_facts(latents: Path) -> dict[str, float | None]:
+    """What normalisation did: the clip, per cent of numbers clipped, excess kurtosis and deviation after it; PSNR."""
+    report = load_latents(latents / LATENTS)[2]["report"]
+    return {
+        "clip": report["clip"], "clipped_percent": 100 * report["clipped_share"],
+        "normalised_kurtosis": report["normalised_kurtosis"], "normalised_std": report["normalised_std"],
+        "psnr": report["psnr_db"],
+    }  # fmt: skip
+
+
+def code_facts(config: AutodecoderConfig, objects: int) -> dict[str, float]:
+    """What the codes of all objects are kept in, in float32, and how many of them are different."""
+    codes, different = config.codes, objects
+    if codes.kind == "hashed":
+        entries = partial(
+            hashed_entries, num_codebooks=codes.num_codebooks, codebook_size=codes.codebook_size, key_mix=codes.key_mix
+        )
+        different = count_different(entries, objects)
+    kilobytes = 4e-3 * stored_numbers(codes, objects, config.decoder.code_length)
+    return {"code_kilobytes": kilobytes, "different_codes": float(different)}
