@@ -22,11 +22,11 @@ Grouping = Literal["global", "channel", "voxel"]
 class LatentConfig:
     """How latents are normalised. The paper: global statistics, no clip named."""
 
-    method: Literal["robust", "moments"] = "robust"  # median and interquartile range, or mean and standard deviation
     per: Grouping = "global"
     latent_scale: float = 0.5
     clip: float | None = None
     measure_clip: bool = True  # choose the smallest clip that costs less than 0.1 dB; `clip` is then ignored
+    method: Literal["robust", "moments"] = "robust"  # median and interquartile range, or mean and standard deviation
 
 
 @dataclass(frozen=True)

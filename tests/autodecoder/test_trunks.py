@@ -83,7 +83,7 @@ def test_missing_weights_say_where_to_get_them(tmp_path):
 def test_files_of_something_else_are_refused(tmp_path):
     garbage = tmp_path / "garbage.pth"
     garbage.write_bytes(b"<html>Not Found</html>")
-    with pytest.raises(ValueError, match=r"garbage\.pth holds no VGG-19 weights"):
+    with pytest.raises(ValueError, match=r"garbage\.pth holds no vgg19 weights"):
         load_trunk("vgg19", garbage)
     state = load_trunk("vgg19-random").state_dict()
     del state["features.28.bias"]

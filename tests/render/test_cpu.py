@@ -63,7 +63,7 @@ def test_every_instruction_set_gives_the_same_picture_and_gradient(level, channe
 
 def test_processes_that_build_at_the_same_time_do_not_disturb_each_other(tmp_path):
     together = [python(RENDER, VADER3D_CACHE=str(tmp_path)) for _ in range(2)]
-    printed = [process.communicate(timeout=120) for process in together]
+    printed = [process.communicate(timeout=300) for process in together]
     assert [process.returncode for process in together] == [0, 0], printed
     assert len({out for out, _ in printed}) == 1
     assert all("rendering by cpu" in log for _, log in printed)
@@ -75,12 +75,12 @@ def test_without_a_compiler_one_warning_and_plain_torch(tmp_path):
     broken = {"PATH": str(tmp_path), "CXX": "", "VADER3D_CACHE": str(tmp_path)}
     program = f"from vader3d.render.csrc import build\nfrom pathlib import Path\nbuild.LIBRARY = Path('none')\n{RENDER}"
     without = python(program, **broken)
-    found, log = without.communicate(timeout=60)
+    found, log = without.communicate(timeout=300)
     assert without.returncode == 0, log
     assert log.count("WARNING") == 1
     assert "no C++ compiler" in log
     assert "rendering by reference" in log
-    wanted, _ = python(RENDER).communicate(timeout=60)
+    wanted, _ = python(RENDER).communicate(timeout=300)
     assert_near(torch.tensor([float(x) for x in found.split()]), torch.tensor([float(x) for x in wanted.split()]))
 
 
@@ -138,7 +138,7 @@ def peak(samples):
 some_fog(16)
 print(peak(16), peak(256))
 """
-    out, log = python(program, PYTHONPATH="tests").communicate(timeout=120)
+    out, log = python(program, PYTHONPATH="tests").communicate(timeout=300)
     few, many = map(int, out.split() or [log])
     assert many - few < 8000, f"{many - few} KB more for 240 samples more on 20000 rays"  # one number each: 19 MB
 

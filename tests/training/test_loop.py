@@ -87,7 +87,7 @@ def test_a_stopped_process_goes_on_by_the_same_command(whole, tmp_path, number):
         if int(line) >= 16:
             process.send_signal(number)
             break
-    _, messages = process.communicate(timeout=120)
+    _, messages = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "the same command goes on from here" in messages
     assert 16 < load_state(tmp_path / "state.pt")["seen"] < 160
