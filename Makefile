@@ -26,4 +26,5 @@ $(VENV)/installed: pyproject.toml constraints.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)python -m pip install --quiet --upgrade pip
 	$(RUN)python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(RUN)python -m pip install --quiet --no-deps --target $(VENV)/judges torch-fidelity==0.4.0
 	touch $@

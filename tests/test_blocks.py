@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vader3d.blocks import Attention3d, Conv3d, downsample, upsample, zero_initialised
+from vader3d.blocks import FEW_TOKENS, Attention3d, Conv3d, GroupNorm, attend, downsample, upsample, zero_initialised
 
 
 @pytest.mark.parametrize("head_channels", [None, 4])
@@ -58,3 +58,29 @@ def test_bfloat16_convolutions_have_the_gradient_of_float32(size):
     out.float().square().sum().backward()
     assert conv.weight.grad.isfinite().all()
     assert float((conv.weight.grad - expected).norm() / expected.norm()) < 0.03
+
+
+@pytest.mark.parametrize("tokens", [1, 64, FEW_TOKENS + 1])
+def test_attention_in_bfloat16_is_that_of_float64(tokens):
+    """Values and gradients, on both sides of the number of tokens up to which the plain formula is taken."""
+    torch.manual_seed(0)
+    precise = torch.randn(3, 1, 2, tokens, 16, dtype=torch.float64).requires_grad_()
+    coarse = precise.detach().bfloat16().requires_grad_()
+    expected, out = (attend(*inputs.unbind()) for inputs in (precise, coarse))
+    for result in (expected, out):
+        result.square().sum().backward()
+    expected, out = expected.detach(), out.detach()
+    assert float((out.double() - expected).norm() / expected.norm()) < 0.02
+    assert float((coarse.grad.double() - precise.grad).norm() / precise.grad.norm()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_group_norm_is_torch_s_and_keeps_type_and_layout(dtype):
+    torch.manual_seed(0)
+    ours, judge = GroupNorm(2, 8), nn.GroupNorm(2, 8).double()
+    x = torch.randn(2, 8, 4, 4, 4).to(dtype).contiguous(memory_format=torch.channels_last_3d)
+    out = ours(x)
+    assert out.dtype == dtype
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    tolerance = {torch.float32: 1e-5, torch.bfloat16: 1e-2}[dtype]
+    torch.testing.assert_close(out.double(), judge(x.double()), rtol=tolerance, atol=tolerance)

@@ -1,8 +1,11 @@
 """Commands: readable help, one clear line for bad input, nothing lost."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+from processes import environment
 
 from vader3d.cli import main
 
@@ -77,3 +80,17 @@ def test_a_dry_run_prints_the_resolved_configuration(tmp_path, capsys):
     for what in ("memory: about", "a batch of 3", "TFLOP/s", "hours"):
         assert what in said.err
     assert not output.exists()
+
+
+@pytest.mark.parametrize("asked", [{}, {"GOMP_SPINCOUNT": "77"}, {"OMP_WAIT_POLICY": "active"}])
+def test_idle_threads_soon_sleep_unless_told_otherwise(asked):
+    """As OpenMP itself reports what it has read."""
+    command = [sys.executable, "-m", "vader3d", "doctor"]
+    plain = {name: value for name, value in environment().items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    told = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**plain, **asked, "OMP_DISPLAY_ENV": "verbose"}
+    ).stderr
+    if "GOMP_SPINCOUNT" not in told:
+        pytest.skip("another OpenMP")
+    own = f"GOMP_SPINCOUNT = '{asked.get('GOMP_SPINCOUNT', '10000')}'"
+    assert (own in told) == ("OMP_WAIT_POLICY" not in asked)

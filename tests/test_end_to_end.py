@@ -18,18 +18,19 @@ def road(tmp_path_factory):
     main(["train", "autodecoder", "--data", data, "--output", stage1, "--preset", "tiny"])
     main(["train", "diffusion", "--autodecoder", stage1, "--output", stage2, "--preset", "tiny"])
     main(["generate", "--model", stage2, "--output", str(folder / "assets"), "--count", "3", "--steps", "8"])
-    main(["evaluate", "--model", stage2, "--data", data, "--objects", "6", "--views", "2", "--steps", "8"])
+    judge = ["evaluate", "--protocol", "quick", "--model", stage2, "--data", data, "--output", str(folder / "judged")]
+    main([*judge, "--samples", "6"])
     return folder
 
 
 def test_stage_1_has_learned_held_out_views(road):
-    report = json.loads((road / "gen" / "report.json").read_text())
+    report = json.loads((road / "judged" / "report.json").read_text())
     assert report["heldout_psnr"] > 16  # black pictures score 10
     assert report["heldout_iou"] > 0.5
 
 
 def test_the_report_has_its_keys(road):
-    report = json.loads((road / "gen" / "report.json").read_text())
+    report = json.loads((road / "judged" / "report.json").read_text())
     sets = ("generated", "reconstruction", "heldout_views", "direct_latent_sampling", "direct_latent_sampling_fitted")
     wanted = [f"{distance}_{name}" for distance in ("frechet", "kernel") for name in sets]
     assert {*wanted, "feature_network", "feature_checksum", "objects", "views", "shapes"} <= report.keys()
@@ -71,6 +72,6 @@ def test_another_configuration_in_the_same_folder_is_refused(road, capsys):
 def test_a_model_on_data_it_was_not_trained_on_is_refused(road, tmp_path, capsys):
     main(["prepare", "chairs", "--output", str(tmp_path / "two.zip"), "--count", "2", "--size", "32", "--views", "6"])
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "--model", str(road / "gen"), "--data", str(tmp_path / "two.zip")])
+        main(["evaluate", "--model", str(road / "gen"), "--data", str(tmp_path / "two.zip"), "--output", str(tmp_path)])
     assert stop.value.code == 2
     assert "6; give the data set it was trained on" in capsys.readouterr().err

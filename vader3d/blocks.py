@@ -23,8 +23,29 @@ class Attention3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.norm(x).flatten(2).mT  # [B, T, C]
         query, key, value = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        mixed = attend(query, key, value).transpose(1, 2).flatten(2)
         return x + self.projection(mixed).mT.unflatten(-1, x.shape[2:])
+
+
+FEW_TOKENS = 128  # of which a CPU holds the whole map [T, T]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax of scaled products over [B, heads, T, channels].
+
+    On CPUs torch's own takes 6 times as long as the plain formula at 64 tokens in bfloat16; at 512 neither wins
+    (docs/performance.md).
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.shape[-2] <= FEW_TOKENS:
+        return torch.softmax((query * query.shape[-1] ** -0.5) @ key.mT, -1) @ value
+    return nn.functional.scaled_dot_product_attention(query, key, value)
+
+
+class GroupNorm(nn.GroupNorm):
+    """nn.GroupNorm; on CPUs in float32, where bfloat16 in channels_last takes 6 times as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float()).to(x.dtype) if x.device.type == "cpu" else super().forward(x)
 
 
 class Conv3d(nn.Conv3d):

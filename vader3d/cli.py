@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union
 import tyro
 from tyro.conf import Positional
 
+from vader3d.cli_evaluate import evaluate_command, print_scores
 from vader3d.cli_prepare import (
     prepare_chairs_command,
     prepare_meshes_command,
@@ -133,36 +134,6 @@ def generate_command(
     print(f"{output}: {len(written)} files of {count} objects" + (f"; {empty} were empty" if empty else ""))
 
 
-def evaluate_command(
-    *, model: Path, data: str, output: Path | None = None, objects: int = 128, views: int = 4, steps: int = 32,
-    seed: int = 0,
-) -> None:  # fmt: skip
-    """Scores on held-out views, and of generated objects against two baselines and two bounds.
-
-    Args:
-        model: The run folder of stage 2.
-        data: The data set it was trained on.
-        output: Where to write report.json; default: the model's folder.
-        objects: Objects in each set that is compared (at most the data set's).
-        views: Pictures of each.
-        steps: Sampling steps.
-        seed: Of samples and views.
-    """
-    from vader3d.data.archive import open_archive, readable_objects
-    from vader3d.evaluation.protocols import ProtocolConfig, evaluate
-    from vader3d.generate import AUTODECODER, Generator, load_autodecoder
-    from vader3d.training.checkpoint import write_text
-
-    archive, problems = readable_objects(open_archive(data))
-    for problem in problems:
-        print(f"skipped: {problem}", file=sys.stderr)
-    autodecoder, _, _ = load_autodecoder(model / AUTODECODER)
-    config = ProtocolConfig(objects=objects, views=views, steps=steps, seed=seed)
-    scores = evaluate(autodecoder, Generator.from_pretrained(model), archive, config)
-    write_text((output or model) / "report.json", json.dumps(scores, indent=2) + "\n")
-    print_scores(scores)
-
-
 def presets_command() -> None:
     """The named configurations: what they are for, their sizes, memory and arithmetic of a step, score where known.
 
@@ -267,11 +238,6 @@ def note(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
-def print_scores(scores: dict[str, Any]) -> None:
-    for name, value in scores.items():
-        print(f"{name:40} {value:.4g}" if isinstance(value, float) else f"{name:40} {value}")
-
-
 def later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
     """The same signature and help, but called by the parser it only notes its arguments: errors are ours to word."""
 
@@ -318,6 +284,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
     130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
     """
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch loads OpenMP, below: idle threads then soon sleep, where
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
     from vader3d.training.loop import Terminated, TrainingDiverged
     from vader3d.training.team import leave_team
 
@@ -339,7 +307,3 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     leave_team()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,13 @@ from vader3d.config import override
 from vader3d.data.archive import AnyArchive, open_archive, readable_objects
 from vader3d.demo_page import write_demo_page
 from vader3d.diffusion.train import build_denoiser, train_diffusion
+from vader3d.evaluation.chunks import CHUNK
 from vader3d.evaluation.features import load_features
-from vader3d.evaluation.protocols import OBJECTS_PER_BATCH, ProtocolConfig, evaluate
-from vader3d.evaluation.shape_scores import has_true_meshes
-from vader3d.generate import AUTODECODER, Asset, Generator, load_autodecoder, sample_seed, save_assets
+from vader3d.evaluation.protocol import Protocol
+from vader3d.evaluation.runner import evaluate, planned, with_samples
+from vader3d.evaluation.stages import has_true_meshes
+from vader3d.evaluation.subject import open_subject
+from vader3d.generate import Asset, Generator, load_autodecoder, sample_seed, save_assets
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.latents import load_latents
 from vader3d.presets import Preset, preset
@@ -96,22 +98,24 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
     with clock.part("autodecoder"):
         train_autodecoder(archive, stage1, output / "autodecoder")
     with clock.part("rehearsal"):
-        costs = rehearse(recipe, output / "autodecoder", archive, protocol := ProtocolConfig(seed=seed))
-    objects = min(protocol.objects, len(archive))
+        costs = rehearse(recipe, output / "autodecoder", archive, (plan := planned("quick", seed=seed)).protocol)
+    objects = min(plan.protocol.samples, len(archive))
     after = SAFETY * (ASSETS * costs.asset + objects * costs.object + PAGE_SECONDS)
     stage2 = within(recipe.diffusion, budget - clock.without("diffusion") - after, seed)
     with clock.part("diffusion"):
         train_diffusion(output / "autodecoder", stage2, output / "diffusion")
 
     # New objects, their scores, and the page; fewer objects are judged where the machine has become slower.
-    generator = Generator.from_pretrained(output / "diffusion")
-    autodecoder, _, _ = load_autodecoder(output / "diffusion" / AUTODECODER)
+    subject = open_subject(output / "diffusion", archive)
     with clock.part("assets"):
-        assets, report = new_assets(generator, output / "assets", protocol)
+        assets, report = new_assets(subject.generator, output / "assets", plan.protocol)
     affordable = int((budget - clock.total - PAGE_SECONDS) / costs.object)
-    protocol = replace(protocol, objects=max(SMALLEST_EVALUATION, min(objects, affordable)))
+    if affordable < objects:
+        plan = with_samples(plan, max(SMALLEST_EVALUATION, affordable))
     with clock.part("evaluation"):
-        report |= evaluate(autodecoder, generator, archive, protocol)
+        evaluation = evaluate(subject, plan, output / "evaluation")
+        assert evaluation is not None
+        report |= evaluation.report
     report |= {
         "data": data,
         "minutes": minutes,
@@ -120,7 +124,7 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
         "training_objects": len(archive),
     }
     with clock.part("page"):
-        write_demo_page(output, report | clock.report(), archive, autodecoder, generator, assets)
+        write_demo_page(output, report | clock.report(), evaluation.sets, assets)
     report |= clock.report()
     write_text(finished, json.dumps(report, indent=2) + "\n")
     return report
@@ -140,13 +144,13 @@ class Costs(NamedTuple):
     object: float
 
 
-def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protocol: ProtocolConfig) -> Costs:
+def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protocol: Protocol) -> Costs:
     """What generation and evaluation will cost on this machine as it is now, with an untrained denoiser."""
     autodecoder, config, _ = load_autodecoder(autodecoder_run)
     latents, statistics, _ = load_latents(autodecoder_run / "latents.safetensors")
     denoiser = build_denoiser(recipe.diffusion, tuple(latents.shape[1:]), rank=0).eval().requires_grad_(False)
     generator = Generator(autodecoder.decoder, config.render, denoiser, statistics)
-    features = load_features(protocol.features)
+    features = load_features(protocol.features[0])
 
     def seconds(call: Callable[[], Any]) -> float:
         call()  # what is done once does not count
@@ -154,12 +158,12 @@ def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protoco
         call()
         return time.monotonic() - start
 
-    batch = OBJECTS_PER_BATCH
+    batch = CHUNK
     assets = [Asset(generator.decode(latents[:1]), config.render, "rehearsal")]
     with tempfile.TemporaryDirectory() as folder:
         files = seconds(lambda: save_assets(assets, Path(folder), formats=ASSET_FORMATS))
-    one = seconds(lambda: generator.sample_latents([0], steps=protocol.steps))
-    many = seconds(lambda: generator.sample_latents(range(batch), steps=protocol.steps))
+    one = seconds(lambda: generator.sample_latents([0], steps=protocol.steps[-1]))
+    many = seconds(lambda: generator.sample_latents(range(batch), steps=protocol.steps[-1]))
     cameras = orbit_cameras(
         torch.arange(protocol.views) * 90.0, torch.full((protocol.views,), 20.0), distance=4, fov_degrees=30, size=64
     )[None]
@@ -171,12 +175,12 @@ def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protoco
 
 
 def new_assets(
-    generator: Generator, folder: Path, protocol: ProtocolConfig
+    generator: Generator, folder: Path, protocol: Protocol
 ) -> tuple[list[tuple[Asset, Tensor]], dict[str, Any]]:
     """Objects made one at a time, as a user would, with raw latents and files; the mean seconds one took."""
     assets, empty, start = [], 0, time.monotonic()
     for number in track(range(ASSETS), "assets", total=ASSETS):
-        latents = generator.sample_latents([sample_seed(protocol.seed, number)], steps=protocol.steps)
+        latents = generator.sample_latents([sample_seed(protocol.seed, number)], steps=protocol.steps[-1])
         asset = Asset(generator.decode(latents), generator.settings, f"{number:03d}")
         empty += save_assets([asset], folder, formats=ASSET_FORMATS)[1]
         assets.append((asset, latents))

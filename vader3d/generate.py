@@ -187,9 +187,9 @@ def save_assets(assets: list[Asset], folder: Path, *, formats: Sequence[str]) ->
 
 
 def sample_seed(seed: int, index: int) -> int:
-    """The seed of object `index`, below 2^32: torch's generators on CPUs heed no higher bits.
+    """The seed of object `index`: below 2^32, for torch's generator on the CPU heeds no more bits.
 
-    Distinct for all objects of a seed, and for those of the first 100 seeds with up to 10 million objects each: the
-    golden ratio spreads the seeds' ranges evenly.
+    Distinct for all indices of a seed, and across seeds as long as seeds times indices stay below 1.9e9: multiples of
+    the golden ratio keep apart.
     """
     return (seed * 0x9E3779B1 + index) % (1 << 32)

@@ -47,6 +47,14 @@ WEIGHTS = {
         largest=600_000_000,
         instead="; or choose another trunk: losses.trunk=vgg16-hed or gradients",
     ),
+    "vgg16": Weights(
+        what="VGG-16 of torchvision, trained on ImageNet: the published LPIPS (BSD-3-Clause)",
+        file="vgg16-397923af.pth",
+        url="https://download.pytorch.org/models/vgg16-397923af.pth",
+        sha256="397923af",
+        largest=600_000_000,
+        instead="; or measure lpips-vgg16-hed, which is another number",
+    ),
     "inception": Weights(
         what="Inception-v3 of torch-fidelity, converted from TensorFlow: the published FID and KID (Apache-2.0)",
         file="weights-inception-2015-12-05-6726825d.pth",
@@ -89,6 +97,15 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
     )
 
 
+def checksum_of(path: Path) -> str:
+    """The file's SHA-256 in hex: what names a network in a report."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def download_weights(name: str) -> Path:
     """Fetch the file into our cache unless it lies in one; either way its checksum is verified.
 
@@ -97,11 +114,7 @@ def download_weights(name: str) -> Path:
     weights, (target, *others) = known_weights(name), usual_places(name)
     for place in (target, *others):
         if place.is_file():
-            digest = hashlib.sha256()
-            with place.open("rb") as file:
-                for chunk in iter(lambda: file.read(CHUNK), b""):
-                    digest.update(chunk)
-            check(weights, digest.hexdigest(), where=f"{place}; delete it and try again")
+            check(weights, checksum_of(place), where=f"{place}; delete it and try again")
             return place
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)

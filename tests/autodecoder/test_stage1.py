@@ -112,6 +112,9 @@ def test_the_run_ends_with_the_latents_of_its_codes(model, run):
     logged = read_metrics(run)[-1]
     for name in ("median", "iqr", "clipped_share", "raw_std", "normalised_kurtosis", "clipped_psnr_db"):
         assert logged[f"latent_{name}"] == report[name]
+    last = read_metrics(run)[-2]
+    assert {"perceptual", "mask", "pixel", "loss", "gradient_norm", "code_std", "share_of_peak"} <= last.keys()
+    assert last["views_per_second"] == pytest.approx(CONFIG.views_per_object * last["objects_per_second"])
     assert report["raw_mean"] == pytest.approx(float(latents.mean()), rel=1e-3, abs=1e-4)
     assert float(normalised.abs().max()) <= 0.5 * (statistics.clip or float("inf")) + 1e-6
 
@@ -199,3 +202,18 @@ def test_terms_of_weight_0_are_left_out(archive):
     terms = task.losses(seen=0, batch=2, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert list(terms) == ["mask"]
     assert terms["mask"].isfinite()
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_masks_are_soft_unless_binary_ones_are_asked_for(archive, binary):
+    losses = LossConfig("gradients", perceptual=0.0, mask=1.0, pixel=0.0, binary_mask=binary)
+    task = AutodecoderTask(dataclasses.replace(CONFIG, losses=losses), PosedViews(archive, training_views))
+    with torch.no_grad():  # nothing is there: opacity is 0 and the loss is the mean mask
+        task.model.decoder.head.weight.zero_()
+        task.model.decoder.head.bias.fill_(-1e3)
+    step = {"seen": 0, "batch": 4, "seed": CONFIG.loop.seed}
+    mask = task.views.training_batch(views=CONFIG.views_per_object, **step).mask
+    terms = task.losses(seen=0, batch=4, progress=0.0, generator=torch.Generator().manual_seed(0))
+    soft, hard = float(mask.mean()), float((mask > 0.5).float().mean())
+    assert abs(soft - hard) > 1e-5
+    assert terms["mask"].item() == pytest.approx(hard if binary else soft, abs=1e-6)

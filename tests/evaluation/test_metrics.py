@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.classification import binary_jaccard_index
+from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, kernel_distance, psnr
+from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, kernel_distance, psnr, ssim
 
 
 def features(count: int, width: int, *, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -33,6 +34,32 @@ def test_psnr_clamps_colours_and_stays_finite_for_identical_pictures():
     target = torch.ones(1, 3, 4, 4)
     assert psnr(target * 7, target).item() == 100
     assert psnr(target * 0.9, target).item() == pytest.approx(20, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (24, 33)])
+def test_ssim_equals_scikit_image_and_torchmetrics(size):
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 2, 3, *size, generator=generator, dtype=torch.float64)
+    rendered = (target + 0.2 * torch.randn(target.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
+    measured = ssim(rendered, target)
+    assert measured.shape == (2, 2)
+    for index in np.ndindex(2, 2):
+        judged = structural_similarity(
+            target[index].numpy(), rendered[index].numpy(), data_range=1, channel_axis=0, gaussian_weights=True,
+            sigma=1.5, use_sample_covariance=False,
+        )  # fmt: skip
+        assert measured[index].item() == pytest.approx(judged, abs=1e-9)
+    _, places = structural_similarity_index_measure(  # its mean takes in places where the window does not fit
+        rendered.flatten(0, 1), target.flatten(0, 1), data_range=1.0, reduction="none", return_full_image=True
+    )
+    inner = places[..., 5:-5, 5:-5].mean((1, 2, 3))
+    np.testing.assert_allclose(measured.flatten().numpy(), inner.numpy(), atol=1e-9)
+
+
+def test_ssim_of_identical_pictures_is_one_and_of_a_negative_is_small():
+    picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert ssim(picture, picture).item() == pytest.approx(1, abs=1e-12)
+    assert ssim(1 - picture, picture).item() < -0.5
 
 
 def test_iou_equals_torchmetrics():
@@ -100,6 +127,25 @@ def test_kernel_distance_equals_torchmetrics_on_whole_sets():
     assert (measured.subset_size, measured.subsets, measured.deviation) == (120, 1, 0)
 
 
+def test_frechet_and_kernel_distance_equal_torch_fidelity(torch_fidelity):
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    a, b = features(300, 32, seed=0).double(), features(250, 32, seed=1, shift=0.2).double() * 1.3
+    judged = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), False)
+    measured = frechet_distance(feature_moments(a), feature_moments(b))
+    assert measured == pytest.approx(judged["frechet_inception_distance"], rel=1e-7)
+    sizes = {"kid_subset_size": 100, "kid_subsets": 60}
+    judged = kid_features_to_metric(a, b, **sizes, verbose=False)  # other subsets than ours
+    ours = kernel_distance(a, b, generator=torch.Generator().manual_seed(0), subset_size=100, subsets=60)
+    error = judged["kernel_inception_distance_std"] / 60**0.5
+    assert ours.mean == pytest.approx(judged["kernel_inception_distance_mean"], abs=5 * error)
+    assert ours.deviation == pytest.approx(judged["kernel_inception_distance_std"], rel=0.5)
+    whole = kid_features_to_metric(a[:250], b, kid_subset_size=250, kid_subsets=1, verbose=False)
+    ours = kernel_distance(a[:250], b, generator=torch.Generator())
+    assert ours.mean == pytest.approx(whole["kernel_inception_distance_mean"], rel=1e-9)
+
+
 def test_kernel_distance_is_unbiased_and_says_its_subset_size():
     a, b = features(400, 16, seed=0), features(300, 16, seed=1)
     same = kernel_distance(a, b, generator=torch.Generator().manual_seed(0), subset_size=100, subsets=60)
@@ -116,6 +162,9 @@ def test_kernel_distance_is_unbiased_and_says_its_subset_size():
     [
         (lambda: psnr(torch.zeros(3, 4, 4), torch.zeros(3, 4, 5)), "rendered"),
         (lambda: psnr(torch.full((3, 4, 4), torch.nan), torch.zeros(3, 4, 4)), "rendered"),
+        (lambda: ssim(torch.zeros(3, 16, 16), torch.zeros(3, 16, 17)), "rendered"),
+        (lambda: ssim(torch.zeros(3, 10, 16), torch.zeros(3, 10, 16)), "11 px"),
+        (lambda: ssim(torch.zeros(3, 16, 16), torch.full((3, 16, 16), torch.nan)), "target"),
         (lambda: iou(torch.zeros(4, 4), torch.full((4, 4), torch.nan)), "mask"),
         (lambda: feature_moments(torch.zeros(0, 4)), "features"),
         (lambda: feature_moments(torch.full((3, 4), torch.inf)), "features"),

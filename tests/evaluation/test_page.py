@@ -20,6 +20,7 @@ from vader3d.evaluation.page import (
     Comparison,
     Gallery,
     Strip,
+    Table,
     picture,
     turntable,
     write_page,
@@ -77,6 +78,7 @@ def source(tmp_path) -> str:
         Gallery("New objects", "Made of noise.", [card]),
         Comparison("Reconstructions", "Held out.", [strip]),
         Charts("Training", "Losses.", [Chart("Stage 1", [curve], "objects seen", "loss", logarithmic=True)]),
+        Table("Published", "Theirs.", ["", "Frechet distance", "KID"], [[NAME, 11.28, None]]),
     ]
     write_page(tmp_path / "index.html", REPORT, sections, title="New objects & more", text="a < b")
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
@@ -112,7 +114,7 @@ def test_every_picture_is_described_and_animations_can_stand_still(source):
 
 def test_names_are_shown_as_they_are_and_never_run(source):
     assert "<script" not in source
-    assert Document(source).text.count(NAME) == 2
+    assert Document(source).text.count(NAME) == 3
     assert "New objects & more" in Document(source).text
 
 

@@ -150,3 +150,25 @@ def test_few_rays_through_a_large_grid_are_left_to_plain_torch():
     found = render_volume(Volume(grid), Rays(-3 * ray, ray), samples_per_ray=64)
     wanted = render_volume(Volume(grid), Rays(-3 * ray, ray), samples_per_ray=64, backend="cpu")
     assert_near(found.colour, wanted.colour)
+
+
+@pytest.mark.parametrize("shape", [(9, 9, 9), (1, 7, 2), (6, 1, 1)])
+def test_rays_that_pass_by_all_that_an_object_holds_show_nothing_and_no_others(shape):
+    """Among them rays along the axes, on the object's very faces, from within, of any length, and a broken one."""
+    grid = torch.rand(3, 4, *shape)
+    grid[0, 3], grid[1, 3] = -1, -1
+    grid[1, 3, shape[0] // 2, shape[1] // 3 :, shape[2] // 3 : shape[2] // 2 + 1] = 30  # 0: empty, 2: full
+    faces = torch.randint(-5, 6, (3, 999, 3)) / 4.0
+    origins = torch.cat([faces, torch.randn(3, 999, 3) * 2], 1)
+    directions = torch.cat([torch.randint(-1, 2, (3, 999, 3)) + 0.0, torch.randn(3, 999, 3)], 1)
+    directions[(directions == 0).all(-1)] = 1
+    directions *= torch.rand(3, 1998, 1) + 0.1
+    origins[1, 7, 2] = torch.nan
+    found, wanted = (
+        render_volume(Volume(grid), Rays(origins, directions), samples_per_ray=40, skip_empty=skip, backend="cpu")
+        for skip in (True, False)
+    )
+    assert found.opacity[1, 7].isnan()
+    assert (found.opacity[0] == 0).all()
+    for a, b in zip(found[:4], wanted[:4], strict=True):
+        assert_near(a.nan_to_num(), b.nan_to_num())

@@ -116,6 +116,21 @@ def test_non_finite_steps_are_skipped_and_leave_no_trace(tmp_path, capsys):
     assert f"(of {', '.join(named)}); skipped (1 of at most 20)" in said
 
 
+def test_a_gradient_that_is_not_finite_is_named_where_all_losses_are(tmp_path, capsys):
+    class Steep(ToyTask):
+        def losses(self, *, seen, **step):
+            terms = super().losses(seen=seen, **step)
+            if seen == 20:
+                terms["steep"] = (0 * self.model.first.weight.sum()).sqrt()  # 0, with an undefined slope
+            return terms
+
+    task = Steep()
+    train(task, CONFIG, tmp_path, title="toy")
+    assert "non-finite gradient at 20 objects, step 5 (of toy " in capsys.readouterr().err
+    assert all(value.isfinite().all() for value in task.model.state_dict().values())
+    assert load_state(tmp_path / "state.pt")["skipped"] == 1
+
+
 def test_too_many_non_finite_steps_end_the_run_and_keep_the_last_state(tmp_path):
     config = dataclasses.replace(CONFIG, skipped_steps=3, checkpoint_seconds=0.0)
     with pytest.raises(
@@ -137,6 +152,11 @@ def test_training_by_the_clock_ends_by_the_clock(tmp_path):
     assert progress == sorted(progress)
     assert progress[0] == 0
     assert 0.8 < progress[-1] < 1
+
+
+def test_the_shortest_run_leaves_its_numbers(tmp_path):
+    trained(tmp_path, dataclasses.replace(CONFIG, log_seconds=1e9))
+    assert [line["seen"] for line in read_metrics(tmp_path)] == [160]
 
 
 def test_learning_rates_follow_the_schedule(tmp_path):

@@ -6,10 +6,10 @@ import torch
 from vader3d.training.precision import autocast, working_dtype
 
 
-@pytest.mark.parametrize("has_instructions", [True, False])
-def test_auto_takes_bfloat16_only_where_the_cpu_has_it(monkeypatch, has_instructions):
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: has_instructions, raising=False)
-    wanted = torch.bfloat16 if has_instructions else torch.float32
+@pytest.mark.parametrize("has_units", [True, False])
+def test_auto_takes_bfloat16_only_where_the_cpu_has_it(monkeypatch, has_units):
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: has_units, raising=False)
+    wanted = torch.bfloat16 if has_units else torch.float32
     assert working_dtype("auto", "cpu") == wanted
     with autocast("auto", torch.device("cpu")):
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == wanted
@@ -23,10 +23,10 @@ def test_auto_takes_bfloat16_only_where_the_gpu_has_it(monkeypatch, supported):
 
 @pytest.mark.parametrize("name", ["bfloat16", "float32"])
 def test_a_named_type_is_taken_whatever_the_machine(monkeypatch, name):
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: name == "float32", raising=False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: name == "float32", raising=False)
     assert working_dtype(name, "cpu") == getattr(torch, name)
 
 
 def test_an_older_torch_that_cannot_tell_computes_in_float32(monkeypatch):
-    monkeypatch.delattr("torch.cpu._is_avx512_bf16_supported", raising=False)
+    monkeypatch.delattr("torch.cpu._is_amx_tile_supported", raising=False)
     assert working_dtype("auto", "cpu") == torch.float32

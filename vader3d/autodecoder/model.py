@@ -22,6 +22,7 @@ class LossConfig:
     perceptual: float = 10.0
     scales: tuple[int, ...] = (1, 2, 4)
     mask: float = 10.0
+    binary_mask: bool = False  # masks are cut at a half for the mask term (A18)
     pixel: float = 0.0
     code: float = 0.0  # mean square of the codes
 

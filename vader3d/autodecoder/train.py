@@ -76,7 +76,7 @@ class AutodecoderTask:
         weights = config.losses
         terms = {
             "perceptual": lambda: self.perceptual(rendered, wanted),
-            "mask": lambda: mask_loss(opacity, target.mask),
+            "mask": lambda: mask_loss(opacity, target.mask.round() if weights.binary_mask else target.mask),
             "pixel": lambda: pixel_loss(rendered, wanted),
             "code": lambda: codes.square().mean(),
         }
@@ -114,7 +114,10 @@ class AutodecoderTask:
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
-        header = {"kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views)}
+        header = {
+            "kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views),
+            "data": self.views.archive.fingerprint,
+        }  # fmt: skip
         save_snapshot(path, dict(model.state_dict()), header)
 
 

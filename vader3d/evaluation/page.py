@@ -1,7 +1,7 @@
 """Results as one HTML file that needs nothing beside it: no scripts, no network, pictures inlined.
 
-A page is a report (the keys of `report.json`) and sections: `Gallery`, `Comparison` and `Charts`, in the order given;
-scores, times and the whole report follow by themselves.
+A page is a report (the keys of `report.json`) and sections: `Gallery`, `Comparison`, `Charts`, `Table`, in the order
+given; scores, times and the whole report follow by themselves.
 """
 
 import base64
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from vader3d.evaluation.charts import Curve, line_chart
-from vader3d.evaluation.page_scores import facts, scores_section, times_section
+from vader3d.evaluation.page_scores import facts, scores_section, times_section, value_text
 from vader3d.evaluation.page_style import STYLE
 from vader3d.export.turntable import turntable_bytes
 
@@ -141,7 +141,28 @@ class Charts:
         return f'<div class="charts">{"".join(chart.html() for chart in self.charts)}</div>'
 
 
-Section = Gallery | Comparison | Charts
+@dataclass(frozen=True)
+class Table:
+    """Rows of words and numbers under `heads`; None is a dash."""
+
+    title: str
+    text: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+
+    def html(self) -> str:
+        heads = "".join(f"<th>{escape(head)}</th>" for head in self.heads) if any(self.heads) else ""
+        rows = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in self.rows)
+        return f'<div class="scroll"><table>{f"<tr>{heads}</tr>" if heads else ""}{rows}</table></div>'
+
+
+def cell(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return f"<td>{escape(value)}</td>"
+    return f'<td class="value">{"-" if value is None else value_text(float(value))}</td>'
+
+
+Section = Gallery | Comparison | Charts | Table
 
 
 def write_page(

@@ -66,6 +66,7 @@ th, td { text-align: left; padding: 9px 14px; border-top: 1px solid var(--line);
 tr:first-child > * { border-top: 0; }
 table th { min-width: 240px; }
 td.value { text-align: right; font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
+td.value small { font-weight: 400; color: var(--soft); }
 td code, th code { font-size: .82rem; color: var(--soft); overflow-wrap: anywhere; }
 .bars { display: grid; gap: 8px; margin: 0; }
 .bars div { display: grid; grid-template-columns: minmax(110px, 250px) 1fr 74px; gap: 12px; align-items: center; }

@@ -16,10 +16,12 @@ from vader3d.geometry.rays import cube_crossing
 log = logging.getLogger("vader3d.render")
 INT64, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+CHANNELS_LAST = torch.channels_last_3d
 MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
 # How many voxels are laid out (pack) while plain torch starts, and while it renders one point.
 VOXELS_LAID_OUT_IN_A_CALL, VOXELS_LAID_OUT_IN_A_POINT = 150_000, 45
-POINTS_PER_THREAD = 8192  # fewer are done sooner than a second thread wakes up
+POINTS_PER_THREAD, VECTORS_PER_THREAD = 8192, 16384  # fewer are done sooner than a second thread wakes up
+MAPPED_ANEW = 32 << 20  # bytes from which glibc's malloc takes fresh pages from the system each time
 HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
 EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
 
@@ -61,7 +63,8 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
         return None, str(error)
     found.vader3d_pack.argtypes = found.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
-    found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER]
+    found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER, INT64]
+    found.vader3d_expect_touching.argtypes = [POINTER, INT64]
     found.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
     return found, None
 
@@ -102,7 +105,9 @@ def squared_lengths(vectors: Tensor) -> tuple[float, float]:
         lengths = vectors.detach().square().sum(-1)
         return float(lengths.amin()), float(lengths.amax())
     found = (ctypes.c_float * 2)()
-    compiled().vader3d_lengths(vectors.data_ptr(), vectors.numel() // 3, found)
+    count = vectors.numel() // 3
+    threads = max(1, min(torch.get_num_threads(), count // VECTORS_PER_THREAD))
+    compiled().vader3d_lengths(vectors.data_ptr(), count, found, threads)
     return found[0], found[1]
 
 
@@ -169,13 +174,20 @@ def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings,
     return Marched(job, (packed, origins, directions, marched), (features, opacity, depth_sum))
 
 
+def soon_written(memory: Tensor) -> Tensor:
+    """An uninitialised tensor, all of which is going to be written."""
+    if memory.nbytes >= MAPPED_ANEW:
+        compiled().vader3d_expect_touching(memory.data_ptr(), memory.nbytes)
+    return memory
+
+
 def channels_last(grid: Tensor, threads: int) -> Tensor:
     """Grid [B, C, D, H, W] -> [B, D, H, W, C padded with zeros to a multiple of 4], dense; no copy if it is already."""
-    moved = grid.movedim(1, -1)
-    if grid.shape[1] % 4 == 0 and moved.is_contiguous():
-        return moved
-    packed = torch.empty(*moved.shape[:-1], padded(grid.shape[1]))
-    shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
+    objects, channels, *voxels = sizes = grid.shape
+    if channels % 4 == 0 and grid.is_contiguous(memory_format=CHANNELS_LAST):
+        return grid.movedim(1, -1)
+    packed = soon_written(torch.empty(objects, *voxels, padded(channels)))
+    shape, strides = (INT64 * 5)(*sizes), (INT64 * 5)(*grid.stride())
     compiled().vader3d_pack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return packed
 
@@ -198,11 +210,20 @@ def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> tuple[Tensor
     return empty, bounds
 
 
+class Like(NamedTuple):
+    """What a grid's gradient has to resemble."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    channels_last: bool
+
+
 class _Render(torch.autograd.Function):
     @staticmethod
     def forward(ctx, grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings):
         done = march(grid, origins, directions, settings, False)
-        ctx.job, ctx.grid_like = done.job, torch.empty_like(grid, device="meta")
+        ctx.job = done.job
+        ctx.like = Like(grid.shape, grid.dtype, grid.is_contiguous(memory_format=CHANNELS_LAST))
         ctx.save_for_backward(*done.tensors, *done.outputs)
         return done.outputs
 
@@ -218,26 +239,25 @@ class _Render(torch.autograd.Function):
         d_packed = d_rays = None
         job.d_grid = job.spare = job.d_rays = None
         if ctx.needs_input_grad[0]:
-            d_packed = torch.zeros_like(packed) if job.rays == 0 else torch.empty_like(packed)
-            spare = torch.empty(job.threads - 1, *packed.shape[1:])
+            d_packed = torch.zeros_like(packed) if job.rays == 0 else soon_written(torch.empty_like(packed))
+            spare = soon_written(torch.empty(job.threads - 1, *packed.shape[1:]))
             job.d_grid, job.spare = d_packed.data_ptr(), spare.data_ptr()
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             d_rays = torch.empty(*origins.shape[:2], 8)
             job.d_rays = d_rays.data_ptr()
         compiled().vader3d_backward(ctypes.byref(job))
-        d_grid = None if d_packed is None else channels_first(d_packed, ctx.grid_like, job.threads)
+        d_grid = None if d_packed is None else channels_first(d_packed, ctx.like, job.threads)
         d_origins, d_directions = (None, None) if d_rays is None else through_crossing(origins, directions, d_rays)
         return d_grid, d_origins, d_directions, None
 
 
-def channels_first(packed: Tensor, like: Tensor, threads: int) -> Tensor:
-    """What `channels_last` made, as a tensor of the shape, strides and dtype of `like`."""
-    grid = torch.empty_like(like, dtype=torch.float32, device="cpu")
-    if packed.shape[-1] == like.shape[1] and grid.movedim(1, -1).is_contiguous():
-        grid = packed.movedim(-1, 1)
-    else:
-        shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
-        compiled().vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
+def channels_first(packed: Tensor, like: Like, threads: int) -> Tensor:
+    """What `channels_last` made, laid out as the grid it made it from, if that was dense."""
+    if like.channels_last and packed.shape[-1] == like.shape[1]:
+        return packed.movedim(-1, 1).to(like.dtype)
+    grid = torch.empty(like.shape, memory_format=CHANNELS_LAST if like.channels_last else torch.contiguous_format)
+    shape, strides = (INT64 * 5)(*like.shape), (INT64 * 5)(*soon_written(grid).stride())
+    compiled().vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return grid.to(like.dtype)
 
 

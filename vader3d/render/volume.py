@@ -84,7 +84,7 @@ def render_volume(
         density_scale=density_scale, density_noise=density_noise, seed=seed, early_stop=early_stop,
         skip_empty=skip_empty,
     )  # fmt: skip
-    colour, extra = features.split((3, features.shape[-1] - 3), dim=-1)
+    colour, extra = features.narrow(-1, 0, 3), features.narrow(-1, 3, features.shape[-1] - 3)
     if isinstance(background, Tensor) or background != 0:
         colour = colour + (1 - opacity[..., None]) * background
     if normals:

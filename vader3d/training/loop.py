@@ -38,7 +38,7 @@ class LoopConfig:
     cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
     ema_half_life: float = 2000.0  # objects
     gradient_clip: float = 0.0  # norm over all parameters; 0 = off
-    precision: Precision = "auto"  # bfloat16 where the machine has instructions for it, else float32
+    precision: Precision = "auto"  # bfloat16 where the machine has matrix units for it, else float32
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     recompute: bool = False  # activation checkpointing: blocks keep their input only and run twice
     compile: bool = False  # the network's blocks by torch.compile

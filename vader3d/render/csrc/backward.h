@@ -2,40 +2,50 @@
 
 // Gains of `count` samples: their extra channels times the extra outputs' gradients.
 template <int N>
-static void gain_extra(const March &job, const Corners &c, const Block<N> &b, const float *d_extra, int count, float *gains) {
+static void gain_extra(const Corners &c, const Block<N> &b, const float *d_extra, int count, float *gains) {
     Weights<N> w;
     BLOCK STORE(gains, splat(1));
     weigh(b, gains, w);
-    for (int i = 0; i < count; i++) {
-        f4 total = {};
-        for (int64_t first = 4; first < job.channels; first += 4) {
-            f4 value = {};
-            for (int k = 0; k < 8; k++)
-                value += w.corner[k][i] * *(const f4 *)(c.rows[k / 2] + 2 * (int64_t)b.offset[i] + k % 2 * job.channels + first);
-            total += value * *(const f4 *)(d_extra + first - 4);
+    memset(gains, 0, N * sizeof(float));
+    for_extra(c.channels, [&](int64_t first, auto zero) {
+        const float *factors = d_extra + first - 4;
+        for (int i = 0; i < count; i++) {
+            auto value = zero;
+            for (int k = 0; k < 8; k++) value.add(w.corner[k][i], corner(c, b, i, k) + first);
+            f4 total = {};
+            if (zero.FOUR) total = value.four * *(const f4 *)(factors + 8 * zero.EIGHTS);
+            for (int g = 0; g < zero.EIGHTS; g++) {
+                const f8 gain = value.eights[g] * *(const f8 *)(factors + 8 * g);
+                total += SWIZZLE(gain, gain, 0, 1, 2, 3) + SWIZZLE(gain, gain, 4, 5, 6, 7);
+            }
+            gains[i] += sum4(total);
         }
-        gains[i] = sum4(total);
-    }
+    });
+}
+
+// Of the corners of sample i's cell.
+template <int N>
+static inline f8 shares(const Block<N> &b, int i) {
+    const f8 x0 = {1, 0, 1, 0, 1, 0, 1, 0}, y0 = {1, 1, 0, 0, 1, 1, 0, 0}, z0 = {1, 1, 1, 1};
+    return (x0 + b.x[i] * (1 - 2 * x0)) * (y0 + b.y[i] * (1 - 2 * y0)) * (z0 + b.z[i] * (1 - 2 * z0));
 }
 
 // Adds to the extra channels' gradients: along a ray they are all multiples of the extra outputs' gradients, so the
 // multiples are summed up while samples stay in one cell.
 template <int N>
-static void scatter_extra(const March &job, const Block<N> &b, const float *weights, const float *d_extra, int count,
-                          const Corners &d_corners) {
-    Weights<N> w;
-    weigh(b, weights, w);
-    for (int i = 0; i < count;) {
-        const int32_t offset = b.offset[i];
-        float multiples[8] = {};
-        for (; i < count && b.offset[i] == offset; i++)
-            for (int k = 0; k < 8; k++) multiples[k] += w.corner[k][i];
-        for (int k = 0; k < 8; k++) {
-            float *voxel = (float *)d_corners.rows[k / 2] + 2 * (int64_t)offset + k % 2 * job.channels;
-            for (int64_t first = 4; first < job.channels; first += 4)
-                *(f4 *)(voxel + first) += multiples[k] * *(const f4 *)(d_extra + first - 4);
+static void scatter_extra(const Block<N> &b, const float *weights, const float *d_extra, int count, const Corners &d_corners) {
+    for_extra(d_corners.channels, [&](int64_t first, auto zero) {
+        for (int i = 0; i < count;) {
+            const int begin = i;
+            f8 multiples = {};
+            for (; i < count && b.offset[i] == b.offset[begin]; i++) multiples += weights[i] * shares(b, i);
+            for (int k = 0; k < 8; k++) {
+                auto gradient = zero;
+                gradient.add(multiples[k], d_extra + first - 4);
+                gradient.add_to((float *)corner(d_corners, b, begin, k) + first);
+            }
         }
-    }
+    });
 }
 
 // The loss's slope along x, y, z (in voxels) at sample i, whose first four channels have the gradient `value`.
@@ -105,7 +115,7 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
         attenuate<SEEDED, true>(job, ray, light, b);
         const int count = marched - first < N ? (int)(marched - first) : (int)N;
         alignas(64) float weights[N], d_raws[N], d_thicknesses[N], gains[N];
-        if (job.channels > 4) gain_extra(job, c, b, d_extra, count, gains);
+        if (job.channels > 4) gain_extra(c, b, d_extra, count, gains);
         BLOCK {
             const fv weight = stopped(light, b, v, count);
             fv gain = d_colour[0] * LOAD(b.channels[0]) + d_colour[1] * LOAD(b.channels[1]) +
@@ -138,7 +148,7 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
                 }
             }
         }
-        if (TO_GRID && job.channels > 4) scatter_extra(job, b, weights, d_extra, count, d);
+        if (TO_GRID && job.channels > 4) scatter_extra(b, weights, d_extra, count, d);
     }
     if (TO_RAYS) {
         for (int k = 0; k < 3; k++) d_ray[k] = sums.origin[k], d_ray[3 + k] = sums.direction[k];

@@ -20,37 +20,54 @@ static inline void weigh(const Block<N> &b, const float *factors, Weights<N> &w)
     }
 }
 
-// The extra channels lie behind the first four in groups of four: adds `count` samples' to `sums`.
-template <int GROUPS, int N>
-static inline void add_extra(const Corners &c, const Block<N> &b, const Weights<N> &w, int64_t channels, int count, float *sums) {
-    f4 total[GROUPS];
-    for (int g = 0; g < GROUPS; g++) total[g] = *(const f4 *)(sums + 4 * g);
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < 8; k++) {
-            const float *voxel = c.rows[k / 2] + 2 * (int64_t)b.offset[i] + k % 2 * channels;
-            for (int g = 0; g < GROUPS; g++) total[g] += w.corner[k][i] * *(const f4 *)(voxel + 4 * g);
-        }
-    for (int g = 0; g < GROUPS; g++) *(f4 *)(sums + 4 * g) = total[g];
-}
+// The extra channels lie behind the first four, and are done in parts: some groups of eight, perhaps with one of four.
+template <int EIGHT_GROUPS, bool WITH_FOUR>
+struct Part {
+    enum { EIGHTS = EIGHT_GROUPS, FOUR = WITH_FOUR };
+    f8 eights[EIGHT_GROUPS + 1] = {};
+    f4 four = {};
+    inline void add(float weight, const float *from) {
+        for (int g = 0; g < EIGHTS; g++) eights[g] += weight * *(const f8 *)(from + 8 * g);
+        if (FOUR) four += weight * *(const f4 *)(from + 8 * EIGHTS);
+    }
+    inline void add_to(float *sums) const {
+        for (int g = 0; g < EIGHTS; g++) *(f8 *)(sums + 8 * g) += eights[g];
+        if (FOUR) *(f4 *)(sums + 8 * EIGHTS) += four;
+    }
+};
 
-static inline Corners shifted(Corners c, int64_t by) {
-    for (int r = 0; r < 4; r++) c.rows[r] += by;
-    return c;
-}
-
-template <int N>
-static void add_all_extra(const March &job, const Corners &c, const Block<N> &b, const float *weights, int count, float *sums) {
-    Weights<N> w;
-    weigh(b, weights, w);
-    for (int64_t first = 4; first < job.channels; first += 16) {
-        const Corners here = shifted(c, first);
-        switch (job.channels - first) {
-            case 4: add_extra<1>(here, b, w, job.channels, count, sums + first - 4); break;
-            case 8: add_extra<2>(here, b, w, job.channels, count, sums + first - 4); break;
-            case 12: add_extra<3>(here, b, w, job.channels, count, sums + first - 4); break;
-            default: add_extra<4>(here, b, w, job.channels, count, sums + first - 4);
+template <class Act>
+static inline void for_extra(int64_t channels, const Act &act) {
+    for (int64_t first = 4; first < channels; first += 16) {
+        switch (channels - first) {
+            case 4: act(first, Part<0, true>()); break;
+            case 8: act(first, Part<1, false>()); break;
+            case 12: act(first, Part<1, true>()); break;
+            default: act(first, Part<2, false>());
         }
     }
+}
+
+// Corner k of sample i's cell; bits 2, 1, 0 of k: z, y, x.
+template <int N>
+static inline const float *corner(const Corners &c, const Block<N> &b, int i, int k) {
+    return c.rows[k / 2] + 2 * (int64_t)b.offset[i] + k % 2 * c.channels;
+}
+
+// Adds `count` samples' extra channels to `sums`. Each is lerped on its own, so that none waits for the one before.
+template <int N>
+static void add_extra(const Corners &c, const Block<N> &b, const float *weights, int count, float *sums) {
+    Weights<N> w;
+    weigh(b, weights, w);
+    for_extra(c.channels, [&](int64_t first, auto total) {
+        for (int i = 0; i < count; i++) {
+            decltype(total) value;
+            for (int k = 0; k < 8; k++) value.add(w.corner[k][i], corner(c, b, i, k) + first);
+            for (int g = 0; g < total.EIGHTS; g++) total.eights[g] += value.eights[g];
+            total.four += value.four;
+        }
+        total.add_to(sums + first - 4);
+    });
 }
 
 template <bool SEEDED, int N>
@@ -86,7 +103,7 @@ static void forward_ray(const March &job, int64_t number, int64_t object) {
             blue += weight * LOAD(b.channels[2]), depth += weight * b.depth[v];
             STORE(weights, weight);
         }
-        if (job.channels > 4) add_all_extra(job, c, b, weights, count, extra);
+        if (job.channels > 4) add_extra(c, b, weights, count, extra);
         first += count, lit = count == b.length;
     }
     float *features = job.features + job.features_per_ray * number;
@@ -97,15 +114,24 @@ static void forward_ray(const March &job, int64_t number, int64_t object) {
     for (int64_t k = 3; k < job.features_per_ray; k++) features[k] = extra[k - 3] + fault;
 }
 
+static void show_nothing(const March &job, int64_t number) {
+    memset(job.features + job.features_per_ray * number, 0, job.features_per_ray * sizeof(float));
+    job.opacity[number] = job.depth_sum[number] = 0, job.marched[number] = 0;
+}
+
 static void forward(const March &job) {
+    enum { CHUNK = 64 };
     const auto march = job.empty ? job.seeded ? forward_ray<true, FEW> : forward_ray<false, FEW>
                                  : job.seeded ? forward_ray<true, MANY> : forward_ray<false, MANY>;
 #pragma omp parallel for schedule(dynamic) num_threads(job.threads) if (job.threads > 1)
-    for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += 64) {
-        int64_t object = chunk / job.rays;
-        for (int64_t number = chunk; number < chunk + 64 && number < job.objects * job.rays; number++) {
-            object += number == (object + 1) * job.rays;
-            march(job, number, object);
+    for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += CHUNK) {
+        const int64_t rays = job.objects * job.rays, end = chunk + CHUNK < rays ? chunk + CHUNK : rays;
+        for (int64_t number = chunk; number < end;) {
+            const int64_t object = number / job.rays, first = number, next = (object + 1) * job.rays;
+            const int64_t stop = next < end ? next : end;
+            int32_t passes[CHUNK] = {};
+            if (job.empty) pass_by(job, object, first, stop - first, passes);
+            for (; number < stop; number++) passes[number - first] ? show_nothing(job, number) : march(job, number, object);
         }
     }
 }

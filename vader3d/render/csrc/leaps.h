@@ -64,6 +64,28 @@ static void empty_bricks(const float *outer, const int64_t *sizes, const int64_t
     }
 }
 
+// Which of `count` rays of one object pass by all it holds, with a margin for rounding; broken rays do not.
+static void pass_by(const March &job, int64_t object, int64_t first, int64_t count, int32_t *passes) {
+    const int64_t size[3] = {job.width, job.height, job.depth};
+    float low[3], high[3];
+    for (int k = 0; k < 3; k++) {
+        const float *bounds = job.bounds + 8 * object + k, world = size[k] > 1 ? 2.0f / (size[k] - 1) : 0;
+        low[k] = size[k] > 1 ? bounds[0] * world - 1.0001f : -INFINITY;
+        high[k] = size[k] > 1 ? bounds[4] * world - 0.9999f : INFINITY;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const float *origin = job.origins + 3 * (first + i), *direction = job.directions + 3 * (first + i);
+        float near = 0, far = INFINITY, all = 0;
+        for (int k = 0; k < 3; k++) {
+            const float o = origin[k], d = direction[k], margin = 1e-6f * fabsf(o), slow = fabsf(d) > 1e-12f ? 1 / d : 1e12f;
+            const float a = (low[k] - margin - o) * slow, b = (high[k] + margin - o) * slow;
+            const float enters = slow > 0 ? a : b, leaves = slow > 0 ? b : a;
+            near = enters > near ? enters : near, far = leaves < far ? leaves : far, all += o + d;
+        }
+        passes[i] = (near > far) & (all - all == 0);
+    }
+}
+
 // What a ray needs to leap over empty bricks; x, y, z.
 struct Leap {
     const uint8_t *empty;

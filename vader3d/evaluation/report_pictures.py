@@ -1,0 +1,86 @@
+"""The pictures of a report: samples beside their nearest training objects, reconstructions beside the truth.
+
+All are RGBA with straight alpha, [4, H, W] in [0, 1], in the protocol's size.
+"""
+
+import torch
+from torch import Tensor
+
+from vader3d.data.views import ViewBatch
+from vader3d.evaluation.page import Strip, picture
+from vader3d.evaluation.picture_sets import POSES, RECONSTRUCTION, REFERENCE, PictureSets, render_clamped
+from vader3d.evaluation.stages import SHOWN
+from vader3d.render import Volume
+
+NEAREST = 3
+RECONSTRUCTIONS = 12
+VIEWS = 4  # of each reconstruction
+
+
+def straight(colour: Tensor, opacity: Tensor) -> Tensor:
+    """Colour on black [..., 3, H, W] and opacity [..., 1, H, W] -> RGBA [..., 4, H, W]."""
+    return torch.cat([colour / opacity.clamp_min(1e-3), opacity], -3).clamp(0, 1)
+
+
+def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tensor:
+    """Each sample's first view: raw latents [n, ...] of the items `owners` [n] -> [n, 4, H, W]."""
+    protocol, shown = sets.protocol, []
+    for latent, number in zip(latents, owners.tolist(), strict=True):
+        cameras = sets.views_of(number, split=protocol.poses, views=1, purpose=POSES).cameras
+        volume = sets.generator.decode(latent[None])
+        shown.append(straight(*render_clamped(volume, cameras, sets.generator.settings))[0, 0])
+    return torch.stack(shown)
+
+
+def real_picture(sets: PictureSets, index: int) -> Tensor:
+    """The first view of a training object: [4, H, W]."""
+    place = sets.order.index(index)
+    views = sets.views_of(place, split="training", views=None, purpose=REFERENCE)
+    return straight(views.colour, views.mask)[0, 0]
+
+
+def object_name(sets: PictureSets, index: int) -> str:
+    record = sets.subject.archive.records[index]
+    return record.caption or record.name
+
+
+@torch.no_grad()
+def nearest_objects(sets: PictureSets, latents: Tensor, count: int = NEAREST) -> Tensor:
+    """The training objects of the nearest normalised latents to raw latents [n, ...]: numbers [n, count]."""
+    normalise = sets.generator.statistics.normalise
+    ours = normalise(latents).flatten(1)
+    distances = [
+        torch.cdist(ours, normalise(sets.generator.to_latent(codes)).flatten(1))
+        for codes in sets.subject.codes.batches(256)
+    ]
+    return torch.cat(distances, 1).topk(min(count, len(sets.subject)), largest=False).indices
+
+
+def reference_pictures(sets: PictureSets) -> Tensor:
+    """Of the first objects of the reference one picture each."""
+    numbers = range(min(SHOWN, len(sets.subject)))
+    return torch.stack([real_picture(sets, sets.object_of(number)) for number in numbers])
+
+
+def reconstruction_pairs(sets: PictureSets) -> list[tuple[int, Tensor, Tensor]]:
+    """Object, held-out pictures and their reconstructions, [V, 4, H, W] each."""
+    return [reconstruction_pair(sets, number) for number in range(min(RECONSTRUCTIONS, len(sets.subject)))]
+
+
+def reconstruction_pair(sets: PictureSets, number: int) -> tuple[int, Tensor, Tensor]:
+    target: ViewBatch = sets.views_of(number, split="heldout", views=VIEWS, purpose=RECONSTRUCTION)
+    volume: Volume = sets.generator.decode(sets.generator.to_latent(sets.codes("reconstruction", [number])))
+    colour, opacity = render_clamped(volume, target.cameras, sets.generator.settings)
+    return sets.object_of(number), straight(target.colour, target.mask)[0], straight(colour, opacity)[0]
+
+
+def reconstruction_strips(sets: PictureSets, pairs: list[tuple[int, Tensor, Tensor]]) -> list[Strip]:
+    """The pairs as strips of a page."""
+    strips = []
+    for index, real, ours in pairs:
+        name = object_name(sets, index)
+        strips.append(Strip(name, {
+            "real": [picture(view, f"{name}, a held-out picture") for view in real],
+            "ours": [picture(view, f"{name}, reconstructed") for view in ours],
+        }))  # fmt: skip
+    return strips

@@ -1,0 +1,114 @@
+"""Scores of collected stages, each with a bootstrap interval: flat names, plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vader3d.evaluation.chunks import Found
+from vader3d.evaluation.intervals import Interval, bootstrap_interval, frechet_interval, kernel_interval
+from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
+from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
+from vader3d.evaluation.neighbours import density_coverage, precision_recall
+from vader3d.evaluation.protocol import Protocol
+from vader3d.evaluation.shapes import compare_shapes
+
+KERNEL_UNIT = 1000  # kernel distances are reported times this, as published
+
+
+@dataclass
+class Scores:
+    """`values` by name, `intervals` (low, high) of those that have one, `notes` on what is not as one may think."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, value: float, interval: Interval | None = None, *, unit: float = 1.0) -> None:
+        self.values[name] = unit * value
+        if interval is not None:
+            self.intervals[name] = [unit * interval.low, unit * interval.high]
+
+
+def drawing(protocol: Protocol) -> torch.Generator:
+    """Fresh randomness for one score, so that it does not depend on which others are made."""
+    return torch.Generator().manual_seed(protocol.seed)
+
+
+def by_object(found: Found) -> Tensor | None:
+    """Features [N, V, d] of a set whose objects all have V pictures; None where they have not."""
+    counts = found.tensors["owners"].unique(return_counts=True)[1]
+    return found.tensors["features"].unflatten(0, (len(counts), -1)) if len(counts.unique()) == 1 else None
+
+
+def interval_of(measure, found: Found, reference: Found, protocol: Protocol) -> Interval | None:
+    """Of a distance of two sets; None where it cannot be: single objects, or such of unlike numbers of pictures."""
+    ours, real = by_object(found), by_object(reference)
+    if not protocol.resamples or ours is None or real is None or min(len(ours), len(real)) < 2:
+        return None
+    draw = drawing(protocol)
+    return measure(ours, real, generator=draw, resamples=protocol.resamples, level=protocol.confidence)
+
+
+def add_distances(scores: Scores, name: str, found: Found, reference: Found, protocol: Protocol) -> None:
+    """All wanted metrics of one set of pictures against the reference."""
+    ours, real = found.tensors["features"], reference.tensors["features"]
+    if "frechet" in protocol.metrics:
+        distance = frechet_distance(feature_moments(ours), feature_moments(real))
+        scores.add(f"frechet_{name}", distance, interval_of(frechet_interval, found, reference, protocol))
+    if "kernel" in protocol.metrics:
+        kernel = kernel_distance(ours, real, generator=drawing(protocol))
+        interval = interval_of(kernel_interval, found, reference, protocol)
+        scores.add(f"kernel_{name}", kernel.mean, interval, unit=KERNEL_UNIT)
+        scores.values["kernel_subset_size"] = kernel.subset_size
+    if "precision_recall" in protocol.metrics:
+        precision, recall = precision_recall(ours, real)
+        scores.add(f"precision_{name}", precision)
+        scores.add(f"recall_{name}", recall)
+    if "density_coverage" in protocol.metrics:
+        density, coverage = density_coverage(ours, real)
+        scores.add(f"density_{name}", density)
+        scores.add(f"feature_coverage_{name}", coverage)
+
+
+def mean_interval(values: Tensor, protocol: Protocol) -> Interval | None:
+    """Of the mean of values [N], one for each object; None for fewer than two."""
+    if len(values) < 2 or not protocol.resamples:
+        return None
+    draw = drawing(protocol)
+    return bootstrap_interval(values, generator=draw, resamples=protocol.resamples, level=protocol.confidence)
+
+
+def add_quality(scores: Scores, found: Found, columns: list[str], protocol: Protocol) -> None:
+    """Means over objects of the means over their pictures."""
+    assert protocol.reconstruction is not None
+    prefix = "heldout" if protocol.reconstruction.split == "heldout" else "reconstruction"
+    owners = found.tensors["owners"]
+    objects = owners.unique()
+    means = torch.stack([found.tensors["quality"][owners == number].mean(0) for number in objects])
+    for name, column in zip(columns, means.T, strict=True):
+        scores.add(f"{prefix}_{name}", float(column.mean()), mean_interval(column, protocol))
+    scores.values |= {"reconstructed_objects": len(objects), "reconstructed_pictures": len(owners)}
+
+
+def add_shapes(scores: Scores, generated: Tensor, reference: Tensor, *, suffix: str) -> None:
+    """Coverage, MMD and 1-NNA of points [G, P, 3] against [R, P, 3]; `suffix` names stand-ins for true shapes."""
+    found = compare_shapes(generated, reference)
+    scores.add(f"coverage{suffix}", found.coverage)
+    scores.add(f"mmd{suffix}", found.mmd)
+    scores.add(f"nearest_neighbour_accuracy{suffix}", found.nearest_neighbour_accuracy)
+
+
+def add_memorisation(scores: Scores, spaces: Mapping[str, Memorisation], protocol: Protocol) -> None:
+    """Percent of samples that lie nearer to a training object than these do to one another, and how near they lie."""
+    for name, space in {**spaces, "": None}.items():
+        flagged = memorised_in_any(spaces) if space is None else space.flagged
+        interval = mean_interval(flagged.double(), protocol)
+        scores.add(
+            "_".join(filter(None, ("memorised_percent", name))), float(flagged.double().mean()), interval, unit=100
+        )
+        if space is not None:
+            scores.add(f"nearest_ratio_{name}", float(space.ratios.median()), None)
+    scores.values["memorisation_samples"] = len(flagged)

@@ -1,0 +1,58 @@
+"""What is judged: a trained model, with the data set it was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vader3d.autodecoder.codes import Codes
+from vader3d.config import config_from_dict, fingerprint
+from vader3d.data.archive import AnyArchive
+from vader3d.diffusion.train import DiffusionConfig
+from vader3d.generate import AUTODECODER, MODEL, Generator, load_autodecoder
+from vader3d.training.checkpoint import read_header
+from vader3d.weights import checksum_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Both stages, the codes of the training objects, their data. `model`: checksums and fingerprints, plain values."""
+
+    generator: Generator
+    codes: Codes
+    archive: AnyArchive
+    model: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.archive)
+
+
+def open_subject(run: Path, archive: AnyArchive, *, device: str = "auto") -> Subject:
+    """The run folder of stage 2 and its data. ValueError: no such run, or another data set than it was trained on."""
+    generator = Generator.from_pretrained(run, device=device)
+    autodecoder, config, header = load_autodecoder(run / AUTODECODER)
+    check_data(archive, objects=len(autodecoder.codes), trained_on=header.get("data"))
+    diffusion = config_from_dict(DiffusionConfig, read_header(run / MODEL)["config"])
+    model = {
+        "denoiser_checksum": checksum_of(run / MODEL), "autodecoder_checksum": checksum_of(run / AUTODECODER),
+        "diffusion_config": fingerprint(diffusion), "autodecoder_config": fingerprint(config),
+        "trained_on": header.get("data"),
+    }  # fmt: skip
+    return Subject(generator, autodecoder.codes, archive, model)
+
+
+def check_data(archive: AnyArchive, *, objects: int, trained_on: str | None) -> None:
+    """ValueError unless the archive is the one a model of so many objects was trained on.
+
+    trained_on: the fingerprint that the model carries; None for models from before they carried one.
+    """
+    name = archive.title or archive.path
+    if objects != len(archive):
+        raise ValueError(
+            f"data: {name} has {len(archive)} objects, the model was trained on {objects}; give the data set it was "
+            "trained on"
+        )
+    if trained_on is not None and trained_on != archive.fingerprint:
+        raise ValueError(
+            f"data: {name} has the fingerprint {archive.fingerprint[:12]}, the model was trained on "
+            f"{trained_on[:12]}, as many objects but others; give the data set it was trained on"
+        )
