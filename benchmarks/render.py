@@ -2,6 +2,7 @@
 
     python benchmarks/render.py                      all cases on this machine's CPU, or on its GPU where there is one
     python benchmarks/render.py --cases A B --repeats 9
+    OMP_NUM_THREADS=1 python benchmarks/render.py --clock processor      on a machine that others use too
 
 A to C are fog: something absorbs everywhere, so nothing can be skipped. Results: benchmarks/results/render-*.{json,md}.
 """
@@ -32,6 +33,7 @@ CASES = {
     "one ray": (1, 1, 1, 64, 32, 4, False),
     "64 rays": (1, 1, 8, 64, 32, 4, False),
 }
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -75,16 +77,16 @@ def loads_only(grid, rays, samples):
     return lambda: cpu.library()[0].vader3d_floor(ctypes.byref(done.job))
 
 
-def milliseconds(run, device: str) -> float:
+def milliseconds(run, device: str, clock=time.perf_counter) -> float:
     """Of a call that follows another of its kind, as in a training: memory and caches are its own."""
     run()
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     run()
     if device == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - start) * 1e3
+    return (clock() - start) * 1e3
 
 
 def peak_megabytes(run, device: str) -> float | None:
@@ -108,7 +110,7 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def measure(case: str, repeats: int, device: str) -> dict:
+def measure(case: str, repeats: int, device: str, clock: str) -> dict:
     """Medians over interleaved runs: {renderer: {forward_ms, both_ms, peak_mb, error}}."""
     grid, rays, samples = scene(case, device)
     solid = CASES[case][-1]
@@ -132,7 +134,7 @@ def measure(case: str, repeats: int, device: str) -> dict:
             continue
     for _ in range(repeats):
         for key, run in runs.items():
-            times[key].append(milliseconds(run, device))
+            times[key].append(milliseconds(run, device, CLOCKS[clock]))
     table = {name: {} for name, _ in runs}
     for (name, what), values in times.items():
         table[name][what] = statistics.median(values)
@@ -160,7 +162,8 @@ def as_markdown(report: dict) -> str:
     lines = [
         f"# Rendering on {report['machine']}",
         "",
-        f"{report['threads']} threads, torch {report['torch']}, median of {report['repeats']} interleaved runs. "
+        f"{report['threads']} threads, torch {report['torch']}, median of {report['repeats']} interleaved runs, "
+        f"{report['clock']} clock. "
         "`x` is the reference's time over this one's; `floor` is the forward's time over that of a kernel that only "
         "places samples and loads their corners. Error: largest difference from float64 in any output.",
         "",
@@ -192,15 +195,17 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: seconds of work, for one thread")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for render-<device>.json and .md")
     options = parser.parse_args()
     machine = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     report = {
         "machine": machine, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "repeats": options.repeats, "cache_gb_per_second": gigabytes_per_second_of_cache(options.device), "cases": {},
+        "repeats": options.repeats, "clock": options.clock,
+        "cache_gb_per_second": gigabytes_per_second_of_cache(options.device), "cases": {},
     }  # fmt: skip
     for case in options.cases:
-        report["cases"][case] = measure(case, options.repeats, options.device)
+        report["cases"][case] = measure(case, options.repeats, options.device, options.clock)
         print(json.dumps({case: report["cases"][case]}), flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"render-{options.device}"

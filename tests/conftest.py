@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import torch
+from fidelity import torch_fidelity  # noqa: F401  a fixture
 
 # How near a back-end must be to the reference: (largest difference over largest value, relative L2, 1 - cosine).
 TOLERANCES = {

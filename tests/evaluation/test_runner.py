@@ -14,7 +14,7 @@ from subjects import PROTOCOL, judged, write_model, write_protocol
 from test_page import Document
 from tiny import Box, write_things
 
-from vader3d.data.archive import Archive
+from vader3d.data.archive import Archive, ArchiveError
 from vader3d.evaluation import chunks, picture_sets, runner
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.runner import chosen_network, evaluate, planned, with_samples
@@ -181,6 +181,22 @@ def test_samples_that_are_not_finite_are_left_out_and_counted(tiny, monkeypatch)
     assert report["excluded"][f"{picture_sets.NOT_FINITE}, generated"] == 1
     assert report["objects"] == 5
     assert report["frechet_generated"] == pytest.approx(report["frechet_generated"])
+
+
+def test_an_object_that_cannot_be_read_is_left_out_counted_and_no_hindrance(tiny, monkeypatch):
+    folder, _ = tiny
+    original = Archive.read
+
+    def read(self, index):
+        if index == 2:
+            raise ArchiveError("damaged")
+        return original(self, index)
+
+    monkeypatch.setattr(Archive, "read", read)
+    report = again(folder, "unreadable")
+    assert report["excluded"][f"{picture_sets.UNREADABLE}, reference"] == 1
+    assert report["reference_objects"] == 3
+    assert (folder / "unreadable" / "report.html").exists()
 
 
 def test_fewer_samples_are_a_deviation(tiny):

@@ -3,6 +3,8 @@
 All are RGBA with straight alpha, [4, H, W] in [0, 1], in the protocol's size.
 """
 
+from collections import Counter
+
 import torch
 from torch import Tensor
 
@@ -25,18 +27,22 @@ def straight(colour: Tensor, opacity: Tensor) -> Tensor:
 def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tensor:
     """Each sample's first view: raw latents [n, ...] of the items `owners` [n] -> [n, 4, H, W]."""
     protocol, shown = sets.protocol, []
+    common = sets.look_cameras()[:, :1].resized(*sets.size)  # where an item's object cannot be read
     for latent, number in zip(latents, owners.tolist(), strict=True):
-        cameras = sets.views_of(number, split=protocol.poses, views=1, purpose=POSES).cameras
+        found = sets.readable_views([number], Counter(), split=protocol.poses, views=1, purpose=POSES)
+        cameras = found[number].cameras if number in found else common
         volume = sets.generator.decode(latent[None])
         shown.append(straight(*render_clamped(volume, cameras, sets.generator.settings))[0, 0])
     return torch.stack(shown)
 
 
 def real_picture(sets: PictureSets, index: int) -> Tensor:
-    """The first view of a training object: [4, H, W]."""
+    """The first view of a training object, [4, H, W]; empty where it cannot be read."""
     place = sets.order.index(index)
-    views = sets.views_of(place, split="training", views=None, purpose=REFERENCE)
-    return straight(views.colour, views.mask)[0, 0]
+    found = sets.readable_views([place], Counter(), split="training", views=None, purpose=REFERENCE)
+    if place not in found:
+        return torch.zeros(4, *sets.size)
+    return straight(found[place].colour, found[place].mask)[0, 0]
 
 
 def object_name(sets: PictureSets, index: int) -> str:
@@ -63,12 +69,13 @@ def reference_pictures(sets: PictureSets) -> Tensor:
 
 
 def reconstruction_pairs(sets: PictureSets) -> list[tuple[int, Tensor, Tensor]]:
-    """Object, held-out pictures and their reconstructions, [V, 4, H, W] each."""
-    return [reconstruction_pair(sets, number) for number in range(min(RECONSTRUCTIONS, len(sets.subject)))]
+    """Object, held-out pictures and their reconstructions, [V, 4, H, W] each, of the first objects that can be read."""
+    numbers = [*range(min(RECONSTRUCTIONS, len(sets.subject)))]
+    found = sets.readable_views(numbers, Counter(), split="heldout", views=VIEWS, purpose=RECONSTRUCTION)
+    return [reconstruction_pair(sets, number, target) for number, target in found.items()]
 
 
-def reconstruction_pair(sets: PictureSets, number: int) -> tuple[int, Tensor, Tensor]:
-    target: ViewBatch = sets.views_of(number, split="heldout", views=VIEWS, purpose=RECONSTRUCTION)
+def reconstruction_pair(sets: PictureSets, number: int, target: ViewBatch) -> tuple[int, Tensor, Tensor]:
     volume: Volume = sets.generator.decode(sets.generator.to_latent(sets.codes("reconstruction", [number])))
     colour, opacity = render_clamped(volume, target.cameras, sets.generator.settings)
     return sets.object_of(number), straight(target.colour, target.mask)[0], straight(colour, opacity)[0]

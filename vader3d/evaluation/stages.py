@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ class Stages:
     def generated_name(self, steps: int) -> str:
         return "generated" if steps == self.headline else f"generated_{steps}_steps"
 
-    @property
+    @cached_property
     def knows_meshes(self) -> bool:
         return has_true_meshes(self.sets.subject.archive)
 
