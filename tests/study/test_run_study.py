@@ -19,7 +19,7 @@ from vader3d.study.trainings import LATENTS, code_facts, cut_latents, trained_au
 
 BRIEF = (
     "autodecoder.loop.objects_seen=16", "diffusion.loop.objects_seen=32", "judge.objects=4", "judge.views=2",
-    "judge.trunk=gradients", "judge.steps=2",
+    "judge.steps=2",
 )  # fmt: skip
 
 

@@ -8,37 +8,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vader3d.autodecoder.features import load_trunk
 from vader3d.config import fingerprint
 from vader3d.data.archive import AnyArchive, heldout_views, training_views
 from vader3d.data.views import PosedViews, ViewBatch
 from vader3d.diffusion.sampler import STOCHASTIC, Churn
-from vader3d.evaluation.features import load_features
+from vader3d.evaluation.features import FeatureNetwork, load_features
 from vader3d.evaluation.metrics import Moments, feature_moments, frechet_distance, iou, psnr
+from vader3d.evaluation.perceptual import PerceptualDistance, load_perceptual_distance
 from vader3d.generate import Generator, load_autodecoder, sample_seed
 from vader3d.geometry.cameras import Cameras
 from vader3d.progress import track
 from vader3d.render import Volume, render_views
-from vader3d.study.plans import JudgeConfig
+from vader3d.study.plans import JudgeConfig, Study
 from vader3d.training.precision import autocast
 
 OBJECTS_PER_BATCH = 16
-
-
-def perceptual_distance(trunk: Callable[[Tensor], list[Tensor]], rendered: Tensor, target: Tensor) -> Tensor:
-    """Of pictures [N, 3, H, W] in [0, 1] twice: [N].
-
-    Eq. 1 of arXiv:1801.03924 without learned weights: features of unit length at every pixel, squared differences,
-    means over pixels, summed over layers. The trunk computes in the precision that trainings choose here.
-    """
-    total = torch.zeros(len(rendered))
-    with autocast("auto", rendered.device):
-        pairs = list(zip(trunk(rendered), trunk(target), strict=True))
-    for seen, want in pairs:
-        unit = torch.nn.functional.normalize
-        difference = unit(seen.float(), dim=1) - unit(want.float(), dim=1)
-        total += difference.square().sum(1).mean((1, 2)).cpu()
-    return total
 
 
 class Judge:
@@ -50,7 +34,13 @@ class Judge:
             self.heldout = self.training  # too few views for any to be held out
         self.references: dict[str, Moments] = {}
         self.baselines: dict[tuple[Path, str], float] = {}
-        self.features = cache(load_features)
+        self.features, self.perceptual = cache(load_features), cache(load_perceptual_distance)
+
+    def network(self, study: Study, config: JudgeConfig) -> FeatureNetwork | PerceptualDistance:
+        """The frozen network the study rests on. ValueError or ImportError: no weights."""
+        if study.judged == "generation":
+            return self.features(config.features)
+        return self.perceptual(config.perceptual)
 
     def batches(self, config: JudgeConfig, title: str) -> Iterator[Tensor]:
         """The numbers of the judged objects."""
@@ -61,7 +51,7 @@ class Judge:
     def reconstruction(self, run: Path, config: JudgeConfig) -> dict[str, float]:
         """Means over held-out views: PSNR in dB, perceptual distance x 100, IoU of silhouettes."""
         model, settings, _ = load_autodecoder(run)
-        trunk = load_trunk(config.trunk)
+        perceptual = self.perceptual(config.perceptual)
         columns: list[Tensor] = []
         for numbers in self.batches(config, "reconstruction on held-out views"):
             target = first_views(self.heldout, numbers, config.views)
@@ -69,7 +59,7 @@ class Judge:
                 volume = Volume(model(numbers).grid.float())
             colour, opacity = render_views(volume, target.cameras, settings.render, skip_empty=True)
             colour = colour.clamp(0, 1)
-            distance = perceptual_distance(trunk, colour.flatten(0, 1), target.colour.flatten(0, 1))
+            distance = perceptual(colour, target.colour).flatten()
             overlap = iou(opacity[:, :, 0].clamp(0, 1), target.mask[:, :, 0])
             columns.append(torch.stack([psnr(colour, target.colour).flatten(), 100 * distance, overlap.flatten()], 1))
         means = torch.cat([column.double() for column in columns]).mean(0).tolist()

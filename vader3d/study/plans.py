@@ -18,7 +18,7 @@ class JudgeConfig:
     steps: int = 16  # of the sampler
     churned: bool = False  # EDM's stochastic sampler; the paper's figure 3 is deterministic
     features: str = "EfficientNet-Lite0@128"
-    trunk: Literal["vgg19", "vgg16-hed", "vgg19-random", "gradients"] = "vgg16-hed"  # of the perceptual distance
+    perceptual: str = "lpips-vgg16-hed"  # the network that compares reconstructions
 
 
 @dataclass(frozen=True)

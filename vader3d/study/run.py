@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from vader3d.config import fingerprint
 from vader3d.data.archive import AnyArchive, open_archive, readable_objects
-from vader3d.evaluation.features import load_features
 from vader3d.progress import console
 from vader3d.study.judge import Judge
-from vader3d.study.plans import Study, StudyConfig, study_named, variants_of
+from vader3d.study.plans import JudgeConfig, Study, StudyConfig, study_named, variants_of
 from vader3d.study.report import Row, write_report
 from vader3d.study.trainings import (
     Recipe,
@@ -41,12 +40,12 @@ def run_study(
     for problem in problems:
         console.print(f"skipped: {problem}")
     judged = next(iter(variants.values())).judge
-    network = load_features(judged.features) if study.judged == "generation" else None  # at once, not after training
+    judge = Judge(archive)
+    network = judge.network(study, judged)  # at once, not after training, where its weights are missing
     facts = {
         "study": name, "data": data, "objects": len(archive), "preset": preset_name, "settings": list(settings),
-        "judge": asdict(judged), "feature_checksum": network.checksum if network else None,
+        "judge": asdict(judged), "network": network.name, "checksum": network.checksum,
     }  # fmt: skip
-    judge = Judge(archive)
     rows = [Row(variant, list(study.variants[variant])) for variant in variants]
     for seed in range(seeds):
         for row, config in zip(rows, variants.values(), strict=True):
@@ -67,9 +66,14 @@ def scored(
 
 
 def score_name(study: Study, config: StudyConfig, archive: AnyArchive) -> str:
-    """Stage 2 and its sampler have no part in the scores of reconstructions."""
-    diffusion = config.diffusion if study.judged == "generation" else None
-    return f"{fingerprint(Recipe(archive.fingerprint, config.autodecoder, diffusion))}-{fingerprint(config.judge)}"
+    """Named after what has a part in the scores: stage 2 and its sampler have none in those of reconstructions."""
+    judge = config.judge
+    if study.judged == "reconstruction":
+        recipe = Recipe(archive.fingerprint, config.autodecoder)
+        judge = JudgeConfig(judge.objects, judge.views, perceptual=judge.perceptual)
+    else:
+        recipe, judge = Recipe(archive.fingerprint, config.autodecoder, config.diffusion), replace(judge, perceptual="")
+    return f"{fingerprint(recipe)}-{fingerprint(judge)}"
 
 
 def remembered(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
