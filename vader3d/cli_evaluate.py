@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 
 def evaluate_command(
-    *, model: Path, data: str, output: Path, protocol: str = "furniture", features: str | None = None,
+    *, model: Path, data: str, output: Path | None = None, protocol: str = "furniture", features: str | None = None,
     samples: int | None = None, device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:  # fmt: skip
     """Judge a model by a named protocol: report.json, report.html, contact sheets. The same command again goes on.
@@ -14,11 +14,12 @@ def evaluate_command(
     Started by torchrun or `accelerate launch`, several processes share the work; the report is the same.
 
     Args:
-        model: The run folder of stage 2.
+        model: The run folder of stage 2, or of stage 1 for protocols that judge reconstructions alone.
         data: The data set it was trained on.
-        output: Folder for the report; what is computed lies in its features/ and is not computed again.
-        protocol: What exactly is measured: furniture, quick, ssdnerf-abo, vader-fig3, vader-table1 to vader-table4, or
-            a .json file of your own.
+        output: Folder for the report, else evaluation-PROTOCOL in the model's; what is computed lies in its features/
+            and is not computed again.
+        protocol: What exactly is measured: furniture, quick, reconstruction, ssdnerf-abo, vader-fig3, vader-table1 to
+            vader-table4, or a .json file of your own.
         features: Another feature network than the protocol's; noted in the report as a deviation.
         samples: Another number of samples; noted in the report as a deviation.
         device: auto takes a GPU where there is one.
@@ -30,6 +31,7 @@ def evaluate_command(
     from vader3d.training.team import join_team
 
     plan = planned(protocol)
+    output = output or model / f"evaluation-{plan.protocol.name}"
     plan = plan if samples is None else with_samples(plan, samples)
     team = join_team(device)
     archive, problems = trainable_objects(open_archive(data))

@@ -94,12 +94,16 @@ class Asset:
 class Generator:
     """The two trained stages together. Object i of seed s is the same whatever `count` and `batch` are.
 
-    Codes and latents go in and come out on the CPU; networks and volumes are on one device.
+    Codes and latents go in and come out on the CPU; networks and volumes are on one device. Without a denoiser and its
+    statistics it decodes only.
     """
 
-    def __init__(self, decoder: Decoder, settings: RenderConfig, denoiser: Denoiser, statistics: LatentStatistics):
-        self.decoder, self.settings, self.statistics = decoder, settings, statistics
-        self.denoiser, self.device = denoiser, decoder.stem.weight.device
+    def __init__(
+        self, decoder: Decoder, settings: RenderConfig, denoiser: Denoiser | None = None,
+        statistics: LatentStatistics | None = None,
+    ):  # fmt: skip
+        self.decoder, self.settings, self.device = decoder, settings, decoder.stem.weight.device
+        self._denoiser, self._statistics = denoiser, statistics
 
     @classmethod
     def from_pretrained(cls, run: str | Path, *, device: str = "auto") -> "Generator":
@@ -122,8 +126,26 @@ class Generator:
         """
         made = copy.copy(self)
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-        made.denoiser = torch.compile(self.denoiser, mode=mode, dynamic=False)  # type: ignore[assignment]
+        made._denoiser = torch.compile(self.denoiser, mode=mode, dynamic=False)  # type: ignore[assignment]
         return made
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is a stage 2."""
+        return self._denoiser is not None
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """ValueError: stage 1 alone."""
+        if self._denoiser is None:
+            raise ValueError("model: wanted a run of `vader3d train diffusion`; an autodecoder alone draws nothing new")
+        return self._denoiser
+
+    @property
+    def statistics(self) -> LatentStatistics:
+        """Of the latents that the denoiser knows."""
+        assert self._statistics is not None, "they come with the denoiser"
+        return self._statistics
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -267,3 +267,15 @@ def test_reconstruction_alone_is_judged_without_samples(tiny):
     assert report["reconstructed_pictures"] == 12
     assert {"reconstruction_psnr", "reconstruction_ssim"} <= report["intervals"].keys()
     assert "samples" not in report
+
+
+def test_an_autodecoder_alone_is_judged_where_nothing_is_generated(tiny):
+    folder, report = tiny
+    stage1 = folder / "stage1"
+    stage1.mkdir()
+    (stage1 / "model.safetensors").write_bytes((folder / "model" / "autodecoder.safetensors").read_bytes())
+    alone = judged(stage1, folder / "things.zip", "reconstruction", folder / "alone")
+    assert alone["heldout_psnr"] == report["heldout_psnr"]
+    assert "frechet_generated" not in alone
+    with pytest.raises(ValueError, match="tiny judges generated objects.*that of an autodecoder"):
+        judged(stage1, folder / "things.zip", folder / "tiny.json", folder / "refused")

@@ -111,9 +111,14 @@ def evaluate(
 ) -> Evaluation | None:
     """Compute what is missing in `output`/features and judge it; the leader gets the result, others None.
 
-    ValueError: data and protocol that do not go together, too few objects, missing weights.
+    ValueError: data, model and protocol that do not go together, too few objects, missing weights.
     """
     protocol, deviations = plan.protocol, [*plan.deviations]
+    if protocol.steps and not subject.generator.draws:
+        raise ValueError(
+            f"model: protocol {protocol.name} judges generated objects; wanted the run folder of `vader3d train "
+            "diffusion`, got that of an autodecoder (which `--protocol reconstruction` judges)"
+        )
     network = None
     if protocol.sets:
         network, substitutes = chosen_network(protocol, features, device=subject.generator.device)

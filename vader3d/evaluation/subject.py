@@ -10,12 +10,16 @@ from vader3d.data.archive import AnyArchive
 from vader3d.diffusion.train import DiffusionConfig
 from vader3d.generate import AUTODECODER, MODEL, Generator, load_autodecoder
 from vader3d.training.checkpoint import read_header
+from vader3d.training.team import chosen_device
 from vader3d.weights import checksum_of
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Both stages, the codes of the training objects, their data. `model`: checksums and fingerprints, plain values."""
+    """Both stages (or the first alone), the codes of the training objects, their data.
+
+    model: checksums and fingerprints, plain values.
+    """
 
     generator: Generator
     codes: Codes
@@ -27,17 +31,30 @@ class Subject:
 
 
 def open_subject(run: Path, archive: AnyArchive, *, device: str = "auto") -> Subject:
-    """The run folder of stage 2 and its data. ValueError: no such run, or another data set than it was trained on."""
-    generator = Generator.from_pretrained(run, device=device)
-    autodecoder, config, header = load_autodecoder(run / AUTODECODER)
+    """The run folder of stage 2, or of stage 1 where nothing is generated, and its data.
+
+    ValueError: no such run, or another data set than it was trained on.
+    """
+    stage1 = run if stage_of(run) == "autodecoder" else run / AUTODECODER
+    autodecoder, config, header = load_autodecoder(stage1)
     check_data(archive, objects=len(autodecoder.codes), trained_on=header.get("data"))
-    diffusion = config_from_dict(DiffusionConfig, read_header(run / MODEL)["config"])
-    model = {
-        "denoiser_checksum": checksum_of(run / MODEL), "autodecoder_checksum": checksum_of(run / AUTODECODER),
-        "diffusion_config": fingerprint(diffusion), "autodecoder_config": fingerprint(config),
-        "trained_on": header.get("data"),
+    facts = {
+        "autodecoder_checksum": checksum_of(stage1 / MODEL if stage1 == run else stage1),
+        "autodecoder_config": fingerprint(config), "trained_on": header.get("data"),
     }  # fmt: skip
-    return Subject(generator, autodecoder.codes, archive, model)
+    if stage1 == run:
+        decoder = autodecoder.decoder.to(chosen_device(device))
+        return Subject(Generator(decoder, config.render), autodecoder.codes, archive, facts)
+    diffusion = config_from_dict(DiffusionConfig, read_header(run / MODEL)["config"])
+    facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
+    return Subject(Generator.from_pretrained(run, device=device), autodecoder.codes, archive, facts)
+
+
+def stage_of(run: Path) -> str:
+    """`autodecoder` or `denoiser`. ValueError: no such run."""
+    if not (run / MODEL).is_file():
+        raise ValueError(f"model: wanted the run folder of `vader3d train diffusion`, got {run}, without {MODEL}")
+    return read_header(run / MODEL)["kind"]
 
 
 def check_data(archive: AnyArchive, *, objects: int, trained_on: str | None) -> None:
