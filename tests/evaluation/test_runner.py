@@ -277,5 +277,5 @@ def test_an_autodecoder_alone_is_judged_where_nothing_is_generated(tiny):
     alone = judged(stage1, folder / "things.zip", "reconstruction", folder / "alone")
     assert alone["heldout_psnr"] == report["heldout_psnr"]
     assert "frechet_generated" not in alone
-    with pytest.raises(ValueError, match="tiny judges generated objects.*that of an autodecoder"):
+    with pytest.raises(ValueError, match=r"tiny judges generated objects.*that of an autodecoder"):
         judged(stage1, folder / "things.zip", folder / "tiny.json", folder / "refused")
