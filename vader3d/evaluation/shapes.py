@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 DISTANCES_PER_TILE = 1 << 17  # as many as stay in a core's cache between the product and its two minima
-CELLS, LEVELS = 40, 2  # of the bounds' grid along its longest side: more are tighter and cost more corners
+CELLS, LEVELS = 48, 2  # of the bounds' grid along its longest side: more are tighter and cost more corners
 NEAR = 2.0  # steps: how far from the points corners are computed and not interpolated
 ROUNDING = 1e-5  # of the bounds, against the squared size of the grid
 
@@ -102,11 +102,13 @@ def lower_bounds(shapes: Tensor) -> Tensor:
     low = shapes.amin((0, 1))
     size = float((shapes.amax((0, 1)) - low).max().clamp_min(1e-6))
     step = size / CELLS
-    weights, bends = zip(*(corner_weights((shape - low) / step) for shape in shapes), strict=True)
-    total = torch.stack(weights)
+    total, bends = shapes.new_empty(len(shapes), (CELLS + 1) ** 3), shapes.new_empty(len(shapes))
+    for number, shape in enumerate(shapes):
+        total[number], bends[number] = corner_weights((shape - low) / step)
     used = total.any(0)
+    total = total[:, used]
     squares = torch.stack([corner_squares((shape - low) / step)[used] for shape in shapes])
-    one_way = (total[:, used] @ squares.mT - torch.stack(bends)[:, None]) * (step**2 / shapes.shape[1])
+    one_way = (total @ squares.mT - bends[:, None]) * (step**2 / shapes.shape[1])
     return one_way + one_way.mT - ROUNDING * size**2
 
 
