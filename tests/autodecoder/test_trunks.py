@@ -91,7 +91,7 @@ def test_files_of_something_else_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"short\.pth lacks 'features\.28\.bias'"):
         load_trunk("vgg19", tmp_path / "short.pth")
     torch.save({**state, "features.28.bias": torch.zeros(3)}, tmp_path / "odd.pth")
-    with pytest.raises(ValueError, match=r"odd\.pth holds no VGG-19 weights .*size mismatch for features\.28\.bias"):
+    with pytest.raises(ValueError, match=r"odd\.pth holds no vgg19 weights .*size mismatch for features\.28\.bias"):
         load_trunk("vgg19", tmp_path / "odd.pth")
 
 

@@ -5,7 +5,16 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from vader3d.evaluation.shapes import ShapeDistances, chamfer_distance, compare_shapes, coverage_and_mmd, lower_bounds
+from vader3d.evaluation.shapes import (
+    CELLS,
+    NEAR,
+    ShapeDistances,
+    chamfer_distance,
+    compare_shapes,
+    corner_squares,
+    coverage_and_mmd,
+    lower_bounds,
+)
 
 
 def clouds(*shape: int, seed: int) -> torch.Tensor:
@@ -54,6 +63,15 @@ def test_bounds_lie_below_every_distance_and_near_it(shapes):
     assert (bounds <= judged).all()
     if shapes.shape[1] == 200:
         assert np.corrcoef(bounds.flatten(), judged.flatten())[0, 1] > 0.98
+
+
+def test_corners_near_the_points_are_exact_and_none_is_above_a_k_d_tree():
+    points = (surfaces(1, 200, seed=0)[0] + 1) * CELLS / 2
+    judged = cKDTree(points.numpy()).query(np.indices([CELLS + 1] * 3).reshape(3, -1).T)[0] ** 2
+    squares, near = corner_squares(points).numpy(), judged < NEAR**2
+    assert (squares <= judged + 1e-3).all()
+    assert 0.01 < near.mean() < 0.5
+    np.testing.assert_allclose(squares[near], judged[near], atol=1e-3)
 
 
 def test_scores_equal_those_of_all_pairs_and_most_pairs_are_never_computed():

@@ -12,6 +12,7 @@ from vader3d.data.archive import Archive, training_views
 from vader3d.data.views import PosedViews
 from vader3d.generate import load_autodecoder
 from vader3d.latents import load_latents
+from vader3d.study import judge
 from vader3d.study import run as running
 from vader3d.study.plans import STUDIES, study_named, variants_of
 from vader3d.study.run import run_study
@@ -36,6 +37,19 @@ def few(monkeypatch) -> None:
     for name, study in STUDIES.items():
         chosen = dict(list(study.variants.items())[:2])
         monkeypatch.setitem(STUDIES, name, replace(study, variants=chosen))
+
+
+@pytest.fixture(autouse=True)
+def no_weights(monkeypatch) -> None:
+    """A perceptual distance that needs no download."""
+
+    class Differences:
+        name, checksum = "differences", "0" * 64
+
+        def __call__(self, rendered: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return (rendered - target).abs().mean((-3, -2, -1))
+
+    monkeypatch.setattr(judge, "load_perceptual_distance", lambda name: Differences())
 
 
 def study(name: str, data: Path, output: Path, *, seeds: int = 1):

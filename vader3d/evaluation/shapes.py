@@ -9,16 +9,20 @@ functions), so inside a grid cell it lies above its trilinear interpolation from
     d(x, B)^2 >= sum over corners of weight * d(corner, B)^2 - h^2 sum over axes of u (1 - u),    u: place in the cell,
 
 a sum that one matrix product takes over all points of all pairs of shapes. Only pairs whose bound lies under the best
-distance found are computed: the results are those of all pairs.
+distance found are computed: the results are those of all pairs. At corners far from B, the bound from a grid twice as
+coarse takes the place of d(corner, B)^2: shapes that are near to each other do not ask for those.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-DISTANCES_PER_TILE = 1 << 20  # as many as stay in a core's cache between the product and its two minima
-CELLS = 40  # of the bounds' grid along its longest side: more are tighter and cost more corners
+DISTANCES_PER_TILE = 1 << 17  # as many as stay in a core's cache between the product and its two minima
+CELLS, LEVELS = 40, 2  # of the bounds' grid along its longest side: more are tighter and cost more corners
+NEAR = 2.0  # steps: how far from the points corners are computed and not interpolated
 ROUNDING = 1e-5  # of the bounds, against the squared size of the grid
 
 
@@ -33,6 +37,18 @@ def chamfer_distance(a: Tensor, b: Tensor) -> Tensor:
             raise ValueError(f"{name}: expected points [..., P, 3] with P > 0, got {list(points.shape)}")
         if not points.isfinite().all():
             raise ValueError(f"{name}: expected finite points, got NaN or infinity")
+    nearest_to_a, nearest_to_b = [], a.new_full((), torch.inf)
+    for squares in tiles_of_squares(a, b):
+        nearest_to_a.append(squares.amin(-1))
+        nearest_to_b = torch.minimum(nearest_to_b, squares.amin(-2))
+    return torch.cat(nearest_to_a, -1).clamp_min(0).mean(-1) + nearest_to_b.clamp_min(0).mean(-1)
+
+
+def tiles_of_squares(a: Tensor, b: Tensor) -> Iterator[Tensor]:
+    """|x - y|^2 of a few points x of a [..., P, 3] at a time to all y of b [..., Q, 3]: [..., rows, Q].
+
+    Each tile takes the place of the one before it: fresh memory would cost more than the product.
+    """
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     middle = (a.mean(-2, keepdim=True) + b.mean(-2, keepdim=True)) / 2  # small coordinates lose the fewest digits
     a, b = a - middle, b - middle
@@ -40,20 +56,20 @@ def chamfer_distance(a: Tensor, b: Tensor) -> Tensor:
     left = torch.cat([-2 * a, square_a, torch.ones_like(square_a)], -1)
     right = torch.cat([b, torch.ones_like(square_b), square_b], -1).mT  # left @ right = |x - y|^2
     rows = max(1, DISTANCES_PER_TILE // (batch.numel() * b.shape[-2]))
-    nearest_to_a, nearest_to_b = [], a.new_full((), torch.inf)
+    place = left.new_empty(*batch, rows, b.shape[-2])
     for tile in left.split(rows, -2):
-        squares = tile @ right
-        nearest_to_a.append(squares.amin(-1))
-        nearest_to_b = torch.minimum(nearest_to_b, squares.amin(-2))
-    return torch.cat(nearest_to_a, -1).clamp_min(0).mean(-1) + nearest_to_b.clamp_min(0).mean(-1)
+        yield torch.matmul(tile, right, out=place[..., : tile.shape[-2], :])
 
 
 class ShapeDistances:
-    """Chamfer distances among point sets [N, P, 3], each computed when it is asked for, and who is nearest to whom."""
+    """Chamfer distances among point sets [N, P, 3], each computed when it is asked for, and who is nearest to whom.
+
+    A shape is no neighbour of its own: that distance counts as infinite.
+    """
 
     def __init__(self, shapes: Tensor) -> None:
         self.shapes, self.bounds = shapes, lower_bounds(shapes)
-        self.known = torch.full_like(self.bounds, torch.nan)
+        self.known = torch.full_like(self.bounds, torch.nan).fill_diagonal_(torch.inf)
 
     def between(self, one: int, other: int) -> float:
         one, other = sorted((one, other))  # the same rounding both ways
@@ -62,16 +78,23 @@ class ShapeDistances:
         return float(self.known[one, other])
 
     def nearest(self, one: int, others: range) -> tuple[int, float]:
-        """The nearest of `others` but itself, and its distance."""
+        """The nearest of `others`, and its distance."""
         bounds, places = self.bounds[one, others.start : others.stop].sort(stable=True)
         best, found = torch.inf, -1
         for bound, place in zip(bounds.tolist(), places.tolist(), strict=True):
             if bound >= best:
                 break
-            other = others[place]
-            if other != one and (distance := self.between(one, other)) < best:
-                best, found = distance, other
+            if (distance := self.between(one, others[place])) < best:
+                best, found = distance, others[place]
         return found, best
+
+    def any_nearer(self, one: int, others: range, than: float) -> bool:
+        """Whether one of `others` is nearer than that: the known distances are asked first."""
+        bounds, known = (table[one, others.start : others.stop] for table in (self.bounds, self.known))
+        if (known < than).any():
+            return True
+        places = ((bounds < than) & known.isnan()).nonzero().flatten()
+        return any(self.between(one, others[place]) < than for place in places[bounds[places].argsort()].tolist())
 
 
 def lower_bounds(shapes: Tensor) -> Tensor:
@@ -79,29 +102,45 @@ def lower_bounds(shapes: Tensor) -> Tensor:
     low = shapes.amin((0, 1))
     size = float((shapes.amax((0, 1)) - low).max().clamp_min(1e-6))
     step = size / CELLS
-    places = (shapes - low) / step
-    cells = places.floor().clamp(0, CELLS - 1)
-    inside = places - cells
-    corners = torch.cartesian_prod(*[torch.arange(2)] * 3)
-    numbers = (cells.long()[..., None, :] + corners) @ torch.tensor([(CELLS + 1) ** 2, CELLS + 1, 1])  # [N, P, 8]
-    weights = torch.where(corners.bool(), inside[..., None, :], 1 - inside[..., None, :]).prod(-1)
-    used, slots = numbers.unique(return_inverse=True)
-    total = shapes.new_zeros(len(shapes), len(used)).scatter_add_(1, slots.flatten(1), weights.flatten(1))
-    bend = (inside * (1 - inside)).sum((1, 2)) * step**2
-    columns = torch.stack([used // (CELLS + 1) ** 2, used // (CELLS + 1) % (CELLS + 1), used % (CELLS + 1)], -1)
-    squares = torch.stack([nearest_squares(columns * step + low, shape) for shape in shapes])
-    one_way = (total @ squares.mT - bend[:, None]) / shapes.shape[1]
+    weights, bends = zip(*(corner_weights((shape - low) / step) for shape in shapes), strict=True)
+    total = torch.stack(weights)
+    used = total.any(0)
+    squares = torch.stack([corner_squares((shape - low) / step)[used] for shape in shapes])
+    one_way = (total[:, used] @ squares.mT - torch.stack(bends)[:, None]) * (step**2 / shapes.shape[1])
     return one_way + one_way.mT - ROUNDING * size**2
+
+
+def corner_weights(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Of points [P, 3] in steps of the grid: summed weights of its corners [(CELLS + 1)^3]; sum of u (1 - u)."""
+    cells = points.floor().clamp(0, CELLS - 1)
+    inside = points - cells
+    x, y, z = torch.stack([1 - inside, inside]).unbind(-1)  # each [2, P]
+    strides = torch.tensor([(CELLS + 1) ** 2, CELLS + 1, 1])
+    numbers = cells.long() @ strides + (torch.cartesian_prod(*[torch.arange(2)] * 3) @ strides)[:, None]
+    total = points.new_zeros((CELLS + 1) ** 3)
+    total.index_add_(0, numbers.flatten(), (x[:, None, None] * y[:, None] * z).flatten())
+    return total, (inside * (1 - inside)).sum()
+
+
+def corner_squares(points: Tensor) -> Tensor:
+    """Of points [P, 3] in steps of the grid: d(corner, points)^2 near them, elsewhere what lies below: [(CELLS + 1)^3].
+
+    From corners 2^LEVELS steps apart to those between them, by the bound itself.
+    """
+    squares = points.new_zeros(2, 2, 2)
+    for step in [2**level for level in reversed(range(LEVELS + 1))]:
+        side = CELLS // step + 1
+        between = torch.arange(side) % 2 * (step < 2**LEVELS)
+        bend = (between[:, None, None] + between[:, None] + between) * step**2  # u = 1/2 of 2 steps
+        squares = interpolate(squares[None, None], size=(side,) * 3, mode="trilinear", align_corners=True)[0, 0] - bend
+        near = squares < (NEAR * step) ** 2
+        squares[near] = nearest_squares(near.nonzero() * float(step), points)
+    return squares.flatten()
 
 
 def nearest_squares(places: Tensor, points: Tensor) -> Tensor:
     """Squared distance of each place [K, 3] to the nearest point [P, 3]: [K]."""
-    middle = points.mean(0)
-    places, points = places - middle, points - middle
-    left = torch.cat([-2 * places, places.square().sum(-1, keepdim=True), torch.ones_like(places[:, :1])], -1)
-    right = torch.cat([points, torch.ones_like(points[:, :1]), points.square().sum(-1, keepdim=True)], -1).mT
-    rows = max(1, DISTANCES_PER_TILE // points.shape[0])
-    return torch.cat([(tile @ right).amin(1) for tile in left.split(rows)])
+    return torch.cat([squares.amin(-1) for squares in tiles_of_squares(places, points)])
 
 
 class Coverage(NamedTuple):
@@ -124,14 +163,20 @@ def compare_shapes(generated: Tensor, reference: Tensor) -> ShapeScores:
 
     Besides `coverage_and_mmd`, 1-NNA (arXiv:1906.12320): the share of all shapes whose nearest other one is of their
     own set. Of equally many draws of one distribution that is 50 %; near 100 % the sets are told apart, well under 50 %
-    the generated ones are copies. Compare like counts only. ValueError: fewer than 2 shapes a side, unlike sizes, NaN.
+    the generated ones are copies; ties go to the other set. Compare like counts only. ValueError: fewer than 2 shapes
+    a side, unlike sizes, NaN.
     """
     distances = joint_distances(generated, reference)
     if min(len(generated), len(reference)) < 2:
         raise ValueError(f"shapes: expected at least 2 a side, got {len(generated)} and {len(reference)}")
-    everything = range(len(generated) + len(reference))
-    alike = [(one < len(generated)) == (distances.nearest(one, everything)[0] < len(generated)) for one in everything]
-    return ShapeScores(*cross_scores(distances, len(generated)), 100 * sum(alike) / len(alike))
+    first, second = range(len(generated)), range(len(generated), len(distances.shapes))
+    scores = cross_scores(distances, len(generated))
+    alike = [
+        distances.any_nearer(one, own, distances.nearest(one, other)[1])
+        for own, other in ((first, second), (second, first))
+        for one in own
+    ]
+    return ShapeScores(*scores, 100 * sum(alike) / len(alike))
 
 
 def coverage_and_mmd(generated: Tensor, reference: Tensor) -> Coverage:
