@@ -58,7 +58,7 @@ def write_report(output: Path, name: str, study: Study, rows: list[Row], facts: 
     write_text(output / f"{name}.json", json.dumps(report, indent=2) + "\n")
     write_text(output / f"{name}.md", f"{study.question}\n\n{markdown_table(study.columns, known)}\n\n{PLUS_MINUS}\n")
     first = study.columns[0]
-    picture = draw_plot([(row.name, row.values(first)) for row in known], title=heading(first))
+    picture = draw_plot([(row.name, row.values(first)) for row in known], title=heading(first)).quantize(16)
     write_whole(output / f"{name}.png", lambda temporary: picture.save(temporary, "PNG", optimize=True))
 
 
