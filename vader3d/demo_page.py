@@ -25,12 +25,10 @@ def write_demo_page(
 ) -> None:
     """`output`/index.html and generated.png. `assets`: each object with its raw latent [1, C, D, H, W]."""
     cards, stills = [], []
-    for asset, latent in assets:
+    nearest = nearest_objects(sets, torch.cat([latent for _, latent in assets])).tolist()
+    for (asset, _), near in zip(assets, nearest, strict=True):
         frames = asset.turntable().numpy()
-        beside = [
-            picture(real_picture(sets, index), object_name(sets, index))
-            for index in nearest_objects(sets, latent)[0].tolist()
-        ]
+        beside = [picture(real_picture(sets, index), object_name(sets, index)) for index in near]
         link = f"assets/{asset.name}.glb" if (output / "assets" / f"{asset.name}.glb").exists() else ""
         shown = turntable(frames, f"generated object {asset.name}, turning")
         cards.append(Card(f"object {asset.name}", shown, link, beside, "nearest in training"))

@@ -15,7 +15,7 @@ from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.sampler import Churn, edm_sigmas, sample
 from vader3d.diffusion.train import DiffusionConfig, build_denoiser
 from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
-from vader3d.export.turntable import save_turntable
+from vader3d.export.turntable import save_turntable, straight_alpha
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.latents import LatentStatistics
 from vader3d.render import RenderConfig, Volume, render_views
@@ -72,8 +72,7 @@ class Asset:
             azimuths, torch.full((frames,), elevation_degrees), distance=4, fov_degrees=30, size=size
         )
         colour, opacity = self.render(cameras)
-        straight = (colour / opacity.clamp_min(1e-3)).clamp(0, 1)
-        return (torch.cat([straight, opacity], 1) * 255).round().to(torch.uint8).movedim(1, -1)
+        return (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1)
 
     def mesh(self):
         """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from vader3d.evaluation import memorisation as module
+from vader3d.evaluation import neighbours as module
 from vader3d.evaluation.memorisation import memorisation, memorised_in_any
 
 

@@ -44,7 +44,7 @@ class VGG(nn.Module):
         scales: tuple[float, ...],
     ):
         super().__init__()
-        self.features, self.scales = nn.Sequential(), scales
+        self.features, self.layers, self.scales = nn.Sequential(), layers, scales
         self.taps: list[int] = []
         channels_in = 3
         for block, (count, tap) in enumerate(zip(layers, taps, strict=True)):
@@ -154,9 +154,9 @@ def with_hed_weights(vgg: VGG) -> VGG:
     import h5py
 
     convolutions = [layer for layer in vgg.features if isinstance(layer, nn.Conv2d)]
-    names = [(block, layer) for block, count in enumerate((2, 2, 3, 3, 3), 1) for layer in range(count)]
+    names = [(block, layer) for block, count in enumerate(vgg.layers, 1) for layer in range(count)]
     with h5py.File(path) as file:
-        for (block, layer), convolution in zip(names, convolutions, strict=False):
+        for (block, layer), convolution in zip(names, convolutions, strict=True):
             group = file[f"block{block}/layers/conv2d{f'_{layer}' if layer else ''}/vars"]
             kernel = torch.from_numpy(group["0"][:]).permute(3, 2, 0, 1)  # [kh, kw, in, out] -> [out, in, kh, kw]
             convolution.weight.copy_(kernel.flip(1) if convolution is convolutions[0] else kernel)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vader3d.evaluation.metrics import require_finite
+from vader3d.evaluation.neighbours import blocks
 
 QUANTILE = 0.05
-DISTANCES_PER_BLOCK = 1 << 24  # 64 MB
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ def memorised_in_any(spaces: Mapping[str, Memorisation]) -> Tensor:
 
 def nearest_other(points: Tensor, seen: Tensor, *, itself: bool) -> tuple[Tensor, Tensor]:
     """Distance to, and number of, the nearest of `seen` [M, d] for each point [N, d]; `itself`: but the point."""
-    found = []
-    rows = max(1, DISTANCES_PER_BLOCK // len(seen))
-    for start in range(0, len(points), rows):
-        distances = torch.cdist(points[start : start + rows], seen)
+    found, start = [], 0
+    for block in blocks(points, seen):
+        distances = torch.cdist(block, seen)
         if itself:
             distances.diagonal(start).fill_(torch.inf)
         found.append(distances.argmin(1))
+        start += len(block)
     numbers = torch.cat(found)
     exact = (points - seen[numbers]).norm(dim=1)  # the product's rounding would keep copies from having distance 0
     return exact, numbers

@@ -5,6 +5,7 @@ pictures.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -21,6 +22,7 @@ from vader3d.geometry.cameras import Cameras
 from vader3d.render import RenderConfig, Volume, render_views
 
 CACHE_BYTES = 1 << 30  # of decoded pictures
+CODES_AT_ONCE = 256
 # What randomness is for: each purpose draws its own.
 ORDER, REFERENCE, POSES, STANDARD, FITTED, HELDOUT, RECONSTRUCTION, LOOKS = range(8)
 PURPOSES = 16
@@ -112,6 +114,11 @@ class PictureSets:
     def normal(self, numbers: list[int], size: int, purpose: int) -> Tensor:
         draws = (torch.Generator().manual_seed(self.seed(purpose, number)) for number in numbers)
         return torch.stack([torch.randn(size, generator=draw) for draw in draws])
+
+    def training_latents(self) -> Iterator[Tensor]:
+        """Normalised latents of all training objects, in the archive's order, some at a time."""
+        for codes in self.subject.codes.batches(CODES_AT_ONCE):
+            yield self.generator.statistics.normalise(self.generator.to_latent(codes))
 
     def latents(self, name: str, numbers: list[int], *, steps: int, churn: Churn) -> Tensor:
         """Raw latents of the items of any rendered set."""

@@ -1,6 +1,5 @@
 """An evaluation on disk: report.json, report.html that needs nothing beside it, contact sheets as PNG."""
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,6 +145,5 @@ def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
 
 def write_sheet(path: Path, pictures: Tensor, *, columns: int) -> None:
     """A contact sheet as PNG, whole or not at all."""
-    data = io.BytesIO()
-    contact_sheet(pictures, columns=columns).save(data, format="PNG")
-    write_whole(path, lambda temporary: temporary.write_bytes(data.getvalue()))
+    sheet = contact_sheet(pictures, columns=columns)
+    write_whole(path, lambda temporary: sheet.save(temporary, "PNG"))

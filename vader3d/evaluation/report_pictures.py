@@ -12,16 +12,12 @@ from vader3d.data.views import ViewBatch
 from vader3d.evaluation.page import Strip, picture
 from vader3d.evaluation.picture_sets import POSES, RECONSTRUCTION, REFERENCE, PictureSets, render_clamped
 from vader3d.evaluation.stages import SHOWN
+from vader3d.export.turntable import straight_alpha
 from vader3d.render import Volume
 
 NEAREST = 3
 RECONSTRUCTIONS = 12
 VIEWS = 4  # of each reconstruction
-
-
-def straight(colour: Tensor, opacity: Tensor) -> Tensor:
-    """Colour on black [..., 3, H, W] and opacity [..., 1, H, W] -> RGBA [..., 4, H, W]."""
-    return torch.cat([colour / opacity.clamp_min(1e-3), opacity], -3).clamp(0, 1)
 
 
 def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tensor:
@@ -32,7 +28,7 @@ def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tenso
         found = sets.readable_views([number], Counter(), split=protocol.poses, views=1, purpose=POSES)
         cameras = found[number].cameras if number in found else common
         volume = sets.generator.decode(latent[None])
-        shown.append(straight(*render_clamped(volume, cameras, sets.generator.settings))[0, 0])
+        shown.append(straight_alpha(*render_clamped(volume, cameras, sets.generator.settings))[0, 0])
     return torch.stack(shown)
 
 
@@ -42,7 +38,7 @@ def real_picture(sets: PictureSets, index: int) -> Tensor:
     found = sets.readable_views([place], Counter(), split="training", views=None, purpose=REFERENCE)
     if place not in found:
         return torch.zeros(4, *sets.size)
-    return straight(found[place].colour, found[place].mask)[0, 0]
+    return straight_alpha(found[place].colour, found[place].mask)[0, 0]
 
 
 def object_name(sets: PictureSets, index: int) -> str:
@@ -53,12 +49,8 @@ def object_name(sets: PictureSets, index: int) -> str:
 @torch.no_grad()
 def nearest_objects(sets: PictureSets, latents: Tensor, count: int = NEAREST) -> Tensor:
     """The training objects of the nearest normalised latents to raw latents [n, ...]: numbers [n, count]."""
-    normalise = sets.generator.statistics.normalise
-    ours = normalise(latents).flatten(1)
-    distances = [
-        torch.cdist(ours, normalise(sets.generator.to_latent(codes)).flatten(1))
-        for codes in sets.subject.codes.batches(256)
-    ]
+    ours = sets.generator.statistics.normalise(latents).flatten(1)
+    distances = [torch.cdist(ours, part.flatten(1)) for part in sets.training_latents()]
     return torch.cat(distances, 1).topk(min(count, len(sets.subject)), largest=False).indices
 
 
@@ -78,7 +70,7 @@ def reconstruction_pairs(sets: PictureSets) -> list[tuple[int, Tensor, Tensor]]:
 def reconstruction_pair(sets: PictureSets, number: int, target: ViewBatch) -> tuple[int, Tensor, Tensor]:
     volume: Volume = sets.generator.decode(sets.generator.to_latent(sets.codes("reconstruction", [number])))
     colour, opacity = render_clamped(volume, target.cameras, sets.generator.settings)
-    return sets.object_of(number), straight(target.colour, target.mask)[0], straight(colour, opacity)[0]
+    return sets.object_of(number), straight_alpha(target.colour, target.mask)[0], straight_alpha(colour, opacity)[0]
 
 
 def reconstruction_strips(sets: PictureSets, pairs: list[tuple[int, Tensor, Tensor]]) -> list[Strip]:

@@ -14,6 +14,7 @@ from vader3d import __version__
 from vader3d.evaluation.chunks import Found, collect_stage, run_stage
 from vader3d.evaluation.features import FeatureNetwork, load_features
 from vader3d.evaluation.memorisation import Memorisation, memorisation
+from vader3d.evaluation.metrics import KERNEL_SUBSET
 from vader3d.evaluation.perceptual import PerceptualDistance, load_perceptual_distance
 from vader3d.evaluation.picture_sets import PictureSets, views_in
 from vader3d.evaluation.protocol import Protocol, load_protocol
@@ -24,8 +25,6 @@ from vader3d.evaluation.subject import Subject
 from vader3d.training.team import ALONE, Team
 
 CHUNKS = "features"
-CODES_AT_ONCE = 256
-KERNEL_SUBSET = 1000  # pictures: torch-fidelity's
 OURS = "vader3d"  # the source of protocols whose counts follow the data set
 VERSIONS = ("torch", "numpy", "pillow", "safetensors", "scikit-image", "trimesh")
 
@@ -189,12 +188,10 @@ def nearest_in_training(sets: PictureSets, found: dict[str, Found]) -> dict[str,
     ours = found["generated"].tensors if count else {}
     if "looks" not in ours or len(sets.subject) < 2:
         return {}
-    codes = sets.subject.codes.batches(CODES_AT_ONCE)
-    normalise = sets.generator.statistics.normalise
-    latents = torch.cat([normalise(sets.generator.to_latent(part)) for part in codes])
     kept = ours["latent_owners"] < count
+    drawn = sets.generator.statistics.normalise(ours["latents"][kept])
     return {
-        "latents": memorisation(normalise(ours["latents"][kept]), latents),
+        "latents": memorisation(drawn, torch.cat([*sets.training_latents()])),
         "pictures": memorisation(ours["looks"][kept], found["training_looks"].tensors["looks"]),
     }
 

@@ -85,9 +85,9 @@ def add_quality(scores: Scores, found: Found, columns: list[str], protocol: Prot
     """Means over objects of the means over their pictures."""
     assert protocol.reconstruction is not None
     prefix = "heldout" if protocol.reconstruction.split == "heldout" else "reconstruction"
-    owners = found.tensors["owners"]
-    objects = owners.unique()
-    means = torch.stack([found.tensors["quality"][owners == number].mean(0) for number in objects])
+    quality, owners = found.tensors["quality"], found.tensors["owners"]
+    objects, whose, counts = owners.unique(return_inverse=True, return_counts=True)
+    means = quality.new_zeros(len(objects), len(columns)).index_add_(0, whose, quality) / counts[:, None]
     for name, column in zip(columns, means.T, strict=True):
         scores.add(f"{prefix}_{name}", float(column.mean()), mean_interval(column, protocol))
     scores.values |= {"reconstructed_objects": len(objects), "reconstructed_pictures": len(owners)}

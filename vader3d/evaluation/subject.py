@@ -8,7 +8,7 @@ from vader3d.autodecoder.codes import Codes
 from vader3d.config import config_from_dict, fingerprint
 from vader3d.data.archive import AnyArchive
 from vader3d.diffusion.train import DiffusionConfig
-from vader3d.generate import AUTODECODER, MODEL, Generator, load_autodecoder
+from vader3d.generate import AUTODECODER, MODEL, Generator, load_autodecoder, load_denoiser
 from vader3d.training.checkpoint import read_header
 from vader3d.training.team import chosen_device
 from vader3d.weights import checksum_of
@@ -42,12 +42,15 @@ def open_subject(run: Path, archive: AnyArchive, *, device: str = "auto") -> Sub
         "autodecoder_checksum": checksum_of(stage1 / MODEL if stage1 == run else stage1),
         "autodecoder_config": fingerprint(config), "trained_on": header.get("data"),
     }  # fmt: skip
+    chosen = chosen_device(device)
+    decoder = autodecoder.decoder.to(chosen)
     if stage1 == run:
-        decoder = autodecoder.decoder.to(chosen_device(device))
         return Subject(Generator(decoder, config.render), autodecoder.codes, archive, facts)
-    diffusion = config_from_dict(DiffusionConfig, read_header(run / MODEL)["config"])
+    denoiser, statistics, header = load_denoiser(run / MODEL)
+    diffusion = config_from_dict(DiffusionConfig, header["config"])
     facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
-    return Subject(Generator.from_pretrained(run, device=device), autodecoder.codes, archive, facts)
+    generator = Generator(decoder, config.render, denoiser.to(chosen), statistics)
+    return Subject(generator, autodecoder.codes, archive, facts)
 
 
 def stage_of(run: Path) -> str:

@@ -42,6 +42,11 @@ def save_turntable(path: str | Path, frames: np.ndarray, *, frames_per_second: f
         temporary.unlink(missing_ok=True)
 
 
+def straight_alpha(colour: Tensor, opacity: Tensor) -> Tensor:
+    """Colour on black [..., 3, H, W] and opacity [..., 1, H, W] -> RGBA, straight alpha, [..., 4, H, W]."""
+    return torch.cat([colour / opacity.clamp_min(1e-3), opacity], -3).clamp(0, 1)
+
+
 def contact_sheet(pictures: Tensor, *, columns: int, background: float = 1.0) -> Image.Image:
     """Pictures [N, C, H, W] in [0, 1] (C = 1 grey, 3 colour, 4 with straight alpha), row by row in one RGB picture.
 

@@ -15,10 +15,11 @@ from vader3d.diffusion.sampler import STOCHASTIC, Churn
 from vader3d.evaluation.features import FeatureNetwork, load_features
 from vader3d.evaluation.metrics import Moments, feature_moments, frechet_distance, iou, psnr
 from vader3d.evaluation.perceptual import PerceptualDistance, load_perceptual_distance
+from vader3d.evaluation.picture_sets import render_clamped
 from vader3d.generate import Generator, load_autodecoder, sample_seed
 from vader3d.geometry.cameras import Cameras
 from vader3d.progress import track
-from vader3d.render import Volume, render_views
+from vader3d.render import Volume
 from vader3d.study.plans import JudgeConfig, Study
 from vader3d.training.precision import autocast
 
@@ -57,10 +58,9 @@ class Judge:
             target = first_views(self.heldout, numbers, config.views)
             with autocast("auto", torch.device("cpu")):
                 volume = Volume(model(numbers).grid.float())
-            colour, opacity = render_views(volume, target.cameras, settings.render, skip_empty=True)
-            colour = colour.clamp(0, 1)
+            colour, opacity = render_clamped(volume, target.cameras, settings.render)
             distance = perceptual(colour, target.colour).flatten()
-            overlap = iou(opacity[:, :, 0].clamp(0, 1), target.mask[:, :, 0])
+            overlap = iou(opacity[:, :, 0], target.mask[:, :, 0])
             columns.append(torch.stack([psnr(colour, target.colour).flatten(), 100 * distance, overlap.flatten()], 1))
         means = torch.cat([column.double() for column in columns]).mean(0).tolist()
         return dict(zip(("psnr", "perceptual", "iou"), means, strict=True))
@@ -100,8 +100,7 @@ class Judge:
 
         def pictures(numbers: Tensor) -> Tensor:
             cameras = random_views(self.heldout, numbers, config.views, seed=2 * seed).cameras
-            colour, _ = render_views(generator.decode(latents(numbers)), cameras, generator.settings, skip_empty=True)
-            return colour.clamp(0, 1).cpu().flatten(0, 1)
+            return render_clamped(generator.decode(latents(numbers)), cameras, generator.settings)[0].flatten(0, 1)
 
         def reference(numbers: Tensor) -> Tensor:
             return random_views(self.training, numbers, config.views, seed=2 * seed + 1).colour.flatten(0, 1)
