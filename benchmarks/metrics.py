@@ -25,6 +25,7 @@ from vader3d.data.prepare.viewpoints import spread_cameras
 from vader3d.evaluation import shapes as scored
 from vader3d.evaluation.features import load_features
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
+from vader3d.evaluation.nearest import nearest_squares
 from vader3d.export.mesh import sample_surface_points
 from vader3d.geometry.cameras import Cameras
 from vader3d.render import RenderConfig, Volume, render_views
@@ -52,7 +53,7 @@ def shell(points: torch.Tensor, side: int) -> Volume:
     """Solid within 0.05 of the points [P, 3] of a surface."""
     axis = torch.linspace(-1, 1, side)
     places = torch.cartesian_prod(axis, axis, axis).flip(-1)  # x, y, z of voxels in the order z, y, x
-    distance = scored.nearest_squares(places, points).clamp_min(0).sqrt().view(1, side, side, side)
+    distance = nearest_squares(places, points)[0].sqrt().view(1, side, side, side)
     return Volume(torch.cat([torch.rand(3, side, side, side), 400 * (0.05 - distance)])[None])
 
 

@@ -91,6 +91,31 @@ def test_a_prior_denoises_as_the_exact_posterior(sigma):
     torch.testing.assert_close(left.double(), remaining.expand(5), rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("sigma", [0.01, 0.5, 10.0])
+def test_unit_noise_becomes_what_the_posterior_leaves(sigma):
+    prior = GaussianPrior(DIMENSIONS, rank=4).fit(correlated(500))
+    eye, levels = torch.eye(DIMENSIONS).view(-1, *SHAPE), torch.full((DIMENSIONS,), sigma)
+    root = prior.deviation(eye, levels).flatten(1).double()
+    basis, variances, rest = prior.basis.double(), prior.variances.double(), prior.rest.double()
+    covariance = rest * eye.flatten(1) + basis.T @ torch.diag(variances - rest) @ basis
+    left = covariance - covariance @ torch.linalg.inv(covariance + sigma**2 * eye.flatten(1)) @ covariance
+    torch.testing.assert_close(root @ root.T, left, rtol=1e-3, atol=1e-5)
+
+
+def test_the_network_has_no_say_where_latents_never_vary():
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.randn(50, 3, generator=generator) @ torch.randn(3, DIMENSIONS, generator=generator)
+    prior = GaussianPrior(DIMENSIONS, rank=3).fit(flat.view(-1, *SHAPE))
+    x, sigma = torch.randn(4, *SHAPE, generator=generator), torch.full((4,), 2.0)
+    said = prior.deviation(torch.randn(4, *SHAPE, generator=generator), sigma).flatten(1)
+    outside = said - said @ prior.basis.T @ prior.basis
+    assert float(outside.abs().max()) < 1e-3 * float(said.abs().max())
+    silent, loud = Denoiser(Silent(), prior)(x, sigma), Denoiser(Linear(), prior)(x, sigma)
+    difference = (loud - silent).flatten(1)
+    assert float(difference.norm()) > 0.1
+    torch.testing.assert_close(difference @ prior.basis.T @ prior.basis, difference, rtol=1e-2, atol=1e-3)
+
+
 def test_a_fitted_prior_has_the_data_s_mean_and_covariance():
     data = correlated(2000)
     prior = GaussianPrior(DIMENSIONS, rank=4).fit(data)

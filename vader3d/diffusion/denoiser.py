@@ -1,8 +1,8 @@
 """EDM's denoiser: preconditioning and loss around any network F(x, c_noise).
 
 Karras et al., arXiv:2206.00364, Table 1 and Eq. 7-8, derived for data ~ N(0, sigma_data^2 I). Around another Gaussian
-the same derivation gives a matrix for c_skip: the best linear denoiser of that Gaussian (Wiener filter). The network
-then learns only what is not Gaussian about the data.
+the same derivation gives matrices: c_skip is the best linear denoiser of that Gaussian (Wiener filter), c_out the
+square root of what it leaves. The network then learns only what is not Gaussian about the data.
 """
 
 from collections.abc import Callable
@@ -42,19 +42,34 @@ class GaussianPrior(nn.Module):
         self.rest.copy_(variances[rank:].sum() / max(1, flat.shape[1] - rank))
         return self
 
+    def shrinkage(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """What noise sigma [B] leaves of the way from the mean: along each component [B, r], elsewhere [B, 1]."""
+        noise = sigma.square()[:, None]
+        return self.variances / (self.variances + noise), self.rest / (self.rest + noise)
+
     def denoise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """E[y | y + sigma n = x] for x [B, C, D, H, W] and sigma [B], and the mean variance [B] that remains of y."""
-        noise, dimensions = sigma.square()[:, None], len(self.mean)
-        shrink, shrink_rest = self.variances / (self.variances + noise), self.rest / (self.rest + noise)
+        shrink, shrink_rest = self.shrinkage(sigma)
         centred = x.flatten(1).float() - self.mean
         along = (centred @ self.basis.mT) * (shrink - shrink_rest)
         best = self.mean + shrink_rest * centred + along @ self.basis
-        left = (noise * shrink).sum(1) + (dimensions - len(self.variances)) * (noise * shrink_rest)[:, 0]
-        return best.view_as(x), left / dimensions
+        dimensions = len(self.mean)
+        left = shrink.sum(1) + (dimensions - len(self.variances)) * shrink_rest[:, 0]
+        return best.view_as(x), sigma.square() * left / dimensions
+
+    def deviation(self, unit: Tensor, sigma: Tensor) -> Tensor:
+        """Cov(y | y + sigma n)^(1/2) unit: unit noise [B, C, D, H, W] as what remains unknown of y at sigma [B]."""
+        along, rest = (sigma[:, None] * share.sqrt() for share in self.shrinkage(sigma))
+        flat = unit.flatten(1).float()
+        return (rest * flat + ((flat @ self.basis.mT) * (along - rest)) @ self.basis).view_as(unit)
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma) = prior's best linear estimate + c_out F(c_in x, c_noise)."""
+    """D(x; sigma) = prior's best linear estimate + c_out F(c_in x, c_noise).
+
+    c_out is the square root of the covariance that the prior leaves: a matrix, so that F has unit variance in every
+    direction and says nothing where the latents never vary.
+    """
 
     def __init__(self, network: nn.Module, prior: GaussianPrior, *, sigma_data: float = 0.5):
         super().__init__()
@@ -66,7 +81,7 @@ class Denoiser(nn.Module):
         return self.parts(x, sigma.to(x.device, torch.float32).expand(len(x)), tokens)[0]
 
     def parts(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The denoised latents and c_out^2 [B]."""
+        """The denoised latents and the mean variance [B] that the prior leaves: c_out^2 where it has no rank."""
         with torch.autocast(x.device.type, enabled=False):
             linear, variance = self.prior.denoise(x, sigma)
         column = (-1, *(1,) * (x.dim() - 1))
@@ -76,7 +91,8 @@ class Denoiser(nn.Module):
         if len(self.prior.variances):  # the linear estimate says more than x alone
             seen = torch.cat([seen, linear / self.sigma_data], 1)
         predicted = self.network(seen, c_noise) if tokens is None else self.network(seen, c_noise, tokens)
-        return linear + variance.sqrt().view(column) * predicted.float(), variance
+        with torch.autocast(x.device.type, enabled=False):
+            return linear + self.prior.deviation(predicted.float(), sigma), variance
 
     def loss(self, x: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Eq. 8 for clean latents x, levels sigma [B] and unit noise shaped as x -> [B], mean over elements.

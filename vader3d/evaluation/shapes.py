@@ -13,14 +13,14 @@ distance found are computed: the results are those of all pairs. At corners far 
 coarse takes the place of d(corner, B)^2: shapes that are near to each other do not ask for those.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-DISTANCES_PER_TILE = 1 << 17  # as many as stay in a core's cache between the product and its two minima
+from vader3d.evaluation.nearest import nearest_squares
+
 CELLS, LEVELS = 48, 2  # of the bounds' grid along its longest side: more are tighter and cost more corners
 NEAR = 2.0  # steps: how far from the points corners are computed and not interpolated
 ROUNDING = 1e-5  # of the bounds, against the squared size of the grid
@@ -29,7 +29,6 @@ ROUNDING = 1e-5  # of the bounds, against the squared size of the grid
 def chamfer_distance(a: Tensor, b: Tensor) -> Tensor:
     """Chamfer distance of point sets a [..., P, 3] and b [..., Q, 3] (leading sizes broadcast) -> [...].
 
-    |x - y|^2 comes from one matrix product, so it carries about 1e-7 of rounding in float32 for points of size 1.
     Raises ValueError for empty sets, other shapes, NaN.
     """
     for name, points in (("a", a), ("b", b)):
@@ -37,28 +36,10 @@ def chamfer_distance(a: Tensor, b: Tensor) -> Tensor:
             raise ValueError(f"{name}: expected points [..., P, 3] with P > 0, got {list(points.shape)}")
         if not points.isfinite().all():
             raise ValueError(f"{name}: expected finite points, got NaN or infinity")
-    nearest_to_a, nearest_to_b = [], a.new_full((), torch.inf)
-    for squares in tiles_of_squares(a, b):
-        nearest_to_a.append(squares.amin(-1))
-        nearest_to_b = torch.minimum(nearest_to_b, squares.amin(-2))
-    return torch.cat(nearest_to_a, -1).clamp_min(0).mean(-1) + nearest_to_b.clamp_min(0).mean(-1)
-
-
-def tiles_of_squares(a: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """|x - y|^2 of a few points x of a [..., P, 3] at a time to all y of b [..., Q, 3]: [..., rows, Q].
-
-    Each tile takes the place of the one before it: fresh memory would cost more than the product.
-    """
-    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    middle = (a.mean(-2, keepdim=True) + b.mean(-2, keepdim=True)) / 2  # small coordinates lose the fewest digits
-    a, b = a - middle, b - middle
-    square_a, square_b = a.square().sum(-1, keepdim=True), b.square().sum(-1, keepdim=True)
-    left = torch.cat([-2 * a, square_a, torch.ones_like(square_a)], -1)
-    right = torch.cat([b, torch.ones_like(square_b), square_b], -1).mT  # left @ right = |x - y|^2
-    rows = max(1, DISTANCES_PER_TILE // (batch.numel() * b.shape[-2]))
-    place = left.new_empty(*batch, rows, b.shape[-2])
-    for tile in left.split(rows, -2):
-        yield torch.matmul(tile, right, out=place[..., : tile.shape[-2], :])
+    sizes = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    sets = (points.expand(*sizes, -1, 3).reshape(-1, points.shape[-2], 3) for points in (a, b))
+    squares = (nearest_squares(*pair) for pair in zip(*sets, strict=True))
+    return torch.stack([to_b.mean() + to_a.mean() for to_b, to_a in squares]).view(sizes)
 
 
 class ShapeDistances:
@@ -136,13 +117,8 @@ def corner_squares(points: Tensor) -> Tensor:
         bend = (between[:, None, None] + between[:, None] + between) * step**2  # u = 1/2 of 2 steps
         squares = interpolate(squares[None, None], size=(side,) * 3, mode="trilinear", align_corners=True)[0, 0] - bend
         near = squares < (NEAR * step) ** 2
-        squares[near] = nearest_squares(near.nonzero() * float(step), points)
+        squares[near] = nearest_squares(near.nonzero() * float(step), points)[0]
     return squares.flatten()
-
-
-def nearest_squares(places: Tensor, points: Tensor) -> Tensor:
-    """Squared distance of each place [K, 3] to the nearest point [P, 3]: [K]."""
-    return torch.cat([squares.amin(-1) for squares in tiles_of_squares(places, points)])
 
 
 class Coverage(NamedTuple):

@@ -64,6 +64,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         return None, str(error)
     found.vader3d_pack.argtypes = found.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
     found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER, INT64]
+    found.vader3d_nearest.argtypes = [POINTER, INT64, POINTER, INT64, POINTER, POINTER]
     found.vader3d_expect_touching.argtypes = [POINTER, INT64]
     found.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
     return found, None

@@ -6,6 +6,7 @@ namespace VARIANT {
 #include "leaps.h"
 #include "forward.h"
 #include "backward.h"
+#include "nearest.h"
 }  // namespace VARIANT
 #undef VARIANT
 #undef LANES

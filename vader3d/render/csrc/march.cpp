@@ -94,6 +94,9 @@ void vader3d_empty_bricks(const float *outer, const int64_t *sizes, const int64_
 void vader3d_lengths(const float *vectors, int64_t count, float *least_and_largest, int64_t threads) {
     CALL(lengths, vectors, count, least_and_largest, threads)
 }
+void vader3d_nearest(const float *a, int64_t rows, const float *b, int64_t columns, float *to_a, float *to_b) {
+    CALL(nearest, a, rows, b, columns, to_a, to_b)
+}
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }
 void vader3d_floor(const March *job) { CALL(floor, *job) }
