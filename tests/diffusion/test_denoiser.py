@@ -42,6 +42,12 @@ def correlated(count: int, seed: int = 0) -> torch.Tensor:
     return (mean + strong + 0.1 * torch.randn(count, DIMENSIONS, generator=generator)).view(-1, *SHAPE)
 
 
+def covariance_of(prior: GaussianPrior) -> torch.Tensor:
+    """[DIMENSIONS, DIMENSIONS], written out."""
+    basis, variances, rest = prior.basis.double(), prior.variances.double(), prior.rest.double()
+    return rest * torch.eye(DIMENSIONS, dtype=torch.float64) + basis.T @ torch.diag(variances - rest) @ basis
+
+
 @pytest.mark.parametrize("sigma", [0.002, 0.1, 0.5, 3.0, 80.0])
 def test_rank_zero_is_table_1_of_edm(sigma):
     x, sigma_data = torch.randn(2, *SHAPE), 0.5
@@ -79,9 +85,7 @@ def test_what_the_network_sees_has_unit_deviation():
 @pytest.mark.parametrize("sigma", [0.01, 0.5, 10.0])
 def test_a_prior_denoises_as_the_exact_posterior(sigma):
     prior = GaussianPrior(DIMENSIONS, rank=4).fit(correlated(500))
-    basis, variances, rest = prior.basis.double(), prior.variances.double(), prior.rest.double()
-    eye = torch.eye(DIMENSIONS, dtype=torch.float64)
-    covariance = rest * eye + basis.T @ torch.diag(variances - rest) @ basis
+    eye, covariance = torch.eye(DIMENSIONS, dtype=torch.float64), covariance_of(prior)
     gain = covariance @ torch.linalg.inv(covariance + sigma**2 * eye)
     x = correlated(5, seed=1) + sigma * torch.randn(5, *SHAPE)
     expected = prior.mean + (x.flatten(1) - prior.mean).double() @ gain.T
@@ -96,8 +100,7 @@ def test_unit_noise_becomes_what_the_posterior_leaves(sigma):
     prior = GaussianPrior(DIMENSIONS, rank=4).fit(correlated(500))
     eye, levels = torch.eye(DIMENSIONS).view(-1, *SHAPE), torch.full((DIMENSIONS,), sigma)
     root = prior.deviation(eye, levels).flatten(1).double()
-    basis, variances, rest = prior.basis.double(), prior.variances.double(), prior.rest.double()
-    covariance = rest * eye.flatten(1) + basis.T @ torch.diag(variances - rest) @ basis
+    covariance = covariance_of(prior)
     left = covariance - covariance @ torch.linalg.inv(covariance + sigma**2 * eye.flatten(1)) @ covariance
     torch.testing.assert_close(root @ root.T, left, rtol=1e-3, atol=1e-5)
 
@@ -121,9 +124,7 @@ def test_a_fitted_prior_has_the_data_s_mean_and_covariance():
     prior = GaussianPrior(DIMENSIONS, rank=4).fit(data)
     torch.testing.assert_close(prior.basis @ prior.basis.T, torch.eye(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(prior.mean, data.flatten(1).mean(0))
-    covariance = (
-        prior.rest * torch.eye(DIMENSIONS) + prior.basis.T @ torch.diag(prior.variances - prior.rest) @ prior.basis
-    )
+    covariance = covariance_of(prior).float()
     true = torch.cov(data.flatten(1).T)
     torch.testing.assert_close(torch.trace(covariance), torch.trace(true), rtol=1e-4, atol=0)
     torch.testing.assert_close(covariance, true, rtol=0.02, atol=0.02)

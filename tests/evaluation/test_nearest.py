@@ -1,7 +1,5 @@
 """The nearest points of two sets against k-d trees, by every way they are found."""
 
-import ctypes
-
 import pytest
 import torch
 from scipy.spatial import cKDTree
@@ -23,39 +21,38 @@ def judged(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 @pytest.fixture(params=["torch", 1, 3])
-def way(request, monkeypatch):
+def every_way(request, monkeypatch):
     """Plain torch, and each instruction set of the library that this machine has."""
     if request.param == "torch":
         monkeypatch.setattr(nearest, "library", lambda: (None, "left out"))
-        yield nearest_squares
+        yield
         return
     compiled, reason = library()
     if compiled is None:
         pytest.skip(f"no compiled library: {reason}")
-    compiled.vader3d_limit_level.argtypes = [ctypes.c_int64]
     if compiled.vader3d_limit_level(request.param) < request.param:
         pytest.skip(f"no instruction set of level {request.param}")
-    yield nearest_squares
+    yield
     compiled.vader3d_limit_level(9)
 
 
 @pytest.mark.parametrize("counts", COUNTS)
-def test_both_ways_equal_k_d_trees(way, counts):
+def test_both_ways_equal_k_d_trees(every_way, counts):
     a, b = points(counts[0], 0), points(counts[1], 1)
-    for found, expected in zip(way(a, b), judged(a, b), strict=True):
+    for found, expected in zip(nearest_squares(a, b), judged(a, b), strict=True):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_strided_points_are_read_as_they_are(way):
+def test_strided_points_are_read_as_they_are(every_way):
     a, b = points(50, 0).flip(0).T.contiguous().T, points(80, 1)[::2]
-    for found, expected in zip(way(a, b), judged(a, b), strict=True):
+    for found, expected in zip(nearest_squares(a, b), judged(a, b), strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_far_from_the_origin_no_digit_of_the_distance_is_lost(way):
+def test_far_from_the_origin_no_digit_of_the_distance_is_lost(every_way):
     a, b = points(40, 0) + 100, points(30, 1) + 100
-    for found, expected in zip(way(a, b), judged(a, b), strict=True):
+    for found, expected in zip(nearest_squares(a, b), judged(a, b), strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-6)
 
 

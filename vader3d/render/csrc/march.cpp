@@ -1,4 +1,4 @@
-// Volume rendering on CPUs: the march of render/reference.py, fused, forward and backward. Here: the C ABI.
+// Volume rendering on CPUs: the march of render/reference.py, fused, forward and backward; nearest points. Here: the C ABI.
 //
 // The body is compiled once per instruction set, by including it with LANES (32-bit numbers in a vector) and VARIANT
 // (a namespace) set anew; the best one is picked at run time. Only GCC's vector extensions are used, no intrinsics.

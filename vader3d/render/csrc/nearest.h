@@ -1,13 +1,14 @@
 // Squared distances between the points of two sets, of which each point keeps its least.
 
 // a [rows, 3]; b [3, columns], columns a multiple of LANES; to_a [columns] and to_b [rows]: of b's points to a and of a's
-// to b. to_a may be null.
+// to b.
 static void nearest(const float *a, int64_t rows, const float *b, int64_t columns, float *to_a, float *to_b) {
     enum { TOGETHER = 4 };  // rows of a that share what is read of b
     typedef fv wv __attribute__((aligned(4), may_alias));
     const int64_t vectors = columns / LANES;
     const wv *x = (const wv *)b, *y = (const wv *)(b + columns), *z = (const wv *)(b + 2 * columns);
-    for (int64_t v = 0; to_a && v < vectors; v++) ((wv *)to_a)[v] = splat(INFINITY);
+    wv *nearest_to_a = (wv *)to_a;
+    for (int64_t v = 0; v < vectors; v++) nearest_to_a[v] = splat(INFINITY);
     for (int64_t begin = 0; begin < rows; begin += TOGETHER) {
         fv px[TOGETHER], py[TOGETHER], pz[TOGETHER], least[TOGETHER];
         for (int k = 0; k < TOGETHER; k++) {
@@ -21,10 +22,8 @@ static void nearest(const float *a, int64_t rows, const float *b, int64_t column
                 square[k] = dx * dx + dy * dy + dz * dz;
                 least[k] = lower(square[k], least[k]);
             }
-            if (to_a) {
-                const fv pair = lower(lower(square[0], square[1]), lower(square[2], square[3]));
-                ((wv *)to_a)[v] = lower(pair, ((wv *)to_a)[v]);
-            }
+            const fv four = lower(lower(square[0], square[1]), lower(square[2], square[3]));
+            nearest_to_a[v] = lower(four, nearest_to_a[v]);
         }
         for (int k = 0; k < TOGETHER && begin + k < rows; k++) {
             float found = INFINITY;
