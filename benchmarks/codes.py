@@ -19,7 +19,7 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.training.ema import MovingAverage
-from vader3d.training.loop import gradient_norm
+from vader3d.training.gradients import gradient_norm
 from vader3d.training.row_adam import RowAdam
 
 WAYS = {

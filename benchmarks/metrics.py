@@ -27,9 +27,9 @@ from vader3d.evaluation.features import load_features
 from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
 from vader3d.evaluation.nearest import nearest_squares
 from vader3d.export.mesh import sample_surface_points
+from vader3d.files import write_text
 from vader3d.geometry.cameras import Cameras
 from vader3d.render import RenderConfig, Volume, render_views
-from vader3d.training.checkpoint import write_text
 
 POINTS = 2048
 

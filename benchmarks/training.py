@@ -28,19 +28,21 @@ from torch import nn
 
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.config import override
-from vader3d.data.archive import ArchiveWriter, open_archive, training_views
+from vader3d.data.archive import open_archive
+from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.data.shard_writer import write_shards
+from vader3d.data.splits import training_views
 from vader3d.data.stream import StreamedViews
 from vader3d.data.views import PosedViews
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.generate import Generator
 from vader3d.latents import robust_statistics
+from vader3d.machine import PEAK_SIDE, working_dtype
 from vader3d.presets import PRESETS, preset
 from vader3d.render import Volume, render_views
 from vader3d.training.ema import MovingAverage
 from vader3d.training.gradients import gradient_norm
-from vader3d.training.precision import working_dtype
-from vader3d.training.speed import PEAK_SIDE, counted_flops
+from vader3d.training.speed import counted_flops
 from vader3d.training.step import GradientStep
 from vader3d.training.team import Team
 

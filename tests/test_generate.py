@@ -9,9 +9,10 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.denoiser import guided
 from vader3d.diffusion.sampler import STOCHASTIC
 from vader3d.diffusion.train import build_denoiser
-from vader3d.generate import Generator, sample_seed
+from vader3d.generate import Generator
 from vader3d.latents import LatentStatistics
 from vader3d.presets import preset
+from vader3d.randomness import sample_seed
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

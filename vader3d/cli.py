@@ -159,7 +159,8 @@ def weights_command(name: Positional[str] = "") -> None:
     Args:
         name: Which; without a name all are listed, with their files, URLs and where they lie here.
     """
-    from vader3d.weights import WEIGHTS, cache_folder, download_weights, usual_places
+    from vader3d.files import cache_folder
+    from vader3d.weights import WEIGHTS, download_weights, usual_places
 
     if name:
         return print(download_weights(name))
@@ -208,8 +209,7 @@ def print_dry_run(config: Any, cost: Any) -> None:
     import torch
 
     from vader3d.config import config_to_dict
-    from vader3d.training.precision import working_dtype
-    from vader3d.training.speed import peak_flops
+    from vader3d.machine import peak_flops, working_dtype
 
     print(json.dumps(config_to_dict(config), indent=2))
     loop = config.loop

@@ -22,13 +22,14 @@ from vader3d.evaluation.protocol import Protocol
 from vader3d.evaluation.runner import evaluate, planned, with_samples
 from vader3d.evaluation.stages import has_true_meshes
 from vader3d.evaluation.subject import open_subject
-from vader3d.generate import Asset, Generator, load_autodecoder, sample_seed, save_assets
+from vader3d.files import write_text
+from vader3d.generate import Asset, Generator, load_autodecoder, save_assets
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.latents import load_latents
 from vader3d.presets import Preset, preset
 from vader3d.progress import console, track
+from vader3d.randomness import sample_seed
 from vader3d.render import render_views
-from vader3d.training.checkpoint import write_text
 
 ASSETS = 16
 TRAININGS = ("autodecoder", "diffusion")

@@ -18,10 +18,10 @@ from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
 from vader3d.export.turntable import save_turntable, straight_alpha
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.latents import LatentStatistics
+from vader3d.machine import autocast, chosen_device
+from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume, render_views
 from vader3d.training.checkpoint import load_snapshot
-from vader3d.training.precision import autocast
-from vader3d.training.team import chosen_device
 
 MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
@@ -205,12 +205,3 @@ def save_assets(assets: list[Asset], folder: Path, *, formats: Sequence[str]) ->
         except EmptyVolumeError:
             empty += 1
     return written, empty
-
-
-def sample_seed(seed: int, index: int) -> int:
-    """The seed of object `index`: below 2^32, for torch's generator on the CPU heeds no more bits.
-
-    Distinct for all indices of a seed, and across seeds as long as seeds times indices stay below 1.9e9: multiples of
-    the golden ratio keep apart.
-    """
-    return (seed * 0x9E3779B1 + index) % (1 << 32)

@@ -4,7 +4,6 @@ Nothing is ever fetched but by `download_weights`, which `vader3d weights NAME` 
 """
 
 import hashlib
-import os
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from pathlib import Path
 import torch
 
 from vader3d.config import unknown_name
-from vader3d.data.archive_writer import remove_leftovers
+from vader3d.files import CHUNK, cache_folder, checksum_of, remove_leftovers, write_whole
 from vader3d.progress import progress_bar
-from vader3d.training.checkpoint import write_whole
 
-CHUNK = 1 << 20  # bytes
 TIMEOUT_SECONDS = 30.0
 
 
@@ -73,12 +70,6 @@ def known_weights(name: str) -> Weights:
     return WEIGHTS[name]
 
 
-def cache_folder() -> Path:
-    """$VADER3D_CACHE, else $XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d."""
-    ours = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
-    return Path(ours).expanduser()
-
-
 def usual_places(name: str) -> list[Path]:
     """Where the file may lie: our cache, then torch hub's."""
     file = known_weights(name).file
@@ -95,15 +86,6 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         f"weights: {' or '.join(map(str, places))} wanted, the {known_weights(name).what}; there is no such file. "
         f"`vader3d weights {name}` fetches it where the internet is{known_weights(name).instead}"
     )
-
-
-def checksum_of(path: Path) -> str:
-    """The file's SHA-256 in hex: what names a network in a report."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def download_weights(name: str) -> Path:

@@ -16,15 +16,10 @@ import trimesh
 from PIL import Image
 
 from vader3d.data import archive_writer
-from vader3d.data.archive import (
-    Archive,
-    ArchiveError,
-    ArchiveWriter,
-    heldout_views,
-    open_archive,
-    readable_objects,
-    training_views,
-)
+from vader3d.data.archive import Archive, open_archive, readable_objects
+from vader3d.data.archive_format import ArchiveError
+from vader3d.data.archive_writer import ArchiveWriter
+from vader3d.data.splits import heldout_views, training_views
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 
 VIEWS, HEIGHT, WIDTH = 7, 6, 10

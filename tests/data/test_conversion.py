@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from vader3d.data.archive import ArchiveError, open_archive
+from vader3d.data.archive import open_archive
+from vader3d.data.archive_format import ArchiveError
 from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.data.conversion import Job, PreparedObject, write_archive
 from vader3d.geometry.cameras import orbit_cameras

@@ -9,7 +9,9 @@ import torch
 import trimesh
 from PIL import Image
 
-from vader3d.data.archive import ArchiveWriter, ObjectViews, open_archive
+from vader3d.data.archive import open_archive
+from vader3d.data.archive_format import ObjectViews
+from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.data.hull import explained_share, visual_hull
 from vader3d.data.inspect import inspect_archive, object_faults
 from vader3d.data.prepare.raycast import render_surface

@@ -17,11 +17,14 @@ from PIL import Image
 from tiny import THINGS, write_things
 
 from vader3d.cli import main
-from vader3d.data.archive import ArchiveError, ArchiveWriter, heldout_views, open_archive, readable_objects
+from vader3d.data.archive import open_archive, readable_objects
+from vader3d.data.archive_format import ArchiveError
+from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.data.inspect import inspect_archive
 from vader3d.data.shard_format import sample_to_tar
 from vader3d.data.shard_writer import write_shards
 from vader3d.data.shards import Shards
+from vader3d.data.splits import heldout_views
 from vader3d.data.views import PosedViews
 
 

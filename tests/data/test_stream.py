@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from vader3d.data import storage
-from vader3d.data.archive import ArchiveError, ArchiveWriter, open_archive, training_views
+from vader3d.data.archive import open_archive
+from vader3d.data.archive_format import ArchiveError
+from vader3d.data.archive_writer import ArchiveWriter
 from vader3d.data.shard_writer import write_shards
+from vader3d.data.splits import training_views
 from vader3d.data.storage import UrlStorage
 from vader3d.data.stream import StreamedViews, open_views
 from vader3d.data.views import PosedViews

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from vader3d.autodecoder.train import AutodecoderTask
-from vader3d.data.archive import AnyArchive, Archive, training_views
+from vader3d.data.archive import AnyArchive, Archive
+from vader3d.data.splits import training_views
 from vader3d.data.views import PosedViews
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import chunks, runner

@@ -14,7 +14,8 @@ from subjects import PROTOCOL, judged, write_model, write_protocol
 from test_page import Document
 from tiny import Box, write_things
 
-from vader3d.data.archive import Archive, ArchiveError
+from vader3d.data.archive import Archive
+from vader3d.data.archive_format import ArchiveError
 from vader3d.evaluation import chunks, picture_sets, runner
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.runner import chosen_network, evaluate, planned, with_samples

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny import write_things
 
-from vader3d.data.archive import Archive, training_views
+from vader3d.data.archive import Archive
+from vader3d.data.splits import training_views
 from vader3d.data.views import PosedViews
 from vader3d.generate import load_autodecoder
 from vader3d.latents import load_latents

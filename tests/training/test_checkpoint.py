@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vader3d.training import checkpoint
-from vader3d.training.checkpoint import load_snapshot, load_state, read_header, save_snapshot, save_state, write_text
+from vader3d import files
+from vader3d.files import write_text
+from vader3d.training.checkpoint import load_snapshot, load_state, read_header, save_snapshot, save_state
 
 STATE = {"model": {"a": torch.arange(3.0)}, "optimisers": [{"state": {0: {"step": 1}}}], "seen": 8, "seconds": 1.5}
 
@@ -46,7 +47,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, save):
     def full_disk(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "replace", full_disk)
+    monkeypatch.setattr(files.os, "replace", full_disk)
     with pytest.raises(
         OSError, match=r"could not write .*file: No space left on device; what was there before is intact"
     ):
@@ -80,7 +81,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_what_was_there(tmp_path, save
 
 
 def test_temporary_names_stay_in_the_folder_and_hide(tmp_path):
-    name = checkpoint.temporary_name(tmp_path / "model.safetensors")
+    name = files.temporary_name(tmp_path / "model.safetensors")
     assert name.parent == tmp_path
     assert name.name.startswith(".model.safetensors.")
 

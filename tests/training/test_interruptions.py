@@ -13,9 +13,9 @@ from processes import environment
 from tiny import write_things
 from toy import CONFIG, ToyTask
 
+from vader3d import files
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.cli import main
-from vader3d.training import checkpoint
 from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import train
 
@@ -118,7 +118,7 @@ def test_files_left_by_kills_are_cleared_away(half):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_ends_the_run_and_leaves_the_last_state(whole, tmp_path, monkeypatch, capsys):
-    usual, names = checkpoint.temporary_name, []
+    usual, names = files.temporary_name, []
 
     def full_after_ten(path: Path) -> Path:
         temporary = usual(path)
@@ -127,7 +127,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_state(whole, tmp_path, mon
             temporary.symlink_to("/dev/full")
         return temporary
 
-    monkeypatch.setattr(checkpoint, "temporary_name", full_after_ten)
+    monkeypatch.setattr(files, "temporary_name", full_after_ten)
     with pytest.raises(OSError, match=r"could not write .*state\.pt: .*what was there before is intact"):
         trained(tmp_path / "run")
     monkeypatch.undo()

@@ -12,10 +12,10 @@ from processes import environment
 from tiny import write_things
 
 from vader3d.geometry.cameras import orbit_cameras
+from vader3d.randomness import noise_of
 from vader3d.render import RenderConfig, Volume, render_views
 from vader3d.training.checkpoint import load_state
 from vader3d.training.log import read_metrics
-from vader3d.training.randomness import noise_of
 from vader3d.training.team import Team
 
 

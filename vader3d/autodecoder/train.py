@@ -12,23 +12,24 @@ from vader3d.autodecoder.features import load_trunk
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
-from vader3d.data.archive import Archive, training_views
+from vader3d.data.archive import Archive
 from vader3d.data.shards import Shards
+from vader3d.data.splits import training_views
 from vader3d.data.stream import StreamedViews, open_views
 from vader3d.data.views import PosedViews
 from vader3d.export.turntable import contact_sheet
 from vader3d.latents import save_latents
+from vader3d.machine import CPU, autocast
 from vader3d.progress import console
+from vader3d.randomness import noise_of
 from vader3d.render import render_views
 from vader3d.training.checkpoint import save_snapshot
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
-from vader3d.training.precision import autocast
-from vader3d.training.randomness import noise_of
 from vader3d.training.row_adam import RowAdam
 from vader3d.training.run import open_run
-from vader3d.training.team import CPU, join_team
+from vader3d.training.team import join_team
 
 
 class AutodecoderTask:

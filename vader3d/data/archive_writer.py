@@ -1,6 +1,5 @@
 """Writes archives: all of one, or nothing."""
 
-import glob
 import io
 import json
 import os
@@ -25,27 +24,8 @@ from vader3d.data.archive_format import (
     pictures_to_sheet,
     sheet_layout,
 )
+from vader3d.files import remove_leftovers
 from vader3d.geometry.cameras import Cameras
-
-
-def remove_leftovers(path: Path) -> None:
-    """Delete what writers of `path` left that were killed; those that still run keep theirs."""
-    if os.name != "posix":
-        return  # asking whether a process runs would end it
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not running(int(process)):
-            leftover.unlink(missing_ok=True)
-
-
-def running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # another user's
-    return True
 
 
 class ArchiveWriter:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vader3d.data.archive import AnyArchive, ArchiveError, ObjectViews, heldout_views
+from vader3d.data.archive import AnyArchive
+from vader3d.data.archive_format import ArchiveError, ObjectViews
 from vader3d.data.camera_plot import camera_plot
 from vader3d.data.hull import explained_share, visual_hull
-from vader3d.data.placement import blind_views, inner_views
+from vader3d.data.splits import heldout_views
+from vader3d.geometry.placement import blind_views, inner_views
 from vader3d.geometry.rays import cube_crossing
 
 DARK, EXPLAINED, OUTSIDE = 24, 0.95, 0.02  # mean of 255; shares

@@ -1,6 +1,5 @@
 """Which object comes at which position of an endless training: pure functions of the seed."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,11 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator that any change of any of the numbers makes another."""
-    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+from vader3d.randomness import seeded
 
 
 @lru_cache(maxsize=4)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vader3d.data.archive import Archive
 from vader3d.data.archive_format import ArchiveError, ObjectViews
-from vader3d.data.order import StreamOrder, Window, drawn_views, seeded
+from vader3d.data.order import StreamOrder, Window, drawn_views
 from vader3d.data.shards import Shards
 from vader3d.data.views import PosedViews, ViewBatch, view_batch
+from vader3d.randomness import seeded
 
 BUFFER_OBJECTS = 4096
 BATCHES_AHEAD = 3

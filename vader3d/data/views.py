@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vader3d.data.archive import AnyArchive, ObjectViews
+from vader3d.data.archive import AnyArchive
+from vader3d.data.archive_format import ObjectViews
 from vader3d.data.order import drawn_views, shuffled_objects
 from vader3d.geometry.cameras import Cameras
 

@@ -13,15 +13,16 @@ from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
 from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNet, UNetBlock, UNetConfig
+from vader3d.files import write_whole
 from vader3d.latents import LatentStatistics, load_latents
+from vader3d.machine import CPU, autocast
 from vader3d.progress import console
-from vader3d.training.checkpoint import save_snapshot, write_whole
+from vader3d.randomness import noise_of
+from vader3d.training.checkpoint import save_snapshot
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig, optimisers_for
-from vader3d.training.precision import autocast
-from vader3d.training.randomness import noise_of
 from vader3d.training.run import open_run
-from vader3d.training.team import CPU, join_team
+from vader3d.training.team import join_team
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vader3d.evaluation.report_pictures import (
 from vader3d.evaluation.runner import Evaluation
 from vader3d.evaluation.stages import SHOWN
 from vader3d.export.turntable import contact_sheet
-from vader3d.training.checkpoint import write_text, write_whole
+from vader3d.files import write_text, write_whole
 
 COLUMNS = 8  # of a contact sheet
 CLOSEST = 12  # samples

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vader3d.data.archive import AnyArchive, ArchiveError
+from vader3d.data.archive import AnyArchive
+from vader3d.data.archive_format import ArchiveError
 from vader3d.data.views import ViewBatch
 from vader3d.evaluation.chunks import Found, Stage
 from vader3d.evaluation.features import FeatureNetwork

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vader3d.files import write_text, write_whole
 from vader3d.study.plans import Column, Study
 from vader3d.study.plot import draw_plot
-from vader3d.training.checkpoint import write_text, write_whole
 
 
 @dataclass

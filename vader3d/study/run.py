@@ -8,6 +8,7 @@ from typing import Any
 
 from vader3d.config import fingerprint
 from vader3d.data.archive import AnyArchive, open_archive, readable_objects
+from vader3d.files import write_text
 from vader3d.progress import console
 from vader3d.study.judge import Judge
 from vader3d.study.plans import JudgeConfig, Study, StudyConfig, study_named, variants_of
@@ -20,7 +21,6 @@ from vader3d.study.trainings import (
     trained_autodecoder,
     trained_denoiser,
 )
-from vader3d.training.checkpoint import write_text
 
 
 def run_study(

@@ -1,11 +1,9 @@
 """Files that outlive a process: run states to go on from, snapshots to hand on.
 
-Both are written to a temporary name and renamed, so that a reader sees the old file or the new one, never half.
+Both are written whole or not at all (`files.write_whole`).
 """
 
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,35 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vader3d.files import write_whole
+
 SNAPSHOT_VERSION = 1
-FULL_DISK_BYTES = 1 << 20
-
-
-def temporary_name(path: Path) -> Path:
-    """Beside `path`, unique to this process: rename it to `path` when it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def write_whole(path: Path, write, *, before: Callable[[], None] | None = None) -> None:
-    """`write(temporary_path)`, then `before()`, then rename. Whatever stood at `path` stays when writing fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    try:
-        write(temporary)
-        if before is not None:
-            before()
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk as Python, torch and safetensors report it
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:  # torch and safetensors do not say so
-            why = "No space left on device"
-        raise OSError(f"could not write {path}: {why}; what was there before is intact") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def save_state(path: Path, state: dict[str, Any], *, before: Callable[[], None] | None = None) -> None:

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from vader3d.training.checkpoint import write_text
+from vader3d.files import write_text
 
 
 class MetricLog:

@@ -6,7 +6,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from vader3d.training.precision import working_dtype
+from vader3d.machine import working_dtype
 
 
 @dataclass(frozen=True)

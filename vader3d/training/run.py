@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.config import config_from_dict, config_to_dict
-from vader3d.training.checkpoint import write_text
+from vader3d.files import write_text
 
 FREE_FIELDS = ("seconds", "objects_seen", "log_seconds", "checkpoint_seconds", "preview_seconds")
 

@@ -1,7 +1,5 @@
 """How fast training is: arithmetic of a step, what the machine can do, a trace of some steps."""
 
-import functools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,6 @@ from torch import Tensor, nn
 
 from vader3d.progress import console
 
-PEAK_SIDE = {"cpu": 768, "cuda": 8192}  # of the multiplied matrices
 WARMUP_STEPS = 3  # not traced: what is done once is no step
 
 
@@ -33,20 +30,6 @@ def counted_flops() -> Iterator[list[float]]:
         yield counts
     finally:
         hook.remove()
-
-
-@functools.cache
-def peak_flops(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product here and now, the best of three: takes a tenth of a second."""
-    side = PEAK_SIDE[device]
-    a, b = torch.randn(2, side, side, device=device).to(dtype)
-    fastest = float("inf")
-    for _ in range(4):
-        start = time.perf_counter()
-        product = a @ b
-        product[0, 0].item()  # waits for a GPU
-        fastest = min(fastest, time.perf_counter() - start)
-    return 2 * side**3 / fastest
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vader3d.training.randomness import mixed, step_generator
+from vader3d.randomness import mixed, step_generator
 from vader3d.training.team import Team, synchronise_norms
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-CPU = torch.device("cpu")
+from vader3d.machine import CPU, chosen_device
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,6 @@ ALONE = Team()
 
 def sparse_tables(module: nn.Module) -> list[nn.Embedding]:
     return [layer for layer in module.modules() if isinstance(layer, nn.Embedding) and layer.sparse]
-
-
-def chosen_device(name: str) -> torch.device:
-    """auto: a GPU where there is one. ValueError: cuda, and there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: wanted cuda; this machine has no CUDA device: choose auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def join_team(device: str = "auto") -> Team:

@@ -5,9 +5,9 @@ import pytest
 import torch
 import trimesh
 
-from vader3d.data.archive import heldout_views, training_views
 from vader3d.data.prepare.surface import OBJECT_RADIUS, load_surface, surface_from_scene
 from vader3d.data.prepare.viewpoints import DISTANCE, spread_cameras
+from vader3d.data.splits import heldout_views, training_views
 
 
 def post() -> trimesh.Trimesh:

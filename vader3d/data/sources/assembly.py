@@ -9,8 +9,8 @@ import torch
 
 from vader3d.data.archive_format import check_cameras
 from vader3d.data.conversion import PreparedObject
-from vader3d.data.placement import automatic_placement, check_placement, placed
 from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.placement import automatic_placement, check_placement, placed
 
 
 @dataclass(frozen=True)

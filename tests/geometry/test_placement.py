@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vader3d.data.placement import automatic_placement, blind_views, check_placement, inner_views, placed
 from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.placement import automatic_placement, blind_views, check_placement, inner_views, placed
 
 
 def ring(*, distance: float = 4.0, centre=(0.0, 0.0, 0.0), fov_degrees: float = 30.0) -> Cameras:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vader3d.training.precision import autocast, working_dtype
+from vader3d.machine import autocast, working_dtype
 
 
 @pytest.mark.parametrize("has_units", [True, False])

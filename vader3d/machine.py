@@ -1,8 +1,13 @@
-"""The floating-point type that networks compute in: what a machine is both fast and right in."""
+"""What this machine computes on and in: the device, the type it is both fast and right in, its peak."""
 
+import functools
+import time
 from typing import Literal
 
 import torch
+
+CPU = torch.device("cpu")
+PEAK_SIDE = {"cpu": 768, "cuda": 8192}  # of the multiplied matrices
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -25,3 +30,24 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Convolutions and matrix products inside compute in `working_dtype`; weights stay float32."""
     dtype = working_dtype(precision, device)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def chosen_device(name: str) -> torch.device:
+    """auto: a GPU where there is one. ValueError: cuda, and there is none."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: wanted cuda; this machine has no CUDA device: choose auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@functools.cache
+def peak_flops(device: str, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product here and now, the best of three: takes a tenth of a second."""
+    side = PEAK_SIDE[device]
+    a, b = torch.randn(2, side, side, device=device).to(dtype)
+    fastest = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        product = a @ b
+        product[0, 0].item()  # waits for a GPU
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * side**3 / fastest
