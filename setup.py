@@ -7,12 +7,12 @@ from pathlib import Path
 from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
-BUILD = Path(__file__).parent / "vader3d" / "render" / "csrc" / "build.py"
+BUILD = Path(__file__).parent / "vader3d" / "native" / "build.py"
 
 
 def renderer_build():
     """The build module by its path: importing it as part of the package would need torch."""
-    spec = importlib.util.spec_from_file_location("vader3d_renderer_build", BUILD)
+    spec = importlib.util.spec_from_file_location("vader3d_native_build", BUILD)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -28,7 +28,7 @@ class BuildWithRenderer(build_py):
         try:
             if compiler is None:
                 raise RuntimeError("no C++ compiler")
-            build.compile_march(Path(self.build_lib, "vader3d", "render", "csrc", build.LIBRARY.name), compiler)
+            build.compile_march(Path(self.build_lib, "vader3d", "native", build.LIBRARY.name), compiler)
         except (OSError, RuntimeError) as error:
             print(f"vader3d: the CPU renderer is not in this wheel ({error})", file=sys.stderr)
 

@@ -22,13 +22,13 @@ import torch
 
 from vader3d.data.prepare.chairs import build, design
 from vader3d.data.prepare.viewpoints import spread_cameras
-from vader3d.evaluation import shapes as scored
-from vader3d.evaluation.features import load_features
-from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
-from vader3d.evaluation.nearest import nearest_squares
 from vader3d.export.mesh import sample_surface_points
 from vader3d.files import write_text
+from vader3d.frozen.embeddings import load_features
 from vader3d.geometry.cameras import Cameras
+from vader3d.measures import shapes as scored
+from vader3d.measures.distances import feature_moments, frechet_distance, kernel_distance
+from vader3d.measures.nearest import nearest_squares
 from vader3d.render import RenderConfig, Volume, render_views
 
 POINTS = 2048

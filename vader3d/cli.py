@@ -160,7 +160,7 @@ def weights_command(name: Positional[str] = "") -> None:
         name: Which; without a name all are listed, with their files, URLs and where they lie here.
     """
     from vader3d.files import cache_folder
-    from vader3d.weights import WEIGHTS, download_weights, usual_places
+    from vader3d.frozen.weights import WEIGHTS, download_weights, usual_places
 
     if name:
         return print(download_weights(name))

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from vader3d.autodecoder.losses import antialias, mask_loss, perceptual_loss, picture_gradients, pixel_loss, pyramid
+from vader3d.autodecoder.losses import antialias, mask_loss, perceptual_loss, pixel_loss, pyramid
+from vader3d.frozen.vgg import picture_gradients
 
 
 def pictures(size: int = 24, count: int = 2, seed: int = 0) -> torch.Tensor:

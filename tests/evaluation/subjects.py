@@ -16,10 +16,10 @@ from vader3d.data.splits import training_views
 from vader3d.data.views import PosedViews
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import chunks, runner
-from vader3d.evaluation.features import FeatureNetwork, load_features
 from vader3d.evaluation.report_page import write_report
 from vader3d.evaluation.runner import evaluate, planned
 from vader3d.evaluation.subject import open_subject
+from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.latents import robust_statistics
 from vader3d.presets import preset
 from vader3d.training.team import ALONE, Team, join_team, leave_team

@@ -11,8 +11,8 @@ import torch
 from conftest import assert_near
 
 from vader3d.geometry.rays import Rays
+from vader3d.native import build
 from vader3d.render import Volume, cpu, render_volume
-from vader3d.render.csrc import build
 
 pytestmark = pytest.mark.skipif(cpu.why_not(torch.zeros(1, 4, 2, 2, 2)) is not None, reason="no C++ compiler")
 ARM = shutil.which("aarch64-linux-gnu-g++")
@@ -73,7 +73,7 @@ def test_processes_that_build_at_the_same_time_do_not_disturb_each_other(tmp_pat
 
 def test_without_a_compiler_one_warning_and_plain_torch(tmp_path):
     broken = {"PATH": str(tmp_path), "CXX": "", "VADER3D_CACHE": str(tmp_path)}
-    program = f"from vader3d.render.csrc import build\nfrom pathlib import Path\nbuild.LIBRARY = Path('none')\n{RENDER}"
+    program = f"from vader3d.native import build\nfrom pathlib import Path\nbuild.LIBRARY = Path('none')\n{RENDER}"
     without = python(program, **broken)
     found, log = without.communicate(timeout=300)
     assert without.returncode == 0, log

@@ -49,11 +49,6 @@ def perceptual_loss(
     return total
 
 
-def picture_gradients(pictures: Tensor) -> list[Tensor]:
-    """Pixels and their forward differences along y and x: the cheapest features that see edges."""
-    return [pictures, pictures.diff(dim=-2), pictures.diff(dim=-1)]
-
-
 def mask_loss(opacity: Tensor, mask: Tensor) -> Tensor:
     """mean |opacity - mask| (section 3.2: L_seg)."""
     return (opacity - mask).abs().mean()

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
-from vader3d.autodecoder.features import load_trunk
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
@@ -18,6 +17,7 @@ from vader3d.data.splits import training_views
 from vader3d.data.stream import StreamedViews, open_views
 from vader3d.data.views import PosedViews
 from vader3d.export.turntable import contact_sheet
+from vader3d.frozen.vgg import load_trunk
 from vader3d.latents import save_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from vader3d.evaluation.charts import Curve
-from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
 from vader3d.evaluation.page import Card, Chart, Charts, Comparison, Gallery, Section, Table, picture, write_page
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.published import TITLES, columns_of, our_rows
@@ -26,6 +25,7 @@ from vader3d.evaluation.runner import Evaluation
 from vader3d.evaluation.stages import SHOWN
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import write_text, write_whole
+from vader3d.measures.memorisation import Memorisation, memorised_in_any
 
 COLUMNS = 8  # of a contact sheet
 CLOSEST = 12  # samples

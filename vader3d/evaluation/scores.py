@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from vader3d.evaluation.chunks import Found
-from vader3d.evaluation.intervals import Interval, bootstrap_interval, frechet_interval, kernel_interval
-from vader3d.evaluation.memorisation import Memorisation, memorised_in_any
-from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
-from vader3d.evaluation.neighbours import density_coverage, precision_recall
 from vader3d.evaluation.protocol import Protocol
-from vader3d.evaluation.shapes import compare_shapes
+from vader3d.measures.distances import feature_moments, frechet_distance, kernel_distance
+from vader3d.measures.intervals import Interval, bootstrap_interval, frechet_interval, kernel_interval
+from vader3d.measures.memorisation import Memorisation, memorised_in_any
+from vader3d.measures.neighbours import density_coverage, precision_recall
+from vader3d.measures.shapes import compare_shapes
 
 KERNEL_UNIT = 1000  # kernel distances are reported times this, as published
 

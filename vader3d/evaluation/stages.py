@@ -12,9 +12,6 @@ from vader3d.data.archive import AnyArchive
 from vader3d.data.archive_format import ArchiveError
 from vader3d.data.views import ViewBatch
 from vader3d.evaluation.chunks import Found, Stage
-from vader3d.evaluation.features import FeatureNetwork
-from vader3d.evaluation.metrics import iou, psnr, ssim
-from vader3d.evaluation.perceptual import PerceptualDistance
 from vader3d.evaluation.picture_sets import (
     HELDOUT,
     NOT_FINITE,
@@ -27,6 +24,9 @@ from vader3d.evaluation.picture_sets import (
     render_clamped,
 )
 from vader3d.export.mesh import sample_surface_points
+from vader3d.frozen.embeddings import FeatureNetwork
+from vader3d.frozen.lpips import PerceptualDistance
+from vader3d.measures.pictures import iou, psnr, ssim
 from vader3d.render import Volume
 
 SHOWN = 32  # samples whose latents are kept for the report's pictures, whatever else is measured

@@ -1,10 +1,7 @@
 """Volume rendering in C++ with OpenMP: the back-end for grids on the CPU."""
 
 import ctypes
-import functools
-import logging
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -12,9 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vader3d.geometry.rays import cube_crossing
+from vader3d.native.library import DOUBLE, INT64, POINTER, compiled, library
 
-log = logging.getLogger("vader3d.render")
-INT64, DOUBLE, POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CHANNELS_LAST = torch.channels_last_3d
 MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
@@ -48,43 +44,6 @@ class Settings(NamedTuple):
     density_noise: float
     seed: int | None
     early_stop: float
-
-
-@functools.cache
-def library() -> tuple[ctypes.CDLL | None, str | None]:
-    """march.cpp, compiled: from the wheel, else from the user's cache, else built now; or None and why not."""
-    from vader3d.render.csrc import build
-
-    try:
-        path = build.find_or_build()
-        share_openmp()
-        found = ctypes.CDLL(str(path))
-    except (OSError, RuntimeError) as error:
-        log.warning("volume rendering falls back to plain torch, which is many times slower: %s", error)
-        return None, str(error)
-    found.vader3d_pack.argtypes = found.vader3d_unpack.argtypes = [*[POINTER] * 4, INT64, INT64]
-    found.vader3d_lengths.argtypes = [POINTER, INT64, POINTER, INT64]
-    found.vader3d_nearest.argtypes = [POINTER, INT64, POINTER, INT64, POINTER, POINTER]
-    found.vader3d_expect_touching.argtypes = [POINTER, INT64]
-    found.vader3d_empty_bricks.argtypes = [POINTER, POINTER, POINTER, DOUBLE, POINTER, POINTER, POINTER, INT64]
-    return found, None
-
-
-def compiled() -> ctypes.CDLL:
-    """The library, for calls that `why_not` has let through."""
-    found, reason = library()
-    assert found is not None, reason
-    return found
-
-
-def share_openmp() -> None:
-    """Make the OpenMP runtime that torch uses visible to march.so, so that both share one pool of threads."""
-    try:
-        loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
-    except OSError:
-        loaded = set()
-    runtimes = sorted(path for path in loaded if Path(path).name.startswith(("libgomp", "libiomp5", "libomp")))
-    ctypes.CDLL(runtimes[0] if runtimes else "libgomp.so.1", mode=ctypes.RTLD_GLOBAL)
 
 
 def why_not(grid: Tensor) -> str | None:

@@ -13,13 +13,14 @@ from vader3d.data.archive import AnyArchive
 from vader3d.data.splits import heldout_views, training_views
 from vader3d.data.views import PosedViews, ViewBatch
 from vader3d.diffusion.sampler import STOCHASTIC, Churn
-from vader3d.evaluation.features import FeatureNetwork, load_features
-from vader3d.evaluation.metrics import Moments, feature_moments, frechet_distance, iou, psnr
-from vader3d.evaluation.perceptual import PerceptualDistance, load_perceptual_distance
 from vader3d.evaluation.picture_sets import render_clamped
+from vader3d.frozen.embeddings import FeatureNetwork, load_features
+from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance
 from vader3d.generate import Generator, load_autodecoder
 from vader3d.geometry.cameras import Cameras
 from vader3d.machine import autocast
+from vader3d.measures.distances import Moments, feature_moments, frechet_distance
+from vader3d.measures.pictures import iou, psnr
 from vader3d.progress import track
 from vader3d.randomness import sample_seed
 from vader3d.render import Volume

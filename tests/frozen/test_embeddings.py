@@ -6,8 +6,8 @@ import pytest
 import skimage.data
 import torch
 
-from vader3d.evaluation.features import efficientnet_lite0, load_features
-from vader3d.evaluation.metrics import feature_moments, frechet_distance, kernel_distance
+from vader3d.frozen.embeddings import efficientnet_lite0, load_features
+from vader3d.measures.distances import feature_moments, frechet_distance, kernel_distance
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from vader3d.autodecoder.losses import picture_gradients
 from vader3d.config import unknown_name
-from vader3d.weights import WEIGHTS, find_weights
+from vader3d.frozen.weights import WEIGHTS, find_weights
 
 Trunk = Callable[[Tensor], list[Tensor]]
 
@@ -162,3 +161,8 @@ def with_hed_weights(vgg: VGG) -> VGG:
             convolution.weight.copy_(kernel.flip(1) if convolution is convolutions[0] else kernel)
             cast(Tensor, convolution.bias).copy_(torch.from_numpy(group["1"][:]))
     return vgg
+
+
+def picture_gradients(pictures: Tensor) -> list[Tensor]:
+    """Pixels and their forward differences along y and x: the cheapest features that see edges."""
+    return [pictures, pictures.diff(dim=-2), pictures.diff(dim=-1)]

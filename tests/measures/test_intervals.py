@@ -5,8 +5,8 @@ import pytest
 import scipy.stats
 import torch
 
-from vader3d.evaluation.intervals import bootstrap_interval, frechet_interval, kernel_interval
-from vader3d.evaluation.metrics import feature_moments, frechet_distance, squared_mmd
+from vader3d.measures.distances import feature_moments, frechet_distance, squared_mmd
+from vader3d.measures.intervals import bootstrap_interval, frechet_interval, kernel_interval
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -1,80 +1,20 @@
-"""Scores against judges of other hands, and against cases whose answer is known."""
+"""Distances of features against judges of other hands, and against cases whose answer is known."""
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from torchmetrics.functional.classification import binary_jaccard_index
-from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from vader3d.evaluation.metrics import feature_moments, frechet_distance, iou, kernel_distance, psnr, ssim
+from vader3d.measures.distances import feature_moments, frechet_distance, kernel_distance
+from vader3d.measures.pictures import iou, psnr, ssim
 
 
 def features(count: int, width: int, *, seed: int, shift: float = 0.0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(width, width, generator=torch.Generator().manual_seed(99)) / width**0.5
     return torch.randn(count, width, generator=generator) @ mixing + shift
-
-
-def test_psnr_equals_scikit_image():
-    generator = torch.Generator().manual_seed(0)
-    target = torch.rand(2, 3, 3, 20, 17, generator=generator)
-    rendered = (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
-    measured = psnr(rendered, target)
-    assert measured.shape == (2, 3)
-    for index in np.ndindex(2, 3):
-        judged = peak_signal_noise_ratio(target[index].double().numpy(), rendered[index].double().numpy(), data_range=1)
-        assert measured[index].item() == pytest.approx(judged, abs=1e-6)
-
-
-def test_psnr_clamps_colours_and_stays_finite_for_identical_pictures():
-    target = torch.ones(1, 3, 4, 4)
-    assert psnr(target * 7, target).item() == 100
-    assert psnr(target * 0.9, target).item() == pytest.approx(20, abs=1e-4)
-
-
-@pytest.mark.parametrize("size", [(11, 11), (24, 33)])
-def test_ssim_equals_scikit_image_and_torchmetrics(size):
-    generator = torch.Generator().manual_seed(0)
-    target = torch.rand(2, 2, 3, *size, generator=generator, dtype=torch.float64)
-    rendered = (target + 0.2 * torch.randn(target.shape, generator=generator, dtype=torch.float64)).clamp(0, 1)
-    measured = ssim(rendered, target)
-    assert measured.shape == (2, 2)
-    for index in np.ndindex(2, 2):
-        judged = structural_similarity(
-            target[index].numpy(), rendered[index].numpy(), data_range=1, channel_axis=0, gaussian_weights=True,
-            sigma=1.5, use_sample_covariance=False,
-        )  # fmt: skip
-        assert measured[index].item() == pytest.approx(judged, abs=1e-9)
-    _, places = structural_similarity_index_measure(  # its mean takes in places where the window does not fit
-        rendered.flatten(0, 1), target.flatten(0, 1), data_range=1.0, reduction="none", return_full_image=True
-    )
-    inner = places[..., 5:-5, 5:-5].mean((1, 2, 3))
-    np.testing.assert_allclose(measured.flatten().numpy(), inner.numpy(), atol=1e-9)
-
-
-def test_ssim_of_identical_pictures_is_one_and_of_a_negative_is_small():
-    picture = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert ssim(picture, picture).item() == pytest.approx(1, abs=1e-12)
-    assert ssim(1 - picture, picture).item() < -0.5
-
-
-def test_iou_equals_torchmetrics():
-    generator = torch.Generator().manual_seed(0)
-    occupancy, mask = torch.rand(2, 5, 16, 16, generator=generator).sqrt().unbind(0)
-    judged = [binary_jaccard_index(one, (two > 0.5).int()).item() for one, two in zip(occupancy, mask, strict=True)]
-    np.testing.assert_allclose(iou(occupancy, mask).numpy(), judged, atol=1e-6)
-
-
-def test_iou_of_empty_silhouettes_is_one_and_of_disjoint_ones_zero():
-    left = torch.zeros(4, 4)
-    left[:, :2] = 1
-    assert iou(torch.zeros(4, 4), torch.zeros(4, 4)).item() == 1
-    assert iou(left, 1 - left).item() == 0
-    assert iou(left, torch.ones(4, 4)).item() == 0.5
 
 
 def test_moments_equal_numpy_and_merge_exactly():

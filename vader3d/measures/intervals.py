@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vader3d.evaluation.metrics import covariance_factor, feature_moments, require_finite
+from vader3d.measures.distances import covariance_factor, feature_moments
+from vader3d.measures.pictures import require_finite
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vader3d.evaluation.metrics import require_finite
-from vader3d.evaluation.neighbours import blocks
+from vader3d.measures.neighbours import blocks
+from vader3d.measures.pictures import require_finite
 
 QUANTILE = 0.05
 

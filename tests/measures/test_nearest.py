@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from vader3d.evaluation import nearest
-from vader3d.evaluation.nearest import nearest_in_torch, nearest_squares
-from vader3d.render.cpu import library
+from vader3d.measures import nearest
+from vader3d.measures.nearest import nearest_in_torch, nearest_squares
+from vader3d.native.library import library
 
 COUNTS = [(1, 1), (3, 17), (8, 8), (9, 1), (1, 33), (700, 501), (2048, 2048)]
 

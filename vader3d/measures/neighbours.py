@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vader3d.evaluation.metrics import require_finite
+from vader3d.measures.pictures import require_finite
 
 DISTANCES_PER_BLOCK = 1 << 24  # 64 MB
 

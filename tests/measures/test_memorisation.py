@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from vader3d.evaluation import neighbours as module
-from vader3d.evaluation.memorisation import memorisation, memorised_in_any
+from vader3d.measures import neighbours as module
+from vader3d.measures.memorisation import memorisation, memorised_in_any
 
 
 def latents(count: int, *, seed: int) -> torch.Tensor:

@@ -9,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("march.cpp")
+SOURCE = Path(__file__).parent / "csrc" / "march.cpp"
 LIBRARY = Path(__file__).with_name("march.so")  # where a wheel carries the compiled library
 FLAGS = ["-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-fno-threadsafe-statics", "-fno-exceptions"]
-# Linked without -fopenmp: render/cpu.py lets OpenMP's functions resolve to the runtime that torch has loaded.
+# Linked without -fopenmp: library.py lets OpenMP's functions resolve to the runtime that torch has loaded.
 LINK = ["-shared", "-nodefaultlibs", "-lc", "-lgcc"]
 
 
@@ -39,26 +39,9 @@ def compile_march(target: Path, compiler: str) -> None:
         os.replace(made, target)
 
 
-def cached_library(compiler: str) -> Path:
-    """Where this source, built by this compiler with these flags, lies in the user's cache."""
+def build_name(compiler: str) -> str:
+    """The file's name in a cache: it changes with the source, the compiler and the flags."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
     sources = [path.read_text() for path in sorted(SOURCE.parent.iterdir()) if path.suffix in (".cpp", ".h")]
     key = "\n".join([*sources, version, platform.machine(), sys.platform, *FLAGS, *LINK])
-    root = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
-    return Path(root).expanduser() / f"march-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
-
-
-def find_or_build() -> Path:
-    """The compiled library: the wheel's, else the cache's, else built into the cache now.
-
-    VADER3D_CACHE, else XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d is the cache. RuntimeError or OSError: why not.
-    """
-    if LIBRARY.exists():
-        return LIBRARY
-    compiler = find_compiler()
-    if compiler is None:
-        raise RuntimeError("no C++ compiler found; install g++, or name one in CXX")
-    path = cached_library(compiler)
-    if not path.exists():
-        compile_march(path, compiler)
-    return path
+    return f"march-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from vader3d.evaluation import neighbours as rooms
-from vader3d.evaluation.neighbours import density_coverage, precision_recall
+from vader3d.measures import neighbours as rooms
+from vader3d.measures.neighbours import density_coverage, precision_recall
 
 
 def features(count: int, *, seed: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:

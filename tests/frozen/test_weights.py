@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vader3d import weights
 from vader3d.cli import main
-from vader3d.weights import WEIGHTS, download_weights, find_weights
+from vader3d.frozen import weights
+from vader3d.frozen.weights import WEIGHTS, download_weights, find_weights
 
 BODY = bytes(range(256)) * 20_000  # 5 MB
 RIGHT = hashlib.sha256(BODY).hexdigest()

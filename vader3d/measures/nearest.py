@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from vader3d.render.cpu import library
+from vader3d.native.library import library
 
 LANES = 8  # of the library's widest vectors
 FAR = 1e15  # coordinates of points that are nobody's nearest; their squares stay finite

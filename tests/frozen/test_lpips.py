@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchmetrics.functional.image import lpips as judge
 
-from vader3d.evaluation import perceptual
-from vader3d.evaluation.perceptual import load_perceptual_distance
+from vader3d.frozen import lpips as perceptual
+from vader3d.frozen.lpips import load_perceptual_distance
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from vader3d.evaluation.shapes import (
+from vader3d.measures.shapes import (
     CELLS,
     NEAR,
     ShapeDistances,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vader3d.evaluation.nearest import nearest_squares
+from vader3d.measures.nearest import nearest_squares
 
 CELLS, LEVELS = 48, 2  # of the bounds' grid along its longest side: more are tighter and cost more corners
 NEAR = 2.0  # steps: how far from the points corners are computed and not interpolated

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vader3d.autodecoder.features import HED, IMAGENET, VGG, filled, hed_weights, with_hed_weights
 from vader3d.config import unknown_name
-from vader3d.evaluation.metrics import require_finite
 from vader3d.files import checksum_of
-from vader3d.weights import find_weights
+from vader3d.frozen.vgg import HED, IMAGENET, VGG, filled, hed_weights, with_hed_weights
+from vader3d.frozen.weights import find_weights
+from vader3d.measures.pictures import require_finite
 
 PERCEPTUAL_DISTANCES = ("lpips-vgg16", "lpips-vgg16-hed")
 LAST_OF_EACH = (2, 2, 3, 3, 3)  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vader3d.config import unknown_name
 from vader3d.files import checksum_of
-from vader3d.weights import find_weights
+from vader3d.frozen.weights import find_weights
 
 # (repeats, stride, expansion, output channels) of each stage of EfficientNet-Lite0, that is arXiv:1905.11946 with ReLU6
 # and without squeeze-and-excitation; the kernels' sizes are read off the weights.

@@ -1,0 +1,1 @@
+"""Every network that is not trained here."""

@@ -1,1 +1,0 @@
-"""march.cpp and what compiles it."""
