@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from vader3d.evaluation.charts import Curve, line_chart
-from vader3d.evaluation.page_style import STYLE
 from vader3d.files import write_text
+from vader3d.pages.charts import Curve, line_chart
+from vader3d.pages.style import STYLE
 from vader3d.training.log import read_metrics
 
 LOSSES = ("perceptual", "mask", "pixel", "denoising")

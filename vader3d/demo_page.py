@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 
-from vader3d.evaluation.charts import Curve
-from vader3d.evaluation.page import Card, Chart, Charts, Comparison, Gallery, picture, turntable, write_page
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.report_pictures import (
     nearest_objects,
@@ -15,8 +13,11 @@ from vader3d.evaluation.report_pictures import (
     reconstruction_pairs,
     reconstruction_strips,
 )
+from vader3d.evaluation.score_sections import facts, number_sections
 from vader3d.export.turntable import contact_sheet
 from vader3d.generate import Asset
+from vader3d.pages.charts import Curve
+from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, picture, turntable, write_page
 from vader3d.training.log import read_metrics
 
 
@@ -39,13 +40,14 @@ def write_demo_page(
         loss_chart(output / "autodecoder", "Stage 1: autodecoder"),
         loss_chart(output / "diffusion", "Stage 2: diffusion"),
     ]
-    sections: list[Gallery | Comparison | Charts] = [
+    sections: list[Section] = [
         Gallery("New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards),
         Comparison("Reconstructions", "Views that training never saw.", reconstruction_strips(sets, pairs)),
         Charts("Training", "Losses over objects seen.", charts),
+        *number_sections(report),
     ]
     text = f"A generator of 3D assets, learned from pictures of {report['training_objects']} objects."
-    write_page(output / "index.html", report, sections, title="vader3d demo", text=text)
+    write_page(output / "index.html", report, sections, title="vader3d demo", text=text, facts=facts(report))
 
 
 def loss_chart(run: Path, title: str) -> Chart:

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vader3d.evaluation.charts import Curve
-from vader3d.evaluation.page import Card, Chart, Charts, Comparison, Gallery, Section, Table, picture, write_page
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.published import TITLES, columns_of, our_rows
 from vader3d.evaluation.report_pictures import (
@@ -22,10 +20,13 @@ from vader3d.evaluation.report_pictures import (
     sample_pictures,
 )
 from vader3d.evaluation.runner import Evaluation
+from vader3d.evaluation.score_sections import facts, number_sections
 from vader3d.evaluation.stages import SHOWN
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import write_text, write_whole
 from vader3d.measures.memorisation import Memorisation, memorised_in_any
+from vader3d.pages.charts import Curve
+from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, Table, picture, write_page
 
 COLUMNS = 8  # of a contact sheet
 CLOSEST = 12  # samples
@@ -50,10 +51,9 @@ def write_report(evaluation: Evaluation, output: Path) -> None:
     write_sheet(output / "reconstructions.png", rows, columns=2 * len(pairs[0][1]))
     text = "Pictures that judge, and what the decoder makes of their objects' codes."
     sections.append(Comparison("Reconstructions", text, reconstruction_strips(sets, pairs)))
-    sections += [*over_steps(report), *tables(report, sets)]
-    write_page(
-        output / "report.html", report, sections, title=f"vader3d: {report['protocol']}", text=sets.protocol.measures
-    )
+    sections += [*over_steps(report), *tables(report, sets), *number_sections(report)]
+    title, text = f"vader3d: {report['protocol']}", sets.protocol.measures
+    write_page(output / "report.html", report, sections, title=title, text=text, facts=facts(report))
     write_text(output / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -131,13 +131,13 @@ def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
         ]  # fmt: skip
         heads = ["", "Data", *(TITLES[name] for name in columns), "Source"]
         made.append(Table("Published numbers", "Beside ours, never mixed with them.", heads, rows))
-    facts = [["Departures from the protocol", text] for text in report["deviations"] or ["none"]]
+    about = [["Departures from the protocol", text] for text in report["deviations"] or ["none"]]
     excluded = [f"{count} {reason}" for reason, count in report["excluded"].items()]
-    facts += [["Left out", text] for text in excluded or ["nothing"]]
-    facts += [["Note", text] for text in protocol.notes]
+    about += [["Left out", text] for text in excluded or ["nothing"]]
+    about += [["Note", text] for text in protocol.notes]
     made.append(
         Table(
-            "How it was measured", f"{protocol.name}, version {protocol.version}: {protocol.source}.", ["", ""], facts
+            "How it was measured", f"{protocol.name}, version {protocol.version}: {protocol.source}.", ["", ""], about
         )
     )
     return made

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from vader3d.data.views import ViewBatch
-from vader3d.evaluation.page import Strip, picture
 from vader3d.evaluation.picture_sets import POSES, RECONSTRUCTION, REFERENCE, PictureSets, render_clamped
 from vader3d.evaluation.stages import SHOWN
 from vader3d.export.turntable import straight_alpha
+from vader3d.pages.page import Strip, picture
 from vader3d.render import Volume
 
 NEAREST = 3

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vader3d.evaluation.charts import compact, linear_ticks, placed
+from vader3d.pages.charts import compact, linear_ticks, placed
 
 SCALE = 2  # pixels of the picture to one of the layout
 WIDTH, ROW, TOP, BOTTOM, LEFT, RIGHT = 640, 26, 34, 30, 220, 24

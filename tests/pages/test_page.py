@@ -12,19 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vader3d.evaluation.charts import Curve
-from vader3d.evaluation.page import (
-    Card,
-    Chart,
-    Charts,
-    Comparison,
-    Gallery,
-    Strip,
-    Table,
-    picture,
-    turntable,
-    write_page,
-)
+from vader3d.evaluation.score_sections import facts, number_sections
+from vader3d.pages.charts import Curve
+from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Strip, Table, picture, turntable, write_page
 
 VOID = {"meta", "img", "source", "br"}
 REPORT = {
@@ -80,7 +70,8 @@ def source(tmp_path) -> str:
         Charts("Training", "Losses.", [Chart("Stage 1", [curve], "objects seen", "loss", logarithmic=True)]),
         Table("Published", "Theirs.", ["", "Frechet distance", "KID"], [[NAME, 11.28, None]]),
     ]
-    write_page(tmp_path / "index.html", REPORT, sections, title="New objects & more", text="a < b")
+    sections += number_sections(REPORT)
+    write_page(tmp_path / "index.html", REPORT, sections, title="New objects & more", text="a < b", facts=facts(REPORT))
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
     return (tmp_path / "index.html").read_text(encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Results as one HTML file that needs nothing beside it: no scripts, no network, pictures inlined.
 
-A page is a report (the keys of `report.json`) and sections: `Gallery`, `Comparison`, `Charts`, `Table`, in the order
-given; scores, times and the whole report follow by themselves.
+A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Prepared`) in the order given, and the whole report
+(the keys of `report.json`).
 """
 
 import base64
@@ -19,10 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vader3d.evaluation.charts import Curve, line_chart
-from vader3d.evaluation.page_scores import facts, scores_section, times_section, value_text
-from vader3d.evaluation.page_style import STYLE
 from vader3d.export.turntable import turntable_bytes
+from vader3d.pages.charts import Curve, line_chart, value_text
+from vader3d.pages.style import STYLE
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser refuses anything from outside
 
@@ -162,15 +161,32 @@ def cell(value: str | float | None) -> str:
     return f'<td class="value">{"-" if value is None else value_text(float(value))}</td>'
 
 
-Section = Gallery | Comparison | Charts | Table
+@dataclass(frozen=True)
+class Prepared:
+    """A section whose HTML was made elsewhere, whatever comes from a user escaped in it."""
+
+    title: str
+    text: str
+    body: str
+
+    def html(self) -> str:
+        return self.body
+
+
+Section = Gallery | Comparison | Charts | Table | Prepared
 
 
 def write_page(
-    path: str | Path, report: Mapping[str, Any], sections: Sequence[Section], *, title: str, text: str = ""
+    path: str | Path,
+    report: Mapping[str, Any],
+    sections: Sequence[Section],
+    *,
+    title: str,
+    text: str = "",
+    facts: str = "",
 ) -> None:
-    """Write the page, whole or not at all. `title` and `text` (plain, not HTML) open it."""
+    """Write the page, whole or not at all. `title`, `text` (plain, not HTML) and `facts` (HTML) open it."""
     bodies = [(section.title, section.text, section.html()) for section in sections]
-    bodies += [body for body in (scores_section(report), times_section(report)) if body]
     nav = "".join(f'<a href="#part-{number}">{escape(name)}</a>' for number, (name, _, _) in enumerate(bodies))
     parts = "".join(
         f'<section id="part-{number}"><h2>{escape(name)}</h2><p>{escape(words)}</p>{html}</section>'
@@ -181,7 +197,7 @@ def write_page(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{STYLE}</style></head><body>'
-        f"<header><h1>{escape(title)}</h1><p>{escape(text)}</p><nav>{nav}</nav>{facts(report)}</header>"
+        f"<header><h1>{escape(title)}</h1><p>{escape(text)}</p><nav>{nav}</nav>{facts}</header>"
         f"<main>{parts}<details><summary>The whole report (report.json)</summary><pre>{whole}</pre></details></main>"
         f"<footer>Written by vader3d, an implementation of 3D VADER (arXiv:2307.05445).</footer></body></html>\n"
     )

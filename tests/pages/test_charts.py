@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from vader3d.evaluation.charts import (
+from vader3d.pages.charts import (
     BOTTOM,
     HEIGHT,
     LEFT,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 WIDTH, HEIGHT = 540, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 28, 42
@@ -123,3 +124,11 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     ticks = [factor * 10.0**decade for decade in decades for factor in factors]
     inside = [tick for tick in ticks if low <= tick <= high]
     return inside or [low]
+
+
+def value_text(value: Any) -> str:
+    """A number in a few digits, anything else as it stands; long checksums are cut."""
+    if isinstance(value, float):
+        return compact(value) if abs(value) < 10 or abs(value) >= 1000 else f"{value:.1f}"
+    text = str(value)
+    return escape(text if len(text) <= 24 else f"{text[:12]}…")
