@@ -19,8 +19,8 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.training.ema import MovingAverage
-from vader3d.training.gradients import gradient_norm
-from vader3d.training.row_adam import RowAdam
+from vader3d.training.optimisers import RowAdam
+from vader3d.training.step import gradient_norm
 
 WAYS = {
     "table, touched rows": CodeConfig(),

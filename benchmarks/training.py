@@ -41,9 +41,8 @@ from vader3d.machine import PEAK_SIDE, working_dtype
 from vader3d.presets import PRESETS, preset
 from vader3d.render import Volume, render_views
 from vader3d.training.ema import MovingAverage
-from vader3d.training.gradients import gradient_norm
 from vader3d.training.speed import counted_flops
-from vader3d.training.step import GradientStep
+from vader3d.training.step import GradientStep, gradient_norm
 from vader3d.training.team import Team
 
 RESULTS = Path(__file__).with_name("results")

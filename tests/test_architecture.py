@@ -23,7 +23,6 @@ FLOORS = (
     {"cli", "cli_evaluate", "cli_prepare", "cli_study", "__main__", "__init__"},
 )
 SAME_FLOOR = {
-    ("latents", "training"),
     ("demo", "demo_page"),
     ("__main__", "cli"),
     ("cli", "cli_evaluate"),

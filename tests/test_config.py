@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import config_from_dict, config_to_dict, field_paths, fingerprint, override, unknown_name
-from vader3d.diffusion.train import DiffusionConfig
+from vader3d.diffusion.model import DiffusionConfig
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vader3d.latents import (
     robust_statistics,
     save_latents,
 )
-from vader3d.training.checkpoint import save_snapshot
+from vader3d.snapshots import save_snapshot
 
 GROUPINGS = ("global", "channel", "voxel")
 SHAPES = {"global": (1, 1, 1, 1, 1), "channel": (1, 6, 1, 1, 1), "voxel": (1, 6, 3, 4, 5)}

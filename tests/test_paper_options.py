@@ -10,7 +10,7 @@ import torch
 from vader3d.autodecoder.codes import codes_for
 from vader3d.autodecoder.decoder import Decoder
 from vader3d.config import override
-from vader3d.diffusion.train import build_denoiser
+from vader3d.diffusion.model import build_denoiser
 from vader3d.presets import preset
 
 PAGE = (Path(__file__).parents[1] / "docs" / "paper.md").read_text(encoding="utf-8")

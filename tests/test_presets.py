@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vader3d.costs import decoder_parameters
-from vader3d.diffusion.train import build_denoiser
+from vader3d.diffusion.model import build_denoiser
 from vader3d.presets import COLUMNS, PRESETS, preset_row
 
 SIZES = {

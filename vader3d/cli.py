@@ -92,7 +92,7 @@ def train_diffusion_command(
     config = resolved(named_preset(preset).diffusion, settings, minutes)
     if dry_run:
         from vader3d.costs import diffusion_cost
-        from vader3d.training.checkpoint import read_header
+        from vader3d.snapshots import read_header
 
         snapshot, shape = autodecoder / "model.safetensors", named_preset(preset).autodecoder.decoder.latent_shape
         if snapshot.is_file():
@@ -124,8 +124,9 @@ def generate_command(
         device: auto takes a GPU where there is one.
         compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
     """
+    from vader3d.assets import save_assets
     from vader3d.diffusion.sampler import STOCHASTIC, Churn
-    from vader3d.generate import Generator, save_assets
+    from vader3d.generate import Generator
 
     generator = Generator.from_pretrained(model, device=device)
     generator = generator.compiled() if compiled else generator

@@ -15,7 +15,7 @@ from vader3d.autodecoder.codes import stored_numbers
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import perceptual_loss
 from vader3d.autodecoder.model import AutodecoderConfig
-from vader3d.diffusion.train import DiffusionConfig, build_denoiser
+from vader3d.diffusion.model import DiffusionConfig, build_denoiser
 from vader3d.frozen.vgg import IMAGENET, VGG, VGG16_LAYERS, VGG19_LAYERS, picture_gradients
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig

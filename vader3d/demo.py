@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from vader3d.assets import Asset, save_assets
+from vader3d.autodecoder.model import load_autodecoder
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
 from vader3d.data.archive import AnyArchive, open_archive, readable_objects
 from vader3d.demo_page import write_demo_page
-from vader3d.diffusion.train import build_denoiser, train_diffusion
+from vader3d.diffusion.model import build_denoiser
+from vader3d.diffusion.train import train_diffusion
 from vader3d.evaluation.chunks import CHUNK
 from vader3d.evaluation.protocol import Protocol
 from vader3d.evaluation.runner import evaluate, planned, with_samples
@@ -23,7 +26,7 @@ from vader3d.evaluation.stages import has_true_meshes
 from vader3d.evaluation.subject import open_subject
 from vader3d.files import write_text
 from vader3d.frozen.embeddings import load_features
-from vader3d.generate import Asset, Generator, load_autodecoder, save_assets
+from vader3d.generate import Generator
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.latents import load_latents
 from vader3d.presets import Preset, preset

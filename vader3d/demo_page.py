@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from vader3d.assets import Asset
 from vader3d.evaluation.picture_sets import PictureSets
 from vader3d.evaluation.report_pictures import (
     nearest_objects,
@@ -15,7 +16,6 @@ from vader3d.evaluation.report_pictures import (
 )
 from vader3d.evaluation.score_sections import facts, number_sections
 from vader3d.export.turntable import contact_sheet
-from vader3d.generate import Asset
 from vader3d.pages.charts import Curve
 from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, picture, turntable, write_page
 from vader3d.training.log import read_metrics

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vader3d.training.checkpoint import load_snapshot, save_snapshot
+from vader3d.snapshots import load_snapshot, save_snapshot
 
 IQR_TO_STD = 0.7413  # of a normal distribution
 SAMPLE = 1 << 22  # elements that quantiles are taken over (torch.quantile refuses more than 2^24)

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 from vader3d.autodecoder.codes import CodeConfig, storage_note
 from vader3d.autodecoder.decoder import DecoderConfig
-from vader3d.autodecoder.model import AutodecoderConfig, LossConfig
+from vader3d.autodecoder.losses import LossConfig
+from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import unknown_name
 from vader3d.costs import Cost, autodecoder_cost, decoder_parameters, diffusion_cost
-from vader3d.diffusion.train import DiffusionConfig
+from vader3d.diffusion.model import DiffusionConfig
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig

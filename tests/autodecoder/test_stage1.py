@@ -8,13 +8,15 @@ from tiny import THINGS, occupancy_of, write_things
 
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.extract import CLIP_LOSS_DB, CLIPS, decode, mean_psnr, training_latents
-from vader3d.autodecoder.model import AutodecoderConfig, LossConfig
+from vader3d.autodecoder.losses import LossConfig
+from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
 from vader3d.data.splits import heldout_views, training_views
 from vader3d.data.views import PosedViews
 from vader3d.latents import LatentConfig, load_latents
 from vader3d.render import RenderConfig, render_views
-from vader3d.training.checkpoint import load_snapshot, load_state
+from vader3d.snapshots import load_snapshot
+from vader3d.training.checkpoint import load_state
 from vader3d.training.log import read_metrics
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig

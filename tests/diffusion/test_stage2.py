@@ -8,11 +8,13 @@ import torch
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import config_to_dict
+from vader3d.diffusion.model import DiffusionConfig, build_denoiser
 from vader3d.diffusion.sampler import edm_sigmas, sample
-from vader3d.diffusion.train import DiffusionConfig, DiffusionTask, build_denoiser, train_diffusion
+from vader3d.diffusion.train import DiffusionTask, train_diffusion
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
-from vader3d.training.checkpoint import load_snapshot, load_state, save_snapshot
+from vader3d.snapshots import load_snapshot, save_snapshot
+from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig
 

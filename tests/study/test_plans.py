@@ -6,7 +6,7 @@ import pytest
 
 from vader3d.autodecoder.model import Autodecoder
 from vader3d.config import config_to_dict
-from vader3d.diffusion.train import build_denoiser
+from vader3d.diffusion.model import build_denoiser
 from vader3d.study.plans import STUDIES, StudyConfig, study_named, variants_of
 from vader3d.training.run import flatten
 

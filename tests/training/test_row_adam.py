@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vader3d.training.row_adam import RowAdam
+from vader3d.training.optimisers import RowAdam
 
 BETAS = (0.5, 0.999)
 

@@ -11,11 +11,10 @@ from torch import nn
 from toy import CONFIG, ToyTask
 
 from vader3d.machine import peak_flops
-from vader3d.training.gradients import gradient_norm
 from vader3d.training.log import read_metrics
 from vader3d.training.loop import train
 from vader3d.training.speed import counted_flops
-from vader3d.training.step import GradientStep
+from vader3d.training.step import GradientStep, gradient_norm
 from vader3d.training.team import ALONE
 
 

@@ -5,11 +5,27 @@ Section 3.2 of arXiv:2307.05445, METHOD 2: a perceptual pyramid and an occupancy
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (METHOD A13)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
+
+    trunk: Literal["vgg19", "vgg16-hed", "vgg19-random", "gradients"] = "vgg19"
+    trunk_weights: str | None = None  # a file; None: the user's cache, or an installed package
+    perceptual: float = 10.0
+    scales: tuple[int, ...] = (1, 2, 4)
+    mask: float = 10.0
+    binary_mask: bool = False  # masks are cut at a half for the mask term (A18)
+    pixel: float = 0.0
+    code: float = 0.0  # mean square of the codes
 
 
 def antialias(pictures: Tensor, factor: int) -> Tensor:

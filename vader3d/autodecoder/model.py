@@ -1,30 +1,19 @@
 """The autodecoder as one module, and all its settings."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from vader3d.autodecoder.codes import CodeConfig, codes_for
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
+from vader3d.autodecoder.losses import LossConfig
+from vader3d.config import config_from_dict
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
+from vader3d.snapshots import MODEL, load_snapshot
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
-
-    trunk: Literal["vgg19", "vgg16-hed", "vgg19-random", "gradients"] = "vgg19"
-    trunk_weights: str | None = None  # a file; None: the user's cache, or an installed package
-    perceptual: float = 10.0
-    scales: tuple[int, ...] = (1, 2, 4)
-    mask: float = 10.0
-    binary_mask: bool = False  # masks are cut at a half for the mask term (A18)
-    pixel: float = 0.0
-    code: float = 0.0  # mean square of the codes
 
 
 @dataclass(frozen=True)
@@ -62,3 +51,15 @@ class Autodecoder(nn.Module):
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""
         return [] if self.averages_codes else [*self.codes.table.parameters()]
+
+
+def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, dict]:
+    """An autodecoder from its run folder or snapshot, in evaluation mode, with its configuration and header."""
+    path = Path(path)
+    tensors, header = load_snapshot(path / MODEL if path.is_dir() else path)
+    if header.get("kind") != "autodecoder":
+        raise ValueError(f"{path}: wanted an autodecoder; this is a snapshot of kind {header.get('kind')!r}")
+    config = config_from_dict(AutodecoderConfig, header["config"])
+    model = Autodecoder(config, header["objects"])
+    model.load_state_dict(tensors)
+    return model.eval().requires_grad_(False), config, header

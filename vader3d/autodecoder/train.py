@@ -23,11 +23,10 @@ from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.render import render_views
-from vader3d.training.checkpoint import save_snapshot
+from vader3d.snapshots import save_snapshot
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
-from vader3d.training.optimisers import optimisers_for
-from vader3d.training.row_adam import RowAdam
+from vader3d.training.optimisers import RowAdam, optimisers_for
 from vader3d.training.run import open_run
 from vader3d.training.team import join_team
 

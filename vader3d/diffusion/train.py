@@ -1,50 +1,27 @@
 """Stage 2: learn to denoise normalised latents."""
 
 import hashlib
-import math
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vader3d.config import config_to_dict
-from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
+from vader3d.diffusion.denoiser import Denoiser, training_sigmas
+from vader3d.diffusion.model import DiffusionConfig, build_denoiser
 from vader3d.diffusion.transformer import drop_tokens
-from vader3d.diffusion.unet import UNet, UNetBlock, UNetConfig
+from vader3d.diffusion.unet import UNetBlock
 from vader3d.files import write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
-from vader3d.training.checkpoint import save_snapshot
-from vader3d.training.loop import LoopConfig, train
-from vader3d.training.optimisers import OptimiserConfig, optimisers_for
+from vader3d.snapshots import save_snapshot
+from vader3d.training.loop import train
+from vader3d.training.optimisers import optimisers_for
 from vader3d.training.run import open_run
 from vader3d.training.team import join_team
-
-
-@dataclass(frozen=True)
-class DiffusionConfig:
-    """Everything stage 2 needs besides latents. Defaults: ABO tables and chairs in Table 5."""
-
-    unet: UNetConfig = field(default_factory=UNetConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=4.5e-5, betas=(0.9, 0.999)))
-    sigma_data: float = 0.5
-    prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
-    P_mean: float = -1.2
-    P_std: float = 1.2
-    token_dropout: float = 0.1  # share of texts that are dropped, so that guidance has its unconditional case (A24)
-
-
-def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
-    """The untrained denoiser of latents [C, D, H, W], around a prior of `rank` components that is yet to be fitted."""
-    channels, resolution = latent_shape[0], latent_shape[-1]
-    network = UNet(config.unet, channels_in=channels * (2 if rank else 1), channels_out=channels, resolution=resolution)
-    prior = GaussianPrior(math.prod(latent_shape), rank=rank, rest=config.sigma_data**2)
-    return Denoiser(network, prior, sigma_data=config.sigma_data)
 
 
 class DiffusionTask:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from vader3d.progress import progress_bar
-from vader3d.training.checkpoint import load_snapshot, save_snapshot
+from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.training.team import Team
 
 CHUNK = 16  # items

@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from vader3d.assets import Asset
 from vader3d.data.archive_format import ArchiveError, ObjectViews
 from vader3d.data.splits import heldout_views, training_views
 from vader3d.data.views import ViewBatch, view_batch
@@ -18,7 +19,6 @@ from vader3d.diffusion.sampler import Churn
 from vader3d.evaluation.protocol import Protocol, Split
 from vader3d.evaluation.subject import Subject
 from vader3d.export.mesh import EmptyVolumeError, sample_surface_points
-from vader3d.generate import Asset
 from vader3d.geometry.cameras import Cameras
 from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume, render_views

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.autodecoder.codes import Codes
+from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import config_from_dict, fingerprint
 from vader3d.data.archive import AnyArchive
-from vader3d.diffusion.train import DiffusionConfig
+from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.files import checksum_of
-from vader3d.generate import AUTODECODER, MODEL, Generator, load_autodecoder, load_denoiser
+from vader3d.generate import Generator
 from vader3d.machine import chosen_device
-from vader3d.training.checkpoint import read_header
+from vader3d.snapshots import AUTODECODER, MODEL, read_header
 
 
 @dataclass(frozen=True)

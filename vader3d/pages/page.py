@@ -1,7 +1,7 @@
 """Results as one HTML file that needs nothing beside it: no scripts, no network, pictures inlined.
 
-A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Prepared`) in the order given, and the whole report
-(the keys of `report.json`).
+A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Prepared`) in the order given, and the whole
+report (the keys of `report.json`).
 """
 
 import base64

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import fingerprint
 from vader3d.data.archive import AnyArchive
 from vader3d.data.splits import heldout_views, training_views
@@ -16,7 +17,7 @@ from vader3d.diffusion.sampler import STOCHASTIC, Churn
 from vader3d.evaluation.picture_sets import render_clamped
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance
-from vader3d.generate import Generator, load_autodecoder
+from vader3d.generate import Generator
 from vader3d.geometry.cameras import Cameras
 from vader3d.machine import autocast
 from vader3d.measures.distances import Moments, feature_moments, frechet_distance

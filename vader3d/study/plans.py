@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import override, unknown_name
-from vader3d.diffusion.train import DiffusionConfig
+from vader3d.diffusion.model import DiffusionConfig
 from vader3d.presets import preset
 
 

@@ -9,16 +9,16 @@ import torch
 from vader3d.autodecoder.codes import count_different, hashed_entries, stored_numbers
 from vader3d.autodecoder.decoder import BASE_RESOLUTION
 from vader3d.autodecoder.extract import extract_latents
-from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import config_to_dict, fingerprint
 from vader3d.data.archive import AnyArchive
 from vader3d.data.views import PosedViews
-from vader3d.diffusion.train import DiffusionConfig, train_diffusion
-from vader3d.generate import MODEL, load_autodecoder
+from vader3d.diffusion.model import DiffusionConfig
+from vader3d.diffusion.train import train_diffusion
 from vader3d.latents import LatentConfig, load_latents, save_latents
+from vader3d.snapshots import MODEL, save_snapshot
 from vader3d.study.plans import StudyConfig
-from vader3d.training.checkpoint import save_snapshot
 
 LATENTS = "latents.safetensors"
 

@@ -16,11 +16,10 @@ from vader3d.machine import Precision, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
 from vader3d.randomness import step_generator
 from vader3d.training.ema import MovingAverage, Network
-from vader3d.training.gradients import gradient_norm, scale_gradients
 from vader3d.training.log import MetricLog
 from vader3d.training.speed import counted_flops, profiled
 from vader3d.training.state import RunState
-from vader3d.training.step import GradientStep
+from vader3d.training.step import GradientStep, gradient_norm, scale_gradients
 from vader3d.training.team import ALONE, Team
 
 NAMED_OBJECTS = 8  # of a batch that went wrong

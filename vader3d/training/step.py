@@ -90,3 +90,17 @@ def recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., A
         return checkpoint(forward, *arguments, use_reentrant=False, context_fn=contexts)
 
     return called
+
+
+def gradient_norm(model: nn.Module) -> float:
+    """Euclidean norm over all gradients, sparse ones included."""
+    gradients = [
+        p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in model.parameters() if p.grad is not None
+    ]
+    return float(torch.stack(torch._foreach_norm(gradients)).norm()) if gradients else 0.0
+
+
+def scale_gradients(model: nn.Module, factor: float) -> None:
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)

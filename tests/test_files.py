@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from vader3d import files
 from vader3d.files import write_text
-from vader3d.training.checkpoint import load_snapshot, load_state, read_header, save_snapshot, save_state
+from vader3d.snapshots import load_snapshot, read_header, save_snapshot
+from vader3d.training.checkpoint import load_state, save_state
 
 STATE = {"model": {"a": torch.arange(3.0)}, "optimisers": [{"state": {0: {"step": 1}}}], "seen": 8, "seconds": 1.5}
 

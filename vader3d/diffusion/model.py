@@ -1,0 +1,47 @@
+"""The denoiser of a configuration, untrained or from a snapshot."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vader3d.config import config_from_dict
+from vader3d.diffusion.denoiser import Denoiser, GaussianPrior
+from vader3d.diffusion.unet import UNet, UNetConfig
+from vader3d.latents import LatentStatistics
+from vader3d.snapshots import load_snapshot
+from vader3d.training.loop import LoopConfig
+from vader3d.training.optimisers import OptimiserConfig
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Everything stage 2 needs besides latents. Defaults: ABO tables and chairs in Table 5."""
+
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=4.5e-5, betas=(0.9, 0.999)))
+    sigma_data: float = 0.5
+    prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
+    P_mean: float = -1.2
+    P_std: float = 1.2
+    token_dropout: float = 0.1  # share of texts that are dropped, so that guidance has its unconditional case (A24)
+
+
+def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
+    """The untrained denoiser of latents [C, D, H, W], around a prior of `rank` components that is yet to be fitted."""
+    channels, resolution = latent_shape[0], latent_shape[-1]
+    network = UNet(config.unet, channels_in=channels * (2 if rank else 1), channels_out=channels, resolution=resolution)
+    prior = GaussianPrior(math.prod(latent_shape), rank=rank, rest=config.sigma_data**2)
+    return Denoiser(network, prior, sigma_data=config.sigma_data)
+
+
+def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
+    """A denoiser from its snapshot, in evaluation mode, with the statistics of its latents and its header."""
+    tensors, header = load_snapshot(Path(path))
+    if header.get("kind") != "denoiser":
+        raise ValueError(f"{path}: wanted a denoiser; this is a snapshot of kind {header.get('kind')!r}")
+    statistics = LatentStatistics(tensors.pop("median"), tensors.pop("spread"), header["latent_scale"], header["clip"])
+    config = config_from_dict(DiffusionConfig, header["config"])
+    denoiser = build_denoiser(config, tuple(header["latent_shape"]), rank=header["prior_rank"])
+    denoiser.load_state_dict({name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()})
+    return denoiser.eval().requires_grad_(False), statistics, header
