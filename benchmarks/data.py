@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from vader3d.autodecoder.train import AutodecoderTask
-from vader3d.data.archive import open_archive
-from vader3d.data.shard_writer import write_shards
-from vader3d.data.splits import training_views
-from vader3d.data.stream import StreamedViews
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.stream import StreamedViews
+from vader3d.data.batches.views import PosedViews
+from vader3d.data.named import open_archive
+from vader3d.data.shards.writer import write_shards
 from vader3d.presets import preset
 
 RESULTS = Path(__file__).with_name("results")

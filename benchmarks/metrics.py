@@ -20,8 +20,8 @@ from unittest import mock
 
 import torch
 
-from vader3d.data.prepare.chairs import build, design
-from vader3d.data.prepare.viewpoints import spread_cameras
+from vader3d.data.making.chairs import build, design
+from vader3d.data.making.viewpoints import spread_cameras
 from vader3d.export.mesh import sample_surface_points
 from vader3d.files import write_text
 from vader3d.frozen.embeddings import load_features

@@ -28,12 +28,12 @@ from torch import nn
 
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.config import override
-from vader3d.data.archive import open_archive
-from vader3d.data.archive_writer import ArchiveWriter
-from vader3d.data.shard_writer import write_shards
-from vader3d.data.splits import training_views
-from vader3d.data.stream import StreamedViews
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.splits import training_views
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.batches.stream import StreamedViews
+from vader3d.data.batches.views import PosedViews
+from vader3d.data.named import open_archive
+from vader3d.data.shards.writer import write_shards
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.generate import Generator
 from vader3d.latents import robust_statistics

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from vader3d.autodecoder.train import AutodecoderTask
-from vader3d.data.archive import Archive
-from vader3d.data.splits import training_views
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.views import PosedViews
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.latents import robust_statistics
 from vader3d.presets import preset

@@ -19,16 +19,10 @@ FLOORS = (
     {"autodecoder", "diffusion"},
     {"generate", "costs"},
     {"presets", "evaluation"},
-    {"study", "demo", "demo_page", "doctor"},
-    {"cli", "cli_evaluate", "cli_prepare", "cli_study", "__main__", "__init__"},
+    {"study", "demo", "doctor"},
+    {"cli"},
+    {"__main__", "__init__"},
 )
-SAME_FLOOR = {
-    ("demo", "demo_page"),
-    ("__main__", "cli"),
-    ("cli", "cli_evaluate"),
-    ("cli", "cli_prepare"),
-    ("cli", "cli_study"),
-}
 EXPORT_TAKES = {"Volume", "ALIGN_CORNERS", "activate_density"}  # of render: what a volume is, not how it is rendered
 PURE = {
     "render/reference.py": {"vader3d.geometry.rays"},
@@ -141,7 +135,7 @@ def test_arrows_run_down_only(file):
     for target in own_imports(file):
         other = room_of(target)
         lower = floor_of(other) < floor_of(room)
-        assert other == room or lower or (room, other) in SAME_FLOOR, f"{name_of(file)} imports {target}"
+        assert other == room or lower, f"{name_of(file)} imports {target}"
 
 
 def test_the_two_stages_never_see_each_other():

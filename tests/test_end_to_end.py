@@ -6,7 +6,7 @@ import pytest
 import trimesh
 
 from vader3d import Generator
-from vader3d.cli import main
+from vader3d.cli.main import main
 
 
 @pytest.fixture(scope="module")

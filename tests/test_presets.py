@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from vader3d.cli.presets import COLUMNS, preset_row
 from vader3d.costs import decoder_parameters
 from vader3d.diffusion.model import build_denoiser
-from vader3d.presets import COLUMNS, PRESETS, preset_row
+from vader3d.presets import PRESETS
 
 SIZES = {
     "abo-tables": (45.9, 216), "photoshape-chairs": (55.3, 216), "celebv-text": (45.9, 782), "mvimgnet": (55.3, 782),

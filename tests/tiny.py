@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vader3d.data.archive import Archive
-from vader3d.data.archive_writer import ArchiveWriter
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.rays import cube_crossing
 

@@ -1,6 +1,6 @@
 """`python -m vader3d`: the command line."""
 
-from vader3d.cli import main
+from vader3d.cli.main import main
 
 if __name__ == "__main__":
     main()

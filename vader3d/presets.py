@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from vader3d.autodecoder.codes import CodeConfig, storage_note
+from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import unknown_name
-from vader3d.costs import Cost, autodecoder_cost, decoder_parameters, diffusion_cost
 from vader3d.diffusion.model import DiffusionConfig
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentConfig
@@ -29,17 +28,6 @@ class Preset:
     objects: int
     picture_px: int
     score: str = "not run yet"
-
-    def costs(self) -> tuple[Cost, Cost]:
-        """Of a step of stage 1 and of stage 2."""
-        latent_shape = self.autodecoder.decoder.latent_shape
-        first = autodecoder_cost(self.autodecoder, objects=self.objects, picture_px=self.picture_px)
-        return first, diffusion_cost(self.diffusion, latent_shape=latent_shape)
-
-    def storage_note(self) -> str:
-        """What the codes of all objects take, and what hashing saves of it."""
-        decoder, length = decoder_parameters(self.autodecoder.decoder), self.autodecoder.decoder.code_length
-        return storage_note(self.autodecoder.codes, self.objects, length, decoder=decoder)
 
 
 # Table 5 of the paper. It names neither batch sizes nor lengths nor moving averages: `loop` is ours.
@@ -174,19 +162,3 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(unknown_name(name, PRESETS, "preset"))
     return PRESETS[name]
-
-
-COLUMNS = (
-    f"{'preset':18} {'objects':>8} {'px':>4} | {'stage 1: M':>10} {'batch':>6} {'GB':>6} {'TFLOP':>8}"
-    f" | {'stage 2: M':>10} {'batch':>6} {'GB':>6} {'TFLOP':>8}"
-)
-
-
-def preset_row(name: str) -> str:
-    """One line under `COLUMNS`: millions of parameters, and memory and arithmetic of one step at the whole batch."""
-    chosen = PRESETS[name]
-    row = f"{name:18} {chosen.objects:8} {chosen.picture_px:4}"
-    loops = (chosen.autodecoder.loop, chosen.diffusion.loop)
-    for cost, loop in zip(chosen.costs(), loops, strict=True):
-        row += f" | {cost.parameters / 1e6:10.1f} {loop.batch:6} {cost.bytes / 1e9:6.2f} {cost.flops / 1e12:8.3g}"
-    return row

@@ -11,8 +11,8 @@ from vader3d.autodecoder.extract import CLIP_LOSS_DB, CLIPS, decode, mean_psnr, 
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
-from vader3d.data.splits import heldout_views, training_views
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.splits import heldout_views, training_views
+from vader3d.data.batches.views import PosedViews
 from vader3d.latents import LatentConfig, load_latents
 from vader3d.render import RenderConfig, render_views
 from vader3d.snapshots import load_snapshot

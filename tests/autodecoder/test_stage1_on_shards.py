@@ -7,10 +7,10 @@ import torch
 from tiny import write_things
 
 from vader3d.autodecoder.train import train_autodecoder
-from vader3d.cli import main
+from vader3d.cli.main import main
 from vader3d.config import override
-from vader3d.data.archive import open_archive
-from vader3d.data.shard_writer import write_shards
+from vader3d.data.named import open_archive
+from vader3d.data.shards.writer import write_shards
 from vader3d.latents import load_latents
 from vader3d.presets import preset
 from vader3d.training.checkpoint import load_state

@@ -14,11 +14,12 @@ from subjects import PROTOCOL, judged, write_model, write_protocol
 from test_page import Document
 from tiny import Box, write_things
 
-from vader3d.data.archive import Archive
-from vader3d.data.archive_format import ArchiveError
-from vader3d.evaluation import chunks, picture_sets, runner
-from vader3d.evaluation.picture_sets import PictureSets
+from vader3d.data.archive.format import ArchiveError
+from vader3d.data.archive.reader import Archive
+from vader3d.evaluation import chunks, runner
+from vader3d.evaluation import sets as picture_sets
 from vader3d.evaluation.runner import chosen_network, evaluate, planned, with_samples
+from vader3d.evaluation.sets import PictureSets
 from vader3d.evaluation.subject import open_subject
 
 SETS = PROTOCOL["sets"]

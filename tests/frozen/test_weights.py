@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vader3d.cli import main
+from vader3d.cli.main import main
 from vader3d.frozen import weights
 from vader3d.frozen.weights import WEIGHTS, download_weights, find_weights
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import write_things
 
-from vader3d.data.splits import training_views
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.views import PosedViews
 from vader3d.study.judge import first_views, random_views
 
 

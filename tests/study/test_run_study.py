@@ -9,9 +9,9 @@ import torch
 from tiny import write_things
 
 from vader3d.autodecoder.model import load_autodecoder
-from vader3d.data.archive import Archive
-from vader3d.data.splits import training_views
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.views import PosedViews
 from vader3d.latents import load_latents
 from vader3d.study import judge
 from vader3d.study import run as running

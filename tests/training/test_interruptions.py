@@ -15,7 +15,7 @@ from toy import CONFIG, ToyTask
 
 from vader3d import files
 from vader3d.autodecoder.train import AutodecoderTask
-from vader3d.cli import main
+from vader3d.cli.main import main
 from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import train
 

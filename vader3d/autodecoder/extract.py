@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
-from vader3d.data.stream import StreamedViews
-from vader3d.data.views import PosedViews
+from vader3d.data.batches.stream import StreamedViews
+from vader3d.data.batches.views import PosedViews
 from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, latent_statistics
 from vader3d.render import Volume, render_views
 

@@ -11,11 +11,11 @@ from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.config import config_to_dict
-from vader3d.data.archive import Archive
-from vader3d.data.shards import Shards
-from vader3d.data.splits import training_views
-from vader3d.data.stream import StreamedViews, open_views
-from vader3d.data.views import PosedViews
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.stream import StreamedViews, open_views
+from vader3d.data.batches.views import PosedViews
+from vader3d.data.shards.reader import Shards
 from vader3d.export.turntable import contact_sheet
 from vader3d.frozen.vgg import load_trunk
 from vader3d.latents import save_latents

@@ -12,11 +12,11 @@ import torch
 
 from vader3d import __version__
 from vader3d.evaluation.chunks import Found, collect_stage, run_stage
-from vader3d.evaluation.picture_sets import PictureSets, views_in
+from vader3d.evaluation.measurements import Stages
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.published import published_rows
 from vader3d.evaluation.scores import Scores, add_distances, add_memorisation, add_quality, add_shapes
-from vader3d.evaluation.stages import Stages
+from vader3d.evaluation.sets import PictureSets, views_in
 from vader3d.evaluation.subject import Subject
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance

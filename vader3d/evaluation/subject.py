@@ -7,7 +7,7 @@ from typing import Any
 from vader3d.autodecoder.codes import Codes
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import config_from_dict, fingerprint
-from vader3d.data.archive import AnyArchive
+from vader3d.data.named import AnyArchive
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.files import checksum_of
 from vader3d.generate import Generator

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import fingerprint
-from vader3d.data.archive import AnyArchive
-from vader3d.data.splits import heldout_views, training_views
-from vader3d.data.views import PosedViews, ViewBatch
+from vader3d.data.archive.splits import heldout_views, training_views
+from vader3d.data.batches.views import PosedViews, ViewBatch
+from vader3d.data.named import AnyArchive
 from vader3d.diffusion.sampler import STOCHASTIC, Churn
-from vader3d.evaluation.picture_sets import render_clamped
+from vader3d.evaluation.sets import render_clamped
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance
 from vader3d.generate import Generator

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.config import fingerprint
-from vader3d.data.archive import AnyArchive, open_archive, readable_objects
+from vader3d.data.named import AnyArchive, open_archive, readable_objects
 from vader3d.files import write_text
 from vader3d.progress import console
 from vader3d.study.judge import Judge

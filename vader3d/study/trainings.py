@@ -12,8 +12,8 @@ from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import config_to_dict, fingerprint
-from vader3d.data.archive import AnyArchive
-from vader3d.data.views import PosedViews
+from vader3d.data.batches.views import PosedViews
+from vader3d.data.named import AnyArchive
 from vader3d.diffusion.model import DiffusionConfig
 from vader3d.diffusion.train import train_diffusion
 from vader3d.latents import LatentConfig, load_latents, save_latents

@@ -1,0 +1,96 @@
+"""Commands: readable help, one clear line for bad input, nothing lost."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from processes import environment
+
+from vader3d.cli.main import main
+
+COMMANDS = (
+    "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "prepare shards",
+    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "study", "presets", "weights",
+    "doctor",
+)  # fmt: skip
+
+
+def error_of(arguments: list[str], capsys) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) > 5
+
+
+BAD = {
+    "a data set that is not there": (
+        ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"], "nowhere.zip does not exist"),
+    "an unknown preset": (
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--preset", "smal"], "nearest: small"),
+    "an unknown field": (
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--set", "decoder.code_lenth=8"],
+        "nearest: decoder.code_length"),
+    "a field of the wrong type": (
+        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout=much"], "unet.dropout"),
+    "an assignment without a value": (
+        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout"], "path.to.field"),
+    "stage 2 before stage 1": (
+        ["train", "diffusion", "--autodecoder", "OUT", "--output", "OUT2"], "finish `vader3d train autodecoder`"),
+    "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
+    "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
+    "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
+    "weights nobody knows": (["weights", "vgg18"], "nearest: vgg19"),
+    "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
+    "a folder that holds no shards": (["train", "autodecoder", "--data", ".", "--output", "OUT"], "a folder"),
+    "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_that_names_it(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "setup.cfg").write_text("not a zip")
+    arguments, wanted = BAD[case]
+    error = error_of(arguments, capsys)
+    assert wanted in error.replace("\n", " ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "OUT").exists()
+
+
+def test_the_doctor_finds_the_renderer(capsys):
+    main(["doctor"])
+    assert "renderer" in capsys.readouterr().out
+
+
+def test_a_dry_run_prints_the_resolved_configuration(tmp_path, capsys):
+    output = tmp_path / "run"
+    main(["train", "autodecoder", "--data", "furniture", "--output", str(output), "--set", "loop.batch=3", "--dry-run"])
+    said = capsys.readouterr()
+    assert json.loads(said.out)["loop"]["batch"] == 3
+    for what in ("memory: about", "a batch of 3", "TFLOP/s", "hours"):
+        assert what in said.err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("asked", [{}, {"GOMP_SPINCOUNT": "77"}, {"OMP_WAIT_POLICY": "active"}])
+def test_idle_threads_soon_sleep_unless_told_otherwise(asked):
+    """As OpenMP itself reports what it has read."""
+    command = [sys.executable, "-m", "vader3d", "doctor"]
+    plain = {name: value for name, value in environment().items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    told = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**plain, **asked, "OMP_DISPLAY_ENV": "verbose"}
+    ).stderr
+    if "GOMP_SPINCOUNT" not in told:
+        pytest.skip("another OpenMP")
+    own = f"GOMP_SPINCOUNT = '{asked.get('GOMP_SPINCOUNT', '10000')}'"
+    assert (own in told) == ("OMP_WAIT_POLICY" not in asked)

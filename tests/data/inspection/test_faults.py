@@ -1,0 +1,109 @@
+"""Inspection finds the faults that cost trainings, and none where there is none."""
+
+import errno
+import re
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from vader3d.data.archive.format import ObjectViews
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.inspection.faults import inspect_archive, object_faults
+from vader3d.data.inspection.hull import explained_share, visual_hull
+from vader3d.data.making.raycast import render_surface
+from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
+from vader3d.data.making.viewpoints import spread_cameras
+from vader3d.data.named import open_archive
+from vader3d.geometry.cameras import Cameras
+
+
+@pytest.fixture(scope="module")
+def good() -> ObjectViews:
+    """A lopsided thing: a low box with a tower on one corner."""
+    tower = trimesh.creation.box((0.3, 0.3, 0.9)).apply_translation((0.35, 0.25, 0.45))
+    mesh = trimesh.util.concatenate([trimesh.creation.box((1.0, 0.8, 0.3)), tower])
+    cameras = spread_cameras(8, size=32, seed=1)
+    return ObjectViews(render_surface(surface_from_scene(mesh).framed(), cameras, rays_per_side=2), cameras)
+
+
+def turned(views: ObjectViews, signs) -> ObjectViews:
+    matrices = views.cameras.world_from_camera.clone()
+    matrices[:, :3, :3] *= torch.tensor(signs)
+    return views._replace(cameras=Cameras(matrices, views.cameras.intrinsics, 32, 32))
+
+
+def painted(views: ObjectViews, change) -> ObjectViews:
+    pictures = views.pictures.copy()
+    change(pictures)
+    return views._replace(pictures=pictures)
+
+
+def moved(views: ObjectViews, scale: float) -> ObjectViews:
+    matrices = views.cameras.world_from_camera.clone()
+    matrices[:, :3, 3] *= scale
+    return views._replace(cameras=Cameras(matrices, views.cameras.intrinsics, 32, 32))
+
+
+def test_a_good_object_has_no_fault(good):
+    assert object_faults(good) == []
+
+
+FAULTS = {
+    "OpenGL axes": (lambda v: turned(v, (1.0, -1, -1)), "looks past the cube in 8 of 8"),
+    "upside down": (lambda v: turned(v, (-1.0, -1, 1)), "no one shape explains"),
+    "cameras inside": (lambda v: moved(v, 0.1), "stands inside the cube"),
+    "scale too small": (lambda v: moved(v, 3.0), "reaches out of the cube"),
+    "empty masks": (lambda v: painted(v, lambda p: p[2].fill(0)), "nothing to be seen in 1 of 8 views (e.g. 2)"),
+    "no masks": (lambda v: painted(v, lambda p: p[..., 3].fill(255)), "no background"),
+    "cut": (lambda v: painted(v, lambda p: p[4, 0, 10:20, 3].fill(255)), "touches the border in 1 of 8 views (e.g. 4)"),
+    "dark": (lambda v: painted(v, lambda p: p[..., :3].fill(9)), "very dark: mean 9 of 255"),
+    "one view": (lambda v: ObjectViews(v.pictures[:1], v.cameras[:1]), "one view only"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named(fault, good):
+    spoil, message = FAULTS[fault]
+    assert any(message in found for found in object_faults(spoil(good)))
+
+
+def test_the_hull_of_right_cameras_holds_the_object_and_little_else(good):
+    hull = visual_hull(good, cells=32)
+    unframed = np.linalg.norm([0.5, 0.4, 0.525]) / OBJECT_RADIUS
+    z, y, x = (grid * unframed for grid in np.meshgrid(*[(np.arange(32) + 0.5) / 16 - 1] * 3, indexing="ij"))
+    z = z + 0.375
+    inside = (abs(x) < 0.5) & (abs(y) < 0.4) & (abs(z) < 0.15)
+    inside |= (abs(x - 0.35) < 0.15) & (abs(y - 0.25) < 0.15) & (abs(z - 0.45) < 0.45)
+    assert hull[inside].all()
+    assert hull.sum() < 4 * inside.sum()
+    assert explained_share(good, hull) > 0.99
+
+
+def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
+    with ArchiveWriter(tmp_path / "a.zip", title="things <1>", resolution=(32, 32)) as writer:
+        writer.add("good", "a thing", good.pictures, good.cameras, category="thing")
+        writer.add("twin </script>".replace("/", "|"), "a thing", good.pictures, good.cameras, category="thing")
+    report = inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")
+    assert (report.objects, report.views, report.categories) == (2, 16, {"thing": 2})
+    assert report.problems == [f"twin <|script>: view {i} repeats view {i} of good" for i in range(8)]
+    assert "2 objects, 16 views of 32 x 32 px" in str(report)
+    with Image.open(tmp_path / "look" / "contact_sheet.png") as sheet:
+        assert sheet.size == (4 * 32, 2 * 32)
+    page = (tmp_path / "look" / "cameras.html").read_text("utf-8")
+    assert "things &lt;1&gt;" in page
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert not re.search(r"(src|href)=.?https?:", page)
+
+
+def test_a_full_disk_is_told_by_the_folder(good, tmp_path, monkeypatch):
+    def full(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ArchiveWriter(tmp_path / "a.zip", title="things", resolution=(32, 32)) as writer:
+        writer.add("good", "a thing", good.pictures, good.cameras)
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match=r"output: .*look cannot be written \(No space left on device\)"):
+        inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")

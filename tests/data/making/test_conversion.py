@@ -1,0 +1,109 @@
+"""Many objects into one archive: in order, past broken ones, all or nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from vader3d.data.archive.format import ArchiveError
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making.conversion import Job, PreparedObject, write_archive
+from vader3d.data.named import open_archive
+from vader3d.geometry.cameras import orbit_cameras
+
+
+def make(name: str, value: int) -> PreparedObject:
+    if value == 0:
+        raise RuntimeError("no value")
+    if value < 0:
+        raise KeyboardInterrupt
+    cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), distance=4, fov_degrees=30, size=4)
+    pictures = np.full((1, 4, 4, 4), value, np.uint8)
+    return PreparedObject(name, name, pictures, cameras, identity=str(value), note="all the same")
+
+
+def written(tmp_path, values, *, processes=1, **options):
+    jobs = [Job(f"thing {i}", make, (f"thing {i}", value)) for i, value in enumerate(values)]
+    options = {"title": "t", "resolution": (4, 4), **options}
+    return write_archive(tmp_path / "out.zip", jobs, processes=processes, **options)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_objects_keep_their_order_and_broken_ones_are_reported(processes, tmp_path):
+    values = [7, 0, 9, 8, 7, 5, 4, 3]
+    report = written(tmp_path, values, processes=processes)
+    archive = open_archive(tmp_path / "out.zip")
+    assert [int(archive.read(i).pictures[0, 0, 0, 0]) for i in range(len(archive))] == [7, 9, 8, 5, 4, 3]
+    assert report.objects == 6
+    assert report.skipped == ["thing 1: RuntimeError: no value", "thing 4: the same as thing 0"]
+    assert "all the same: 6 objects" in str(report)
+    assert "2 skipped:" in str(report)
+
+
+def test_subsets_note_names_that_are_not_there(tmp_path):
+    report = written(tmp_path, [1, 2, 3], subsets={"some": ["thing 2", "thing 9", "thing 0"]})
+    assert [record.name for record in open_archive(tmp_path / "out.zip").subset("some").records] == [
+        "thing 2",
+        "thing 0",
+    ]
+    assert report.notes[0] == "subset some: 1 names are not there, e.g. thing 9"
+
+
+def test_no_usable_object_is_an_error_that_says_why(tmp_path):
+    with pytest.raises(ValueError, match=r"none of 2 objects can be used:\n  thing 0: RuntimeError: no value"):
+        written(tmp_path, [0, 0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing_half_written(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, [3, -1, 4])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_stops_everything_at_once(tmp_path, monkeypatch):
+    def full(self, member, data, compression=0):
+        raise ArchiveError("cannot be written (No space left on device)")
+
+    monkeypatch.setattr(ArchiveWriter, "_write", full)
+    with pytest.raises(ArchiveError, match="No space left"):
+        written(tmp_path, [1, 2, 3])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_writers_left_is_deleted_and_nothing_else(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = [f".out.zip.{os.getppid()}.part", ".out.zip.words.part", f".other.zip.{dead.pid}.part", "out.zip.part"]
+    for name in [*kept, f".out.zip.{dead.pid}.part"]:
+        (tmp_path / name).write_bytes(b"half")
+    written(tmp_path, [1, 2])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "out.zip"])
+    assert len(open_archive(tmp_path / "out.zip")) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_command_leaves_the_finished_archive_and_the_next_cleans_up(number, tmp_path):
+    written(tmp_path, [1])
+    before = (tmp_path / "out.zip").read_bytes()
+    command = [sys.executable, "-m", "vader3d", "prepare", "chairs", "--output", str(tmp_path / "out.zip")]
+    process = subprocess.Popen(
+        [*command, "--count=500", "--views=4", "--size=16"], stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as background jobs do not
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not any(path.suffix == ".part" for path in tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(300) == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
+    left = [path for path in tmp_path.iterdir() if path.suffix == ".part"]
+    assert len(left) == (number == signal.SIGKILL)
+    assert (tmp_path / "out.zip").read_bytes() == before
+    written(tmp_path, [1])
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]

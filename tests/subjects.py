@@ -1,0 +1,82 @@
+"""A tiny untrained model with its data, and a tiny protocol: what evaluation tests judge.
+
+As a program, by torchrun: `subjects.py MODEL DATA PROTOCOL OUTPUT` evaluates as one of several processes.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from vader3d.autodecoder.train import AutodecoderTask
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.views import PosedViews
+from vader3d.data.named import AnyArchive
+from vader3d.diffusion.train import DiffusionTask
+from vader3d.evaluation import chunks, runner
+from vader3d.evaluation.report import write_report
+from vader3d.evaluation.runner import evaluate, planned
+from vader3d.evaluation.subject import open_subject
+from vader3d.frozen.embeddings import FeatureNetwork, load_features
+from vader3d.latents import robust_statistics
+from vader3d.presets import preset
+from vader3d.training.team import ALONE, Team, join_team, leave_team
+
+PROTOCOL = {
+    "name": "tiny", "version": 1, "measures": "tests", "source": "vader3d", "samples": 6, "views": 2,
+    "features": ["tiny"], "poses": "heldout", "steps": [1, 2],
+    "sets": ["heldout_views", "reconstruction", "generated", "direct_latent_sampling", "direct_latent_sampling_fitted"],
+    "metrics": ["frechet", "kernel", "precision_recall"], "reference": {"views": 2},
+    "reconstruction": {"split": "heldout"},
+    "memorisation": 4, "resamples": 50,
+}  # fmt: skip
+SMALL_CHUNK = 2  # so that tiny sets have several
+
+
+def tiny_features(name: str, *, device: torch.device | str = "cpu") -> FeatureNetwork:
+    """Twelve numbers of a picture: a network that costs nothing and needs no weights."""
+    if name != "tiny":
+        return load_features(name, device=device)
+    mix = torch.randn(48, 12, generator=torch.Generator().manual_seed(0))
+    return FeatureNetwork("tiny", "0" * 64, 4, lambda pictures: (pictures.flatten(1) @ mix).tanh())
+
+
+def write_model(folder: Path, archive: AnyArchive) -> Path:
+    """The run folder of a stage 2 that was never trained; its volumes are not empty."""
+    torch.manual_seed(0)
+    tiny = preset("tiny")
+    config = dataclasses.replace(tiny.autodecoder, code_std=1.0)
+    task = AutodecoderTask(config, PosedViews(archive, training_views))
+    with torch.no_grad():
+        task.model.decoder.head.bias.fill_(0.5)
+    task.snapshot(task.model.eval(), folder / "autodecoder.safetensors")
+    latents = task.model.decoder.to_latent(task.model.codes(torch.arange(len(archive)))).detach()
+    diffusion = DiffusionTask(tiny.diffusion, latents, robust_statistics(latents))
+    diffusion.snapshot(diffusion.model, folder / "model.safetensors")
+    return folder
+
+
+def write_protocol(path: Path, **changes) -> Path:
+    path.write_text(json.dumps(PROTOCOL | changes))
+    return path
+
+
+def judged(model: Path, data: Path, protocol: Path, output: Path, *, team: Team = ALONE) -> dict | None:
+    """The report without its seconds."""
+    evaluation = evaluate(open_subject(model, Archive(data), device="cpu"), planned(protocol), output, team=team)
+    if evaluation is None:
+        return None
+    write_report(evaluation, output)
+    report = json.loads((output / "report.json").read_text())
+    assert report.pop("seconds_by_stage")
+    return report
+
+
+if __name__ == "__main__":
+    chunks.CHUNK, runner.load_features = SMALL_CHUNK, tiny_features
+    team = join_team("cpu")
+    judged(*map(Path, sys.argv[1:]), team=team)
+    leave_team()

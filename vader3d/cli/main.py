@@ -1,0 +1,167 @@
+"""`vader3d COMMAND`: which commands there are, and how they end."""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from tyro.conf import Positional
+
+from vader3d.cli.evaluate import evaluate_command, print_scores
+from vader3d.cli.parsing import choice, group, later
+from vader3d.cli.prepare import (
+    prepare_chairs_command,
+    prepare_meshes_command,
+    prepare_nerfstudio_command,
+    prepare_shards_command,
+    prepare_srn_command,
+)
+from vader3d.cli.study import study_command
+from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
+
+
+def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
+    """Look at a data set: counts, a contact sheet, a 3D plot of cameras and cube, problems found.
+
+    Args:
+        data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
+        output: Folder for the pictures and the plot.
+    """
+    from vader3d.data.inspection.faults import inspect_archive
+    from vader3d.data.named import open_archive
+
+    print(inspect_archive(open_archive(data), output))
+
+
+def generate_command(
+    *, model: Path, output: Path, count: int = 8, seed: int = 0, steps: int = 32, stochastic: bool = False,
+    formats: tuple[Literal["glb", "obj", "ply", "webp"], ...] = ("glb", "webp"),
+    device: Literal["auto", "cpu", "cuda"] = "auto", compiled: bool = False,
+) -> None:  # fmt: skip
+    """New 3D assets: coloured meshes and turntables.
+
+    Args:
+        model: The run folder of stage 2.
+        output: Folder for the assets.
+        count: How many.
+        seed: Object i of a seed is always the same.
+        steps: Sampling steps; more is finer and slower.
+        stochastic: Add fresh noise while sampling, as in the paper's main results.
+        formats: What to write of each object; webp is a turntable.
+        device: auto takes a GPU where there is one.
+        compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
+    """
+    from vader3d.assets import save_assets
+    from vader3d.diffusion.sampler import STOCHASTIC, Churn
+    from vader3d.generate import Generator
+
+    generator = Generator.from_pretrained(model, device=device)
+    generator = generator.compiled() if compiled else generator
+    assets = generator(count, seed=seed, steps=steps, churn=STOCHASTIC if stochastic else Churn())
+    written, empty = save_assets(assets, output, formats=formats)
+    print(f"{output}: {len(written)} files of {count} objects" + (f"; {empty} were empty" if empty else ""))
+
+
+def presets_command() -> None:
+    """The named configurations: what they are for, their sizes, memory and arithmetic of a step, score where known.
+
+    Memory is of training on one device at the preset's batch: weights, optimiser, averages, codes, and what the forward
+    pass keeps; the renderer's buffers come on top.
+    """
+    from vader3d.cli.presets import presets_table
+
+    print(presets_table())
+
+
+def weights_command(name: Positional[str] = "") -> None:
+    """Weights of frozen networks: the list, or download one and verify its checksum. No other command does.
+
+    Without internet, fetch the URL elsewhere and put the file into the cache folder, or name it (--set
+    losses.trunk_weights=PATH).
+
+    Args:
+        name: Which; without a name all are listed, with their files, URLs and where they lie here.
+    """
+    from vader3d.files import cache_folder
+    from vader3d.frozen.weights import WEIGHTS, download_weights, usual_places
+
+    if name:
+        return print(download_weights(name))
+    for known, weights in WEIGHTS.items():
+        lies = next((str(place) for place in usual_places(known) if place.is_file()), "not here")
+        print(f"{known}: {weights.what}\n    {weights.url}\n    {lies}")
+    return print(f"cache: {cache_folder()}")
+
+
+def doctor_command() -> None:
+    """What this machine has, what is missing, and how to mend it."""
+    from vader3d.doctor import findings
+
+    for finding in findings():
+        print(finding)
+
+
+def demo_command(
+    *, data: str = "furniture", minutes: float = 10.0, output: Path = Path("runs/demo"), seed: int = 0
+) -> None:
+    """From pictures to new 3D assets: trains both stages, generates 16 objects, writes a page with scores.
+
+    Args:
+        data: furniture, furniture-all, chairs, or an archive.
+        minutes: For everything; training takes what the rest leaves.
+        output: The run folder; open its index.html. The same command again goes on.
+        seed: Of training and samples.
+    """
+    from vader3d.demo.run import run_demo
+
+    scores = run_demo(data, minutes=minutes, output=output, seed=seed)
+    print_scores(scores)
+    print(f"open {output / 'index.html'}")
+
+
+COMMANDS = {
+    "demo": later(demo_command),
+    "prepare": group("Make an archive of posed pictures from meshes or another format; or pack one into shards.", {
+        "meshes": later(prepare_meshes_command), "chairs": later(prepare_chairs_command),
+        "nerfstudio": later(prepare_nerfstudio_command), "srn": later(prepare_srn_command),
+        "shards": later(prepare_shards_command),
+    }),
+    "inspect": later(inspect_command),
+    "train": group("Train stage 1 (autodecoder) or stage 2 (diffusion).", {
+        "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
+    }),
+    "generate": later(generate_command), "evaluate": later(evaluate_command), "study": later(study_command),
+    "presets": later(presets_command), "weights": later(weights_command), "doctor": later(doctor_command),
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
+    130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch loads OpenMP, below: idle threads then soon sleep, where
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
+    from vader3d.training.loop import Terminated, TrainingDiverged
+    from vader3d.training.team import leave_team
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    command = tyro.cli(
+        choice(COMMANDS), prog="vader3d", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,),
+        description="2D pictures in, a generator of 3D assets out.",
+    )  # fmt: skip
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
+    try:
+        command()
+    except (ValueError, OSError, ImportError, TrainingDiverged) as error:
+        if os.environ.get("VADER3D_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(3 if isinstance(error, TrainingDiverged) else 2)
+    except KeyboardInterrupt as stop:
+        sys.exit(143 if isinstance(stop, Terminated) else 130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    leave_team()

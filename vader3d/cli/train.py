@@ -1,0 +1,109 @@
+"""The commands that train, and what they cost before they do."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from vader3d.cli.parsing import Settings, note, say
+
+
+def train_autodecoder_command(
+    *, data: str, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
+    dry_run: bool = False, profile: int = 0,
+) -> None:  # fmt: skip
+    """Stage 1: learn codes and decoder from posed pictures. The same command again goes on where it stopped.
+
+    Args:
+        data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
+        output: The run folder.
+        preset: See `vader3d presets`.
+        minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
+        settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4.
+        dry_run: Print the resolved configuration, with what it costs, and stop.
+        profile: Trace so many steps; leaves profile/trace.json in the run folder.
+    """
+    from vader3d.autodecoder.train import train_autodecoder
+    from vader3d.data.named import open_archive, trainable_objects
+    from vader3d.presets import preset as named_preset
+
+    config = resolved(named_preset(preset).autodecoder, settings, minutes)
+    if dry_run:
+        from vader3d.costs import autodecoder_cost
+
+        opened = open_archive(data)
+        cost = autodecoder_cost(config, objects=len(opened), picture_px=max(opened.resolution))
+        return print_dry_run(config, cost)
+    archive, problems = trainable_objects(open_archive(data))
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
+    train_autodecoder(archive, config, output, profile=profile)
+    say(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
+    return None
+
+
+def train_diffusion_command(
+    *, autodecoder: Path, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
+    dry_run: bool = False, profile: int = 0,
+) -> None:  # fmt: skip
+    """Stage 2: learn to denoise the latents of a trained autodecoder. The same command again goes on.
+
+    Args:
+        autodecoder: The run folder of stage 1.
+        output: The run folder of stage 2; it holds all that generation needs.
+        preset: See `vader3d presets`.
+        minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
+        settings: Overrides, e.g. --set unet.dropout=0.1.
+        dry_run: Print the resolved configuration, with what it costs, and stop.
+        profile: Trace so many steps; leaves profile/trace.json in the run folder.
+    """
+    from vader3d.diffusion.train import train_diffusion
+    from vader3d.presets import preset as named_preset
+
+    config = resolved(named_preset(preset).diffusion, settings, minutes)
+    if dry_run:
+        from vader3d.costs import diffusion_cost
+        from vader3d.snapshots import read_header
+
+        snapshot, shape = autodecoder / "model.safetensors", named_preset(preset).autodecoder.decoder.latent_shape
+        if snapshot.is_file():
+            from vader3d.autodecoder.model import AutodecoderConfig
+            from vader3d.config import config_from_dict
+
+            shape = config_from_dict(AutodecoderConfig, read_header(snapshot)["config"]).decoder.latent_shape
+        return print_dry_run(config, diffusion_cost(config, latent_shape=shape))
+    train_diffusion(autodecoder, config, output, profile=profile)
+    say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
+    return None
+
+
+def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> Any:
+    """A preset's configuration with --set and --minutes applied."""
+    from vader3d.config import override
+
+    budget = [] if minutes is None else [f"loop.seconds={minutes * 60}", "loop.objects_seen=1000000000"]
+    return override(config, [*budget, *settings])
+
+
+def print_dry_run(config: Any, cost: Any) -> None:
+    """The resolved configuration as JSON; beside it, on standard error, what it will cost."""
+    import torch
+
+    from vader3d.config import config_to_dict
+    from vader3d.machine import peak_flops, working_dtype
+
+    print(json.dumps(config_to_dict(config), indent=2))
+    loop = config.loop
+    device = "cuda" if loop.device != "cpu" and torch.cuda.is_available() else "cpu"
+    dtype = working_dtype(loop.precision, device)
+    peak = peak_flops(device, dtype)
+    note(f"memory: about {cost.state_bytes / 1e9:.2f} GB for weights, gradients, optimisers, averages and codes")
+    note(f"        and {cost.activation_bytes / 1e9:.2f} GB for a batch of {loop.batch} at once, on one device")
+    note(f"one step: {cost.flops / 1e12:.3g} TFLOP; {cost.parameters / 1e6:.1f} M parameters in the network")
+    name = str(dtype).removeprefix("torch.")
+    note(f"this machine: {peak / 1e12:.3g} TFLOP/s of {name} in a large matrix product on its {device}")
+    steps = loop.objects_seen / loop.batch
+    if loop.seconds is not None:
+        steps = min(steps, loop.seconds * peak / cost.flops)
+    seconds = steps * cost.flops / peak
+    note(f"at most {steps:.3g} steps, {steps * cost.flops:.2g} FLOP: {seconds / 3600:.2g} hours here at best")

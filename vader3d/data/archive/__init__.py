@@ -1,0 +1,1 @@
+"""One file of posed pictures of many objects."""

@@ -1,0 +1,1 @@
+"""Batches of posed views for training."""

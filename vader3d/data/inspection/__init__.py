@@ -1,0 +1,1 @@
+"""A look at a data set before it costs a training."""

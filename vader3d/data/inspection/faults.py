@@ -1,0 +1,145 @@
+"""A look at an archive before it costs a training: counts, pictures, cameras, faults."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vader3d.data.archive.format import ArchiveError, ObjectViews
+from vader3d.data.archive.splits import heldout_views
+from vader3d.data.inspection.camera_plot import camera_plot
+from vader3d.data.inspection.hull import explained_share, visual_hull
+from vader3d.data.named import AnyArchive
+from vader3d.geometry.placement import blind_views, inner_views
+from vader3d.geometry.rays import cube_crossing
+
+DARK, EXPLAINED, OUTSIDE = 24, 0.95, 0.02  # mean of 255; shares
+SHEET_OBJECTS, SHEET_VIEWS, PLOTTED_OBJECTS = 48, 4, 12
+GREY = 96  # behind the contact sheet's objects, so that black ones show
+
+
+@dataclass
+class InspectionReport:
+    """What `inspect_archive` found; `problems` has one line a fault, worst kinds first by number."""
+
+    title: str
+    objects: int
+    views: int
+    resolution: tuple[int, int]
+    categories: dict[str, int]
+    contact_sheet: Path
+    camera_plot: Path
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        height, width = self.resolution
+        lines = [f"{self.title}: {self.objects} objects, {self.views} views of {width} x {height} px"]
+        lines += [f"  {count:5d} {name or '(no category)'}" for name, count in self.categories.items()]
+        lines += [f"contact sheet: {self.contact_sheet}", f"cameras in 3D: {self.camera_plot}"]
+        lines += [f"{len(self.problems)} problems" + (":" if self.problems else " found")]
+        return "\n".join(lines + [f"  {problem}" for problem in self.problems])
+
+
+def inspect_archive(archive: AnyArchive, output: Path) -> InspectionReport:
+    """Read all of an archive and write `contact_sheet.png` and `cameras.html` into the folder `output`.
+
+    Faults looked for: objects that cannot be read, empty masks, silhouettes that picture borders cut, cameras in the
+    cube or looking past it, silhouettes whose rays miss the cube, silhouettes that no one shape explains (wrong
+    camera axes), pictures that repeat, and objects too dark to be seen.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    problems: list[str] = []
+    shown: list[np.ndarray] = []
+    plotted: list[tuple[str, ObjectViews, list[int]]] = []
+    seen: dict[bytes, tuple[str, int]] = {}
+    for index, record in enumerate(archive.records):
+        try:
+            views = archive.read(index)
+        except ArchiveError as error:
+            problems.append(str(error))
+            continue
+        problems += [f"{record.name}: {fault}" for fault in object_faults(views)]
+        for view, picture in enumerate(views.pictures):
+            place = seen.setdefault(hashlib.sha256(picture.tobytes()).digest(), (record.name, view))
+            if place != (record.name, view) and picture[..., 3].any():
+                problems.append(f"{record.name}: view {view} repeats view {place[1]} of {place[0]}")
+        if len(shown) < SHEET_OBJECTS:
+            shown.append(_row(views))
+        if len(plotted) < PLOTTED_OBJECTS:
+            plotted.append((record.name, views, heldout_views(len(views.pictures))))
+    if not shown:
+        raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
+    sheet, plot = output / "contact_sheet.png", output / "cameras.html"
+    try:
+        _save_sheet(shown, sheet)
+        plot.write_text(camera_plot(archive.title, plotted), "utf-8")
+    except OSError as error:
+        raise OSError(f"output: {output} cannot be written ({error.strerror}); make room, or name another") from error
+    return InspectionReport(
+        title=archive.title,
+        objects=len(archive),
+        views=sum(record.views for record in archive.records),
+        resolution=archive.resolution,
+        categories=dict(Counter(record.category for record in archive.records).most_common()),
+        contact_sheet=sheet,
+        camera_plot=plot,
+        problems=problems,
+    )
+
+
+def object_faults(views: ObjectViews) -> list[str]:
+    """What is wrong with one object's pictures and cameras, a phrase each; empty when nothing is."""
+    alpha, faults = views.pictures[..., 3], []
+    solid = alpha >= 128
+
+    def note(bad, what: str) -> None:
+        numbers = [int(view) for view in bad]
+        if numbers:
+            faults.append(f"{what} in {len(numbers)} of {len(alpha)} views (e.g. {numbers[0]})")
+
+    note(np.flatnonzero(~alpha.any((1, 2))), "nothing to be seen")
+    note(np.flatnonzero((alpha == 255).all((1, 2))), "no background, the mask covers all")
+    rim = np.concatenate([solid[:, 0], solid[:, -1], solid[:, :, 0], solid[:, :, -1]], 1)
+    note(np.flatnonzero(rim.any(1) & ~solid.all((1, 2))), "the object touches the border")
+    note(inner_views(views.cameras), "the camera stands inside the cube")
+    note(blind_views(views.cameras), "the camera looks past the cube")
+    visible = views.pictures[..., :3][solid]
+    if len(visible) and visible.mean() < DARK:
+        faults.append(f"very dark: mean {visible.mean():.0f} of 255")
+    if len(alpha) == 1:
+        faults.append("one view only: nothing tells what the other sides look like, and none can be held out")
+    if not faults and len(alpha) > 1:
+        note(np.flatnonzero(_outside_share(views) > OUTSIDE), "the object reaches out of the cube")
+        share = explained_share(views, visual_hull(views))
+        if share < EXPLAINED:
+            faults.append(f"no one shape explains more than {share:.0%} of the silhouettes: wrong camera axes?")
+    return faults
+
+
+def _outside_share(views: ObjectViews) -> np.ndarray:
+    """For each view, the share of its silhouette whose rays miss the cube."""
+    near, far = cube_crossing(*views.cameras[:, None].rays())
+    solid = torch.from_numpy(views.pictures[..., 3] >= 128).flatten(1)
+    return ((far <= near) & solid).sum(1).div(solid.sum(1).clamp_min(1)).numpy()
+
+
+def _row(views: ObjectViews) -> np.ndarray:
+    """A few views side by side on grey, uint8 [H, SHEET_VIEWS * W, 3]."""
+    chosen = np.linspace(0, len(views.pictures) - 1, SHEET_VIEWS).round().astype(int)
+    pictures = views.pictures[chosen].astype(np.float32)
+    alpha = pictures[..., 3:] / 255
+    return np.concatenate(np.rint(pictures[..., :3] * alpha + GREY * (1 - alpha)), 1).astype(np.uint8)
+
+
+def _save_sheet(rows: list[np.ndarray], path: Path) -> None:
+    from PIL import Image
+
+    columns = 4 if len(rows) > 8 else 1
+    blank = np.full_like(rows[0], GREY)
+    rows = rows + [blank] * (-len(rows) % columns)
+    lines = [np.concatenate(rows[first : first + columns], 1) for first in range(0, len(rows), columns)]
+    Image.fromarray(np.concatenate(lines)).save(path)

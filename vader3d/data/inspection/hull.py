@@ -1,0 +1,75 @@
+"""The visual hull: all that the silhouettes of one object leave possible."""
+
+import numpy as np
+import torch
+
+from vader3d.data.archive.format import ObjectViews
+from vader3d.geometry.rays import cube_crossing
+
+SAMPLES = 96
+
+
+def visual_hull(views: ObjectViews, *, cells: int = 32) -> np.ndarray:
+    """Which cells of the cube no view sees past: bool [cells, cells, cells], (z, y, x).
+
+    A cell stays when its centre falls on the silhouette, or out of the picture, in every view; silhouettes are
+    thickened by the cell's half width, so thin things survive.
+    """
+    from scipy.ndimage import maximum_filter
+
+    centres = ((np.arange(cells) + 0.5) / cells * 2 - 1).astype(np.float32)
+    points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij")[::-1], -1).reshape(-1, 3)
+    kept = np.arange(len(points))  # each view is asked only about what the views before it left
+    height, width = views.pictures.shape[1:3]
+    for view, picture in enumerate(views.pictures):
+        pose, (fx, fy, cx, cy) = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
+        x, y, depth = ((points[kept] - pose[:3, 3]) @ pose[:3, :3]).T
+        near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
+        reach = min(int(np.ceil(fx / near / cells)), max(height, width))
+        silhouette = maximum_filter(picture[..., 3] > 0, size=2 * reach + 1)
+        before = np.where(depth > 0, depth, 1.0)
+        column, row = np.floor(x / before * fx + cx), np.floor(y / before * fy + cy)
+        inside = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        seen = silhouette[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
+        kept = kept[seen | ~inside]
+    hull = np.zeros(len(points), bool)
+    hull[kept] = True
+    return hull.reshape(cells, cells, cells)
+
+
+def explained_share(views: ObjectViews, hull: np.ndarray) -> float:
+    """The share of rays through silhouettes that meet the hull; near 1 when cameras and masks agree.
+
+    Every third pixel of every third row of at most 8 views is asked.
+    """
+    chosen = np.unique(np.linspace(0, len(views.pictures) - 1, 8).round().astype(int))
+    rays = views.cameras[chosen].strided(3, 1, 1)[:, None].rays()
+    solid = torch.from_numpy(views.pictures[chosen, 1::3, 1::3, 3] >= 128).flatten()
+    if not solid.any():
+        return 1.0
+    origins, directions = (part.flatten(0, 1)[solid] for part in rays)
+    near, far = cube_crossing(origins, directions)
+    steps = (torch.arange(SAMPLES) + 0.5) / SAMPLES
+    points = origins[:, None] + (near[:, None] + (far - near)[:, None] * steps)[..., None] * directions[:, None]
+    cells = len(hull)
+    x, y, z = ((points + 1) / 2 * cells).long().clamp(0, cells - 1).unbind(-1)
+    met = torch.from_numpy(hull)[z, y, x] & (far > near)[:, None]
+    return float(met.any(1).float().mean())
+
+
+def hull_surface(views: ObjectViews, hull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres [P, 3] of the hull's outermost cells and their colours uint8 [P, 3], from the best-facing view."""
+    from scipy.ndimage import binary_erosion
+
+    shell = hull & ~binary_erosion(hull)
+    cells = len(hull)
+    z, y, x = np.nonzero(shell)
+    points = (np.stack([x, y, z], -1) + 0.5) / cells * 2 - 1
+    outward = points - points.mean(0) if len(points) else points
+    centres = views.cameras.centres.numpy()
+    best = (outward @ (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T).argmax(1)
+    pixels, _ = views.cameras.project(torch.from_numpy(points).float()[None])
+    height, width = views.pictures.shape[1:3]
+    column, row = np.floor(pixels.numpy()).astype(np.int64)[best, np.arange(len(points))].T
+    picked = views.pictures[best, row.clip(0, height - 1), column.clip(0, width - 1)]
+    return points, np.where(picked[:, 3:] > 0, picked[:, :3], 128).astype(np.uint8)

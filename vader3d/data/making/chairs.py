@@ -1,0 +1,266 @@
+"""Chairs, stools and tables out of our own workshop: any number, with captions and true meshes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vader3d.data.making.conversion import Job, PreparedObject, PrepareReport, write_archive
+from vader3d.data.making.joinery import Solid, assembled, box, leaned, strut
+from vader3d.data.making.meshes import render_object
+from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
+
+COUNT, EDITION = 500, 1  # the edition rises whenever the same seed gives other objects
+PAINTS = {
+    "red": (0.76, 0.15, 0.13),
+    "orange": (0.91, 0.49, 0.13),
+    "yellow": (0.93, 0.80, 0.25),
+    "green": (0.24, 0.56, 0.28),
+    "turquoise": (0.24, 0.66, 0.66),
+    "blue": (0.20, 0.36, 0.74),
+    "purple": (0.48, 0.27, 0.62),
+    "pink": (0.90, 0.55, 0.66),
+    "white": (0.92, 0.91, 0.88),
+    "grey": (0.52, 0.53, 0.55),
+    "black": (0.16, 0.16, 0.17),
+}
+WOODS = {"light": (0.83, 0.67, 0.46), "brown": (0.58, 0.38, 0.21), "dark": (0.36, 0.22, 0.14)}
+STEEL = (0.66, 0.68, 0.70)
+TABLE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Design:
+    """All that is decided about one piece; lengths in metres before it is scaled into the cube.
+
+    kind: chair, stool, table; material: wooden, plastic, metal; legs: straight, tapered, splayed, pedestal, sled;
+    back: none, slatted, ladder, solid, framed; seat: square, round. `accent` colours a cushion, where there is one.
+    """
+
+    kind: str
+    paint: str
+    colour: tuple[float, ...]
+    material: str
+    legs: str
+    leg_count: int
+    leg_colour: tuple[float, ...]
+    seat: str
+    width: float
+    depth: float
+    height: float
+    thickness: float
+    back: str
+    back_height: float
+    slope: float
+    arms: bool
+    cushion: str
+    shelf: bool
+
+    @property
+    def caption(self) -> str:
+        """What the piece is, in one exact phrase."""
+        shape = "round " if self.seat == "round" else ""
+        counted = {3: "three", 4: "four"}[self.leg_count]
+        base = {"pedestal": "a pedestal", "sled": "a sled base"}.get(self.legs, f"{counted} {self.legs} legs")
+        article = {"solid": "a solid back", "slatted": "a slatted back", "ladder": "a ladder back"}
+        extras = [base, article.get(self.back, "an open framed back" if self.back == "framed" else "")]
+        extras += ["arms" if self.arms else "", "a lower shelf" if self.shelf else ""]
+        extras += [f"a {self.cushion} cushion" if self.cushion else ""]
+        extras = [extra for extra in extras if extra]
+        listed = ", ".join(extras[:-1]) + " and " + extras[-1] if len(extras) > 1 else extras[0]
+        words = f"{shape}{self.paint} {self.material} {self.kind}"
+        return f"{'an' if words[0] in 'aeiou' else 'a'} {words} with {listed}"
+
+
+def design(seed: int, index: int) -> Design:
+    """Object `index` of the series `seed`: the same for ever, whatever else is made."""
+    rng = np.random.default_rng([EDITION, seed, index])
+    table = rng.random() < TABLE_SHARE
+    material = str(rng.choice(["wooden", "plastic", "metal"], p=[0.6, 0.22, 0.18]))
+    natural = material == "wooden" and rng.random() < 0.5
+    paint = str(rng.choice(list(WOODS if natural else PAINTS)))
+    colour = tuple(np.clip(np.array((WOODS if natural else PAINTS)[paint]) + rng.normal(0, 0.025, 3), 0.05, 0.97))
+    legs = str(rng.choice(["straight", "tapered", "splayed", "pedestal", "sled"], p=[0.34, 0.22, 0.22, 0.12, 0.10]))
+    back = (
+        "none"
+        if table
+        else str(rng.choice(["none", "slatted", "ladder", "solid", "framed"], p=[0.14, 0.24, 0.2, 0.28, 0.14]))
+    )
+    kind = "table" if table else "stool" if back == "none" else "chair"
+    if kind == "table" and legs == "sled":
+        legs = "straight"
+    round_seat = bool(rng.random() < {"table": 0.35, "stool": 0.55, "chair": 0.2}[kind])
+    three = kind == "stool" and legs in ("straight", "tapered", "splayed") and rng.random() < 0.4
+    low_table = rng.random() < 0.4
+    width = rng.uniform(0.7, 1.4) if table else rng.uniform(0.38, 0.54)
+    if table:
+        height = rng.uniform(0.38, 0.5) if low_table else rng.uniform(0.68, 0.78)
+    else:
+        height = rng.uniform(0.42, 0.5) if kind == "chair" or rng.random() < 0.5 else rng.uniform(0.6, 0.75)
+    return Design(
+        kind=kind,
+        paint=paint,
+        colour=colour,
+        material=material,
+        legs=legs,
+        leg_count=3 if three else 4,
+        leg_colour=STEEL if legs in ("sled", "pedestal") and material != "wooden" else colour,
+        seat="round" if round_seat else "square",
+        width=width,
+        depth=width if round_seat else width * rng.uniform(0.5, 1.0) if table else width * rng.uniform(0.88, 1.05),
+        height=height,
+        thickness=rng.uniform(0.025, 0.05) if material != "plastic" else rng.uniform(0.03, 0.06),
+        back=back,
+        back_height=rng.uniform(0.32, 0.58),
+        slope=rng.uniform(0.05, 0.28),
+        arms=bool(kind == "chair" and rng.random() < 0.4),
+        cushion=str(rng.choice([name for name in PAINTS if name != paint])) if not table and rng.random() < 0.3 else "",
+        shelf=bool(table and legs in ("straight", "tapered") and not round_seat and rng.random() < 0.35),
+    )
+
+
+def build(piece: Design):
+    """The piece as a coloured trimesh.Trimesh in the cube, z up, its front towards -y."""
+    colour, leg_colour = np.array(piece.colour), np.array(piece.leg_colour)
+    parts = [(solid, colour) for solid in _seat(piece)]
+    parts += [(solid, leg_colour * 0.96) for solid in _base(piece)]
+    parts += [(solid, colour * shade) for solid, shade in zip(_back(piece), _shades(), strict=False)]
+    if piece.arms:
+        parts += [(solid, colour * 0.95) for solid in _arms(piece)]
+    if piece.cushion:
+        parts.append((_slab(piece, piece.height, piece.height + 0.05, scale=0.92), np.array(PAINTS[piece.cushion])))
+    return assembled(parts, radius=OBJECT_RADIUS)
+
+
+def prepare_chairs(
+    output: Path, *, count: int = COUNT, seed: int = 0, views: int = 24, size: int = 64, processes: int = 2
+) -> PrepareReport:
+    """Make and render `count` pieces into the archive `output`; their meshes are kept beside the pictures."""
+    if count < 1:
+        raise ValueError(f"count: 1 or more wanted, {count} given")
+    jobs = [Job(f"chair-{index:05d}", _make, (seed, index, views, size)) for index in range(count)]
+    title = f"chairs: {count} pieces, series {seed}, edition {EDITION}"
+    return write_archive(Path(output), jobs, title=title, resolution=(size, size), processes=processes)
+
+
+def cached_chairs(name: str) -> Path:
+    """The archive `chairs` (500 pieces) or `chairs:N`, made on first use in the user's cache.
+
+    The cache is $VADER3D_CACHE, else $XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d.
+    """
+    _, _, number = name.partition(":")
+    if number and not (number.isascii() and number.isdigit() and int(number)):
+        raise ValueError(f"data: chairs:N with N a whole number above 0 wanted, {name!r} given")
+    count = int(number or COUNT)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("VADER3D_CACHE") or Path(home) / "vader3d")
+    path = folder / f"chairs-{EDITION}-{count}.zip"
+    if not path.exists():
+        prepare_chairs(path, count=count)
+    return path
+
+
+def _make(seed: int, index: int, views: int, size: int) -> PreparedObject:
+    piece, name = design(seed, index), f"chair-{index:05d}"
+    mesh = build(piece)
+    pictures, cameras = render_object(
+        surface_from_scene(mesh), f"{seed}.{name}", views=views, size=size, rays_per_side=3
+    )
+    tags = tuple(dict.fromkeys((piece.material, piece.paint, piece.legs)))
+    source = f"vader3d chairs, edition {EDITION}, series {seed}, piece {index}"
+    return PreparedObject(
+        name,
+        piece.caption,
+        pictures,
+        cameras,
+        category=piece.kind,
+        tags=tags,
+        creator="vader3d",
+        licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
+        source=source,
+        mesh=mesh,
+    )
+
+
+def _shades():
+    """Neighbouring parts differ a little in tone, as boards do."""
+    while True:
+        yield from (1.0, 0.93, 0.97, 0.9)
+
+
+def _slab(piece: Design, low: float, high: float, *, scale: float = 1.0) -> Solid:
+    x, y = piece.width / 2 * scale, piece.depth / 2 * scale
+    if piece.seat == "round":
+        return strut((0, 0, low), (0, 0, high), x, sides=32)
+    return box((-x, -y, low), (x, y, high))
+
+
+def _seat(piece: Design) -> list[Solid]:
+    slabs = [_slab(piece, piece.height - piece.thickness, piece.height)]
+    if piece.shelf:
+        low = piece.height * 0.3
+        slabs.append(_slab(piece, low, low + piece.thickness * 0.8, scale=0.9))
+    return slabs
+
+
+def _base(piece: Design) -> list[Solid]:
+    top, girth = piece.height - piece.thickness, 0.028 if piece.kind == "table" else 0.019
+    girth = girth * (0.75 if piece.material == "metal" else 1.2)
+    reach = 0.68 if piece.seat == "round" else 0.92
+    x, y = piece.width / 2 * reach - girth, piece.depth / 2 * reach - girth
+    if piece.legs == "pedestal":
+        foot = 0.34 * max(piece.width, piece.depth)
+        return [strut((0, 0, 0), (0, 0, 0.03), foot, sides=24), strut((0, 0, 0.03), (0, 0, top), girth * 1.5, sides=12)]
+    if piece.legs == "sled":
+        bars = []
+        for side in (-x, x):
+            bars += [strut((side, end, 0), (side, end, top), girth, sides=8) for end in (-y, y)]
+            bars.append(strut((side, -y - girth, girth), (side, y + girth, girth), girth, sides=8))
+        return bars
+    corners = [(-x, -y), (x, -y), (-x, y), (x, y)]
+    if piece.leg_count == 3:
+        corners = [(x * np.sin(turn), -y * np.cos(turn)) for turn in 2 * np.pi * np.arange(3) / 3]
+    spread = 1.22 if piece.legs == "splayed" else 1.0
+    sides = 4 if piece.legs == "straight" and piece.material != "metal" else 8
+    slim = 1.0 if piece.legs == "straight" else 0.55
+    return [strut((a, b, top), (a * spread, b * spread, 0), girth, girth * slim, sides=sides) for a, b in corners]
+
+
+def _back(piece: Design) -> list[Solid]:
+    if piece.back == "none":
+        return []
+    bottom, top, half, thick = piece.height, piece.height + piece.back_height, piece.width / 2, 0.02
+    rear = piece.depth / 2 if piece.seat == "square" else piece.depth * 0.42
+    reach = half if piece.seat == "square" else half * 0.8
+
+    def board(x0: float, x1: float, z0: float, z1: float) -> Solid:
+        return box((x0, rear - 2 * thick, z0), (x1, rear, z1))
+
+    if piece.back == "solid":
+        boards = [board(-reach, reach, bottom - piece.thickness, top)]
+    else:
+        posts = [board(-reach, 2 * thick - reach, bottom - piece.thickness, top)]
+        posts += [board(reach - 2 * thick, reach, bottom - piece.thickness, top)]
+        rail = board(-reach, reach, top - 0.07, top)
+        if piece.back == "ladder":
+            levels = np.linspace(bottom + 0.1, top, 4 if piece.back_height > 0.42 else 3)
+            boards = posts + [board(-reach, reach, level - 0.055, level) for level in levels]
+        elif piece.back == "slatted":
+            places = np.linspace(-reach, reach, 7 if reach > 0.2 else 6)[1:-1]
+            boards = [*posts, rail, *(board(x - 0.016, x + 0.016, bottom, top - 0.05) for x in places)]
+        else:
+            boards = [*posts, rail, board(-reach, reach, bottom + 0.08, bottom + 0.14)]
+    return [leaned(solid, piece.slope, from_height=bottom) for solid in boards]
+
+
+def _arms(piece: Design) -> list[Solid]:
+    level, half = piece.height + 0.21, piece.width / 2
+    front, rear = -piece.depth / 2 * 0.75, piece.depth / 2 + piece.slope * 0.21
+    inset = half if piece.seat == "square" else half * 0.8
+    solids = []
+    for side in (-1, 1):
+        x = side * (inset - 0.015)
+        solids.append(box((x - 0.025, front - 0.03, level), (x + 0.025, rear - 0.01, level + 0.03)))
+        solids.append(box((x - 0.017, front, piece.height - piece.thickness), (x + 0.017, front + 0.034, level)))
+    return solids

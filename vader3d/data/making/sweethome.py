@@ -1,0 +1,98 @@
+"""Sweet Home 3D furniture libraries (.sh3f): zips of OBJ models with a catalogue."""
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vader3d.data.making.surface import Z_UP_FROM_Y_UP, Surface, surface_from_scene
+
+CATALOGUE = "PluginFurnitureCatalog.properties"
+LICENCES = (  # what the libraries' own words mean, most special first
+    ("Attribution 3.0 United States", "CC-BY-3.0-US https://creativecommons.org/licenses/by/3.0/us/"),
+    ("Attribution 3.0", "CC-BY-3.0 https://creativecommons.org/licenses/by/3.0/"),
+    ("Public domain", "CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/"),
+)
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One model of a library: where it lies and what the catalogue says of it."""
+
+    library: Path
+    name: str
+    model: str
+    caption: str
+    category: str
+    tags: tuple[str, ...]
+    creator: str
+    licence: str
+    source: str
+    rotation: tuple[float, ...]
+
+
+def read_catalogue(library: Path) -> list[CatalogueEntry]:
+    """All models of one .sh3f file, in the catalogue's order; ValueError when it is none."""
+    try:
+        with zipfile.ZipFile(library) as opened:
+            values = _properties(opened.read(CATALOGUE).decode("latin-1"))
+    except (zipfile.BadZipFile, KeyError, EOFError, OSError) as error:
+        raise ValueError(f"{library}: not a Sweet Home 3D furniture library ({error})") from error
+    words = values.get("license", "")
+    licence = next((known for start, known in LICENCES if start in words), words)
+    numbers = sorted(int(key[6:]) for key in values if re.fullmatch(r"model#\d+", key))
+    return [_entry(library, values, number, licence) for number in numbers]
+
+
+def load_model(entry: CatalogueEntry) -> Surface:
+    """The entry's surface, z up, its front towards -y, turned as the catalogue says."""
+    import trimesh
+
+    with zipfile.ZipFile(entry.library) as opened:
+        folder = PurePosixPath(entry.model).parent.as_posix()
+        files = {
+            name[len(folder) + 1 :]: io.BytesIO(opened.read(name))
+            for name in opened.namelist()
+            if name.startswith(folder + "/") and not name.endswith("/")
+        }
+    model = files[PurePosixPath(entry.model).name]
+    resolver = trimesh.resolvers.ZipResolver(files)
+    suffix = PurePosixPath(entry.model).suffix[1:].lower()
+    scene = trimesh.load_scene(model, file_type=suffix, resolver=resolver, process=False)
+    return surface_from_scene(scene).transformed(Z_UP_FROM_Y_UP @ np.reshape(entry.rotation, (3, 3)))
+
+
+def _entry(library: Path, values: dict[str, str], number: int, licence: str) -> CatalogueEntry:
+    def value(key: str) -> str:
+        return values.get(f"{key}#{number}", "").strip()
+
+    title, category, creator = value("name"), value("category"), value("creator")
+    tags = tuple(tag for tag in (part.strip() for part in value("tags").split(",")) if tag and tag != "Blend Swap")
+    key = value("id").rpartition("#")[2] or str(number)
+    rotation = tuple(float(x) for x in value("modelRotation").split()) or (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
+    return CatalogueEntry(
+        library=library,
+        name=f"{library.stem}.{key}".lower().replace("/", "-"),
+        model=value("model").lstrip("/"),
+        caption=", ".join(dict.fromkeys(part.lower() for part in (title, *tags, category) if part)),
+        category=category.lower(),
+        tags=tags,
+        creator=creator,
+        licence=licence,
+        source=f"Sweet Home 3D library {library.stem} {values.get('version', '')}, {key}",
+        rotation=rotation,
+    )
+
+
+def _properties(text: str) -> dict[str, str]:
+    """Java's .properties, as far as the libraries use it: key=value, # comments, \\uXXXX."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
+    return {
+        key.strip(): re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), value)
+        .replace("\\", "")
+        .strip()
+        for key, _, value in pairs
+    }

@@ -1,0 +1,55 @@
+"""Data sets by name or place: an archive, shards, or what comes with the package."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+from vader3d.data.archive.format import ArchiveError
+from vader3d.data.archive.reader import Archive
+from vader3d.data.shards.reader import Shards, holds_shards
+
+AnyArchive: TypeAlias = Archive | Shards
+
+
+def open_archive(path_or_name: str | Path) -> "Archive | Shards":
+    """An archive file, FILE:SUBSET, a folder or URL of shards, or a data set that comes with the package.
+
+    `furniture` (chairs, tables, sofas, beds, cabinets, desks, lamps) and `furniture-all` are embedded; `chairs` (500
+    objects; `chairs:N` for N) is generated on first use into the user's cache. For a file of such a name write
+    `./furniture`. ArchiveError says what is wrong with a file; FileNotFoundError that there is none.
+    """
+    name = str(path_or_name)
+    if name in ("furniture", "furniture-all"):
+        everything = Archive(Path(__file__).parent / "assets" / "furniture.zip")
+        return everything if name == "furniture-all" else everything.subset("furniture")
+    if name == "chairs" or name.startswith("chairs:"):
+        from vader3d.data.making.chairs import cached_chairs
+
+        return Archive(cached_chairs(name))
+    if holds_shards(path_or_name):
+        return Shards(path_or_name)
+    path = Path(path_or_name)
+    if not path.exists():
+        file, _, subset = name.rpartition(":")
+        if Path(file).is_file():
+            return Archive(Path(file)).subset(subset)
+        raise FileNotFoundError(f"data: {path} does not exist; give an archive, or furniture, furniture-all, chairs")
+    return Archive(path)
+
+
+def readable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
+    """The objects that can be read, as an archive, and one line about each that cannot; ArchiveError if none can."""
+    good, problems = [], []
+    for index in range(len(archive)):
+        try:
+            archive.read(index)
+            good.append(index)
+        except ArchiveError as error:
+            problems.append(str(error))
+    if not good:
+        raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
+    return (archive.select(good) if problems else archive), problems
+
+
+def trainable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
+    """The readable objects of an archive; of shards all, for they are only read while training goes on."""
+    return (archive, []) if isinstance(archive, Shards) else readable_objects(archive)

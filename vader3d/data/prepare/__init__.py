@@ -1,1 +1,0 @@
-"""Makers of posed pictures: from meshes, from our own generator."""

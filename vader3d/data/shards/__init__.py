@@ -1,0 +1,1 @@
+"""Archives in tar shards, streamed from anywhere."""

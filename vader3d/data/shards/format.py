@@ -1,0 +1,183 @@
+"""What tar shards of posed pictures look like: the WebDataset convention and an index.
+
+    shards.json            format, version, title, resolution [H, W], objects (their number), quality, fingerprint,
+                           subsets {name: [numbers]}, shards [{file, first, objects, bytes, sha256, index_sha256}]
+    shard-000000.tar       one sample an object, whose members stand side by side:
+        000000012.json           name, caption, category, tags, views, creator, licence, source
+        000000012.txt            the caption
+        000000012.cameras.json   world_from_camera [V, 3, 4] and intrinsics [V, 4] (fx fy cx cy in px)
+        000000012.0000.webp      RGBA with straight alpha, sRGB; a file a view, so that a few can be decoded
+        000000012.mesh.ply       the true surface in the same world, where it is known
+    shard-000000.json      {"objects": [{the record's fields, offset, bytes, crc32}]}: where each sample lies
+
+The key is the object's number in the whole set, the same however many objects a shard holds. Cameras and world are
+those of `vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
+"""
+
+import io
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from vader3d.data.archive.format import (
+    MESH_BYTES,
+    ArchiveError,
+    ObjectRecord,
+    ObjectViews,
+    cameras_from_rows,
+    cameras_to_rows,
+    check_cameras,
+    pictures_from_sheet,
+    pictures_to_sheet,
+    record_from_entry,
+)
+
+FORMAT, VERSION = "vader3d-shards", 1
+INDEX = "shards.json"
+BLOCK = 512  # bytes: tar's unit
+TEXT_BYTES = 2**20  # of a record or a caption
+CAMERA_BYTES = 1024  # of one camera as text
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One line of the index: `objects` from number `first` on, in `file`."""
+
+    file: str
+    first: int
+    objects: int
+    bytes: int
+    sha256: str
+    index_sha256: str
+
+    @property
+    def index_file(self) -> str:
+        return self.file.removesuffix(".tar") + ".json"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a sample lies in its shard, and what its bytes add up to."""
+
+    record: ObjectRecord
+    offset: int
+    bytes: int
+    crc32: int
+
+
+def picture_limit(height: int, width: int) -> int:
+    """Bytes that a compressed picture may have at most; above is damage or malice."""
+    return 5 * height * width + 4096
+
+
+def sample_members(
+    record: ObjectRecord, views: ObjectViews, mesh: bytes | None, *, quality: int
+) -> list[tuple[str, bytes]]:
+    """An object's files as (extension, contents)."""
+    rows = cameras_to_rows(views.cameras)
+    cameras = {"world_from_camera": rows[:, :12].reshape(-1, 3, 4).tolist(), "intrinsics": rows[:, 12:].tolist()}
+    members = [
+        ("json", json.dumps(asdict(record), ensure_ascii=False).encode()),
+        ("txt", record.caption.encode()),
+        ("cameras.json", json.dumps(cameras).encode()),
+    ]
+    for view, picture in enumerate(views.pictures):
+        members.append((f"{view:04d}.webp", pictures_to_sheet(picture[None], columns=1, quality=quality)))
+    return members if mesh is None else [*members, ("mesh.ply", mesh)]
+
+
+def sample_to_tar(number: int, members: Sequence[tuple[str, bytes]]) -> bytes:
+    """A stretch of a tar file; the same members give the same bytes."""
+    import tarfile
+
+    parts = []
+    for extension, data in members:
+        info = tarfile.TarInfo(f"{number:09d}.{extension}")
+        info.size = len(data)
+        parts += [info.tobuf(tarfile.USTAR_FORMAT), data, bytes(-len(data) % BLOCK)]
+    return b"".join(parts)
+
+
+def sample_from_tar(data: bytes, number: int, span: Span) -> dict[str, memoryview]:
+    """The contents of a sample's members by extension; ArchiveError for bytes that are not what the index says."""
+    if len(data) != span.bytes:
+        raise ArchiveError(f"cut short: {len(data)} of {span.bytes} bytes are there")
+    if zlib.crc32(data) != span.crc32:
+        raise ArchiveError("damaged: its checksum is wrong")
+    members, view, at = {}, memoryview(data), 0
+    key = f"{number:09d}."
+    while at < len(data):
+        name = bytes(view[at : at + 100]).rstrip(b"\0").decode("ascii", "replace")
+        kind, digits = bytes(view[at + 156 : at + 157]), bytes(view[at + 124 : at + 136]).rstrip(b"\0 ")
+        if kind not in (b"0", b"\0") or not name.startswith(key) or not digits.isdigit():
+            raise ArchiveError(f"damaged: member {name[:60]!r} is no plain file of sample {key}*")
+        size, start = int(digits, 8), at + BLOCK
+        if start + size > len(data):
+            raise ArchiveError(f"damaged: member {name!r} claims {size} bytes")
+        members[name.removeprefix(key)] = view[start : start + size]
+        at = start + size + -size % BLOCK
+    return members
+
+
+def sample_views(
+    members: Mapping[str, memoryview], record: ObjectRecord, resolution: tuple[int, int], chosen: Sequence[int]
+) -> ObjectViews:
+    """The `chosen` views of a sample; other pictures are not decoded. ArchiveError for what is missing or damaged."""
+    height, width = resolution
+    pictures = []
+    for view in chosen:
+        data = member(members, f"{view:04d}.webp", limit=picture_limit(height, width))
+        pictures.append(pictures_from_sheet(data, 1, columns=1, height=height, width=width))
+    text = member(members, "cameras.json", limit=CAMERA_BYTES * record.views + 4096)
+    try:
+        found = json.loads(text)
+        matrices = np.array(found["world_from_camera"], np.float32).reshape(-1, 12)
+        rows = np.concatenate([matrices, np.array(found["intrinsics"], np.float32)], 1)
+        cameras = cameras_from_rows(rows, height, width)
+        check_cameras(cameras, record.views)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ArchiveError(f"cameras.json: {error}") from error
+    kept = list(chosen)
+    cameras = type(cameras)(cameras.world_from_camera[kept], cameras.intrinsics[kept], height, width)
+    return ObjectViews(np.concatenate(pictures), cameras)
+
+
+def sample_mesh(members: Mapping[str, memoryview]):
+    """The true surface as a trimesh.Trimesh, or None; ArchiveError for a damaged one."""
+    if "mesh.ply" not in members:
+        return None
+    import trimesh
+
+    try:
+        return trimesh.load_mesh(io.BytesIO(member(members, "mesh.ply", limit=MESH_BYTES)), "ply", process=False)
+    except Exception as error:  # trimesh raises whatever its parser meets
+        raise ArchiveError(f"a damaged mesh ({error})") from error
+
+
+def member(members: Mapping[str, memoryview], name: str, *, limit: int) -> bytes:
+    if name not in members:
+        raise ArchiveError(f"{name} is missing")
+    if len(members[name]) > limit:
+        raise ArchiveError(f"{name} has {len(members[name])} bytes; at most {limit} are plausible")
+    return bytes(members[name])
+
+
+def span_to_entry(span: Span) -> dict:
+    return {**asdict(span.record), "offset": span.offset, "bytes": span.bytes, "crc32": span.crc32}
+
+
+def span_from_entry(entry: Mapping, resolution: tuple[int, int], shard: Shard) -> Span:
+    """ArchiveError unless the entry is one of an object that `shard` can hold."""
+    record = record_from_entry(entry, resolution)
+    try:
+        span = Span(record, int(entry["offset"]), int(entry["bytes"]), int(entry["crc32"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(f"an object's entry lacks {error}") from error
+    pictures = record.views * (picture_limit(*resolution) + CAMERA_BYTES + 2 * BLOCK)
+    limit = pictures + MESH_BYTES + 2 * TEXT_BYTES
+    if not (span.offset >= 0 and 0 < span.bytes <= limit and span.offset + span.bytes <= shard.bytes):
+        raise ArchiveError(f"object {record.name!r}: {span.bytes} bytes at {span.offset} are not plausible")
+    return span

@@ -1,0 +1,62 @@
+"""The demo's page: what was made, beside what it was learned from."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vader3d.assets import Asset
+from vader3d.evaluation.report import (
+    nearest_objects,
+    object_name,
+    real_picture,
+    reconstruction_pairs,
+    reconstruction_strips,
+)
+from vader3d.evaluation.score_sections import facts, number_sections
+from vader3d.evaluation.sets import PictureSets
+from vader3d.export.turntable import contact_sheet
+from vader3d.pages.charts import Curve
+from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, picture, turntable, write_page
+from vader3d.training.log import read_metrics
+
+
+def write_demo_page(
+    output: Path, report: dict[str, Any], sets: PictureSets, assets: list[tuple[Asset, torch.Tensor]]
+) -> None:
+    """`output`/index.html and generated.png. `assets`: each object with its raw latent [1, C, D, H, W]."""
+    cards, stills = [], []
+    nearest = nearest_objects(sets, torch.cat([latent for _, latent in assets])).tolist()
+    for (asset, _), near in zip(assets, nearest, strict=True):
+        frames = asset.turntable().numpy()
+        beside = [picture(real_picture(sets, index), object_name(sets, index)) for index in near]
+        link = f"assets/{asset.name}.glb" if (output / "assets" / f"{asset.name}.glb").exists() else ""
+        shown = turntable(frames, f"generated object {asset.name}, turning")
+        cards.append(Card(f"object {asset.name}", shown, link, beside, "nearest in training"))
+        stills.append(torch.from_numpy(frames[2]).movedim(-1, 0) / 255)
+    contact_sheet(torch.stack(stills), columns=8).save(output / "generated.png")
+    pairs = reconstruction_pairs(sets)
+    charts = [
+        loss_chart(output / "autodecoder", "Stage 1: autodecoder"),
+        loss_chart(output / "diffusion", "Stage 2: diffusion"),
+    ]
+    sections: list[Section] = [
+        Gallery("New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards),
+        Comparison("Reconstructions", "Views that training never saw.", reconstruction_strips(sets, pairs)),
+        Charts("Training", "Losses over objects seen.", charts),
+        *number_sections(report),
+    ]
+    text = f"A generator of 3D assets, learned from pictures of {report['training_objects']} objects."
+    write_page(output / "index.html", report, sections, title="vader3d demo", text=text, facts=facts(report))
+
+
+def loss_chart(run: Path, title: str) -> Chart:
+    """All loss terms that the run logged."""
+    lines = read_metrics(run)
+    apart = {"seen", "time", "seconds", "objects_per_second", "gradient_norm", "loss"}
+    names = sorted({name for line in lines for name in line} - apart)
+    curves = [
+        Curve(name, [line["seen"] for line in lines if name in line], [line[name] for line in lines if name in line])
+        for name in names
+    ]
+    return Chart(title, curves, x_label="objects seen", y_label="loss", logarithmic=True)

@@ -1,0 +1,260 @@
+"""Which chunks of work a protocol asks for: features of each set, points on surfaces, scores of reconstructions."""
+
+from collections import Counter
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vader3d.data.archive.format import ArchiveError
+from vader3d.data.batches.views import ViewBatch
+from vader3d.data.named import AnyArchive
+from vader3d.evaluation.chunks import Found, Stage
+from vader3d.evaluation.sets import (
+    HELDOUT,
+    NOT_FINITE,
+    POSES,
+    RECONSTRUCTION,
+    REFERENCE,
+    PictureSets,
+    finite,
+    owned,
+    render_clamped,
+)
+from vader3d.export.mesh import sample_surface_points
+from vader3d.frozen.embeddings import FeatureNetwork
+from vader3d.frozen.lpips import PerceptualDistance
+from vader3d.measures.pictures import iou, psnr, ssim
+from vader3d.render import Volume
+
+SHOWN = 32  # samples whose latents are kept for the report's pictures, whatever else is measured
+QUALITY = ("psnr", "foreground_psnr", "ssim", "iou")  # and the perceptual distance, where there is one
+
+
+class Stages:
+    """All stages of one subject under one protocol; `network` may be None where no sets are compared.
+
+    perceptual: what judges reconstructions beside the pure metrics, if any.
+    """
+
+    def __init__(self, sets: PictureSets, network: FeatureNetwork | None, perceptual: PerceptualDistance | None):
+        self.sets, self.protocol, self.network = sets, sets.protocol, network
+        self.perceptual = perceptual
+        self.base = {
+            "model": sets.subject.model, "data": sets.subject.archive.fingerprint, "seed": self.protocol.seed,
+            "size": list(sets.size), "background": self.protocol.background,
+        }  # fmt: skip
+        self.pictures: dict[str, Any] = {"network": [network.name, network.checksum] if network else None}
+        self.objects = len(sets.subject)
+
+    @property
+    def headline(self) -> int:
+        """The sampling steps of `generated`; other numbers of steps are named `generated_16_steps`."""
+        return self.protocol.steps[-1] if self.protocol.steps else 0
+
+    @property
+    def samples(self) -> int:
+        """How many objects are generated."""
+        within = self.protocol.samples_within_objects
+        return min(self.protocol.samples, self.objects) if within else self.protocol.samples
+
+    def all(self) -> list[Stage]:
+        protocol, stages = self.protocol, []
+        if protocol.reference is not None:
+            stages.append(self.reference())
+        if "heldout_views" in protocol.sets:
+            stages.append(self.heldout())
+        stages += [self.rendered(name) for name in protocol.sets if name not in ("heldout_views", "generated")]
+        if protocol.steps:
+            stages += [self.rendered("generated", steps=steps) for steps in protocol.steps]
+        if protocol.shapes is not None and self.knows_meshes:
+            stages.append(self.true_shapes())
+        elif self.shape_stand_in and "reconstruction" not in protocol.sets:
+            stages.append(self.rendered("reconstruction"))
+        if protocol.memorisation:
+            stages.append(self.training_looks())
+        if protocol.reconstruction is not None:
+            stages.append(self.quality())
+        return stages
+
+    @property
+    def compared(self) -> list[str]:
+        """The names of the sets of pictures that are compared with the reference."""
+        steps = [self.generated_name(steps) for steps in self.protocol.steps]
+        return [name for each in self.protocol.sets for name in (steps if each == "generated" else [each])]
+
+    def generated_name(self, steps: int) -> str:
+        return "generated" if steps == self.headline else f"generated_{steps}_steps"
+
+    @cached_property
+    def knows_meshes(self) -> bool:
+        return has_true_meshes(self.sets.subject.archive)
+
+    @property
+    def shape_stand_in(self) -> bool:
+        """Whether the surfaces of reconstructions stand in for true ones."""
+        shapes = self.protocol.shapes
+        return shapes is not None and shapes.against != "true meshes" and not self.knows_meshes
+
+    def reference(self) -> Stage:
+        """Real pictures that all sets are compared with."""
+        reference = self.protocol.reference
+        assert reference is not None
+        count = min(reference.objects or self.objects, self.objects)
+        choice = {"split": reference.split, "views": reference.views, "purpose": REFERENCE}
+        return self.real("reference", "reference pictures", count, choice)
+
+    def heldout(self) -> Stage:
+        """Real pictures again: the floor of the measure."""
+        purpose = POSES if self.protocol.poses == "heldout" else HELDOUT
+        choice = {"split": "heldout", "views": self.protocol.views, "purpose": purpose}
+        return self.real("heldout_views", "held-out views", min(self.samples, self.objects), choice)
+
+    def real(self, name: str, title: str, count: int, choice: dict[str, Any]) -> Stage:
+        """Features of real pictures: of each item, `choice`."""
+
+        def compute(numbers: list[int]) -> Found:
+            excluded: Counter[str] = Counter()
+            found = self.sets.readable_views(numbers, excluded, **choice)
+            return Found(self.embedded({number: views.colour[0] for number, views in found.items()}), excluded)
+
+        return Stage(name, title, count, self.base | self.pictures | choice, compute)
+
+    def rendered(self, name: str, *, steps: int = 0) -> Stage:
+        """Pictures of volumes, as features; of the first items also latents and points on surfaces, where wanted."""
+        protocol, headline = self.protocol, steps == self.headline
+        generated = name == "generated"
+        count = self.samples if generated else min(self.samples, self.objects)
+        pictures = name in protocol.sets
+        latents = max(SHOWN, protocol.memorisation if headline else 0) if generated else 0
+        shapes = self.surfaces_of(name, headline=headline)
+        points = protocol.shapes.points if protocol.shapes else 0
+
+        def compute(numbers: list[int]) -> Found:
+            excluded: Counter[str] = Counter()
+            raw = self.sets.latents(name, numbers, steps=steps, churn=protocol.churn)
+            grid = self.sets.generator.decode(raw).grid
+            good = finite(raw) & finite(grid).cpu()
+            excluded[NOT_FINITE] += int((~good).sum())
+            raw, grid = raw[good], grid[good.to(grid.device)]
+            numbers = [number for number, kept in zip(numbers, good.tolist(), strict=True) if kept]
+            tensors: dict[str, Tensor] = {}
+            if pictures:
+                tensors |= self.embedded(self.sets.rendered(grid, numbers, excluded))
+            first = [place for place, number in enumerate(numbers) if number < latents]
+            tensors |= {"latents": raw[first], "latent_owners": torch.tensor([numbers[place] for place in first])}
+            if first and generated and headline and protocol.memorisation:
+                tensors["looks"] = self.sets.looks(grid[first])
+            first = [place for place, number in enumerate(numbers) if number < shapes]
+            found = self.sets.surfaces(grid[first], [numbers[place] for place in first], points, excluded)
+            tensors["points"], tensors["point_owners"] = owned(found)
+            return Found(tensors, excluded)
+
+        title = f"generated, {steps} steps" if generated else name.replace("_", " ")
+        inputs = {
+            "steps": steps, "churn": asdict(protocol.churn) if protocol.churn.amount else None, "latents": latents,
+            "shapes": [shapes, points], "views": protocol.views, "poses": protocol.poses, "pictures": pictures,
+        }  # fmt: skip
+        full = self.generated_name(steps) if generated else name
+        return Stage(full, title, count, self.base | (self.pictures if pictures else {}) | inputs, compute)
+
+    def surfaces_of(self, name: str, *, headline: bool) -> int:
+        """Of how many items of a set the surface is wanted."""
+        shapes = self.protocol.shapes
+        if shapes is None or not (self.knows_meshes or self.shape_stand_in):
+            return 0
+        if name == "generated":
+            return shapes.generated if headline else 0
+        return (shapes.reference or self.objects) if name == "reconstruction" and self.shape_stand_in else 0
+
+    def true_shapes(self) -> Stage:
+        """Points on the true surfaces of training objects."""
+        shapes = self.protocol.shapes
+        assert shapes is not None
+        archive = self.sets.subject.archive
+
+        def compute(numbers: list[int]) -> Found:
+            excluded: Counter[str] = Counter()
+            found = {}
+            for number in numbers:
+                try:
+                    mesh = archive.true_mesh(self.sets.object_of(number))
+                except ArchiveError:
+                    mesh = None
+                if mesh is None or not len(mesh.faces):
+                    excluded["objects without a true mesh"] += 1
+                    continue
+                found[number] = sample_surface_points(mesh, shapes.points, seed=self.protocol.seed)[None]
+            points, owners = owned(found)
+            return Found({"points": points, "point_owners": owners}, excluded)
+
+        count = min(shapes.reference or self.objects, self.objects)
+        return Stage("true_shapes", "true shapes", count, self.base | {"points": shapes.points}, compute)
+
+    def training_looks(self) -> Stage:
+        """All training objects, in the archive's order, as `PictureSets.looks` sees them."""
+
+        def compute(numbers: list[int]) -> Found:
+            codes = self.sets.subject.codes(torch.tensor(numbers))
+            grid = self.sets.generator.decode(self.sets.generator.to_latent(codes)).grid
+            return Found({"looks": self.sets.looks(grid)})
+
+        inputs = {"poses": self.protocol.poses}
+        return Stage("training_looks", "training objects", self.objects, self.base | inputs, compute)
+
+    def quality(self) -> Stage:
+        """Scores of reconstructions against real pictures, picture by picture."""
+        plan = self.protocol.reconstruction
+        assert plan is not None
+
+        def compute(numbers: list[int]) -> Found:
+            excluded: Counter[str] = Counter()
+            found = self.sets.readable_views(
+                numbers, excluded, split=plan.split, views=plan.views, purpose=RECONSTRUCTION
+            )
+            if not found:
+                return Found({}, excluded)
+            generator = self.sets.generator
+            grid = generator.decode(generator.to_latent(self.sets.codes("reconstruction", [*found]))).grid
+            good = finite(grid).tolist()
+            excluded[NOT_FINITE] += good.count(False)
+            rows = {
+                number: self.quality_of(*render_clamped(Volume(volume[None]), views.cameras, generator.settings), views)
+                for (number, views), volume, kept in zip(found.items(), grid, good, strict=True)
+                if kept
+            }
+            scores, owners = owned(rows)
+            return Found({"quality": scores, "owners": owners}, excluded)
+
+        count = min(plan.objects or self.objects, self.objects)
+        inputs = {"split": plan.split, "views": plan.views, "columns": self.quality_columns}
+        if self.perceptual is not None:
+            inputs["weights"] = [self.perceptual.checksum, self.perceptual.heads_checksum]
+        return Stage("quality", "reconstruction against real views", count, self.base | inputs, compute)
+
+    @property
+    def quality_columns(self) -> list[str]:
+        return [*QUALITY, *([self.perceptual.name.replace("-", "_")] if self.perceptual else [])]
+
+    def quality_of(self, colour: Tensor, opacity: Tensor, target: ViewBatch) -> Tensor:
+        """The columns for each of the pictures [1, V, ...] of one object: [V, columns]."""
+        inside = target.mask.sum((-3, -2, -1)).clamp_min(1e-6) * 3
+        error = ((colour - target.colour).square() * target.mask).sum((-3, -2, -1)) / inside
+        foreground = -10 * error.clamp_min(1e-10).log10()
+        overlap = iou(opacity[:, :, 0], target.mask[:, :, 0])
+        columns = [psnr(colour, target.colour), foreground, ssim(colour, target.colour), overlap]
+        if self.perceptual is not None:
+            columns.append(self.perceptual(colour, target.colour))
+        return torch.stack([column[0].double() for column in columns], 1)
+
+    def embedded(self, pictures: dict[int, Tensor]) -> dict[str, Tensor]:
+        """Features of each item's pictures [V, 3, H, W], and whose each row is."""
+        assert self.network is not None
+        rows, owners = owned(pictures)
+        return {"features": self.network(rows), "owners": owners} if len(rows) else {}
+
+
+def has_true_meshes(archive: AnyArchive) -> bool:
+    return archive.true_mesh(0) is not None

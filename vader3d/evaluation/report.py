@@ -1,0 +1,212 @@
+"""An evaluation on disk: report.json, report.html that needs nothing beside it, contact sheets as PNG."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vader3d.data.batches.views import ViewBatch
+from vader3d.evaluation.measurements import SHOWN
+from vader3d.evaluation.published import TITLES, columns_of, our_rows
+from vader3d.evaluation.runner import Evaluation
+from vader3d.evaluation.score_sections import facts, number_sections
+from vader3d.evaluation.sets import POSES, RECONSTRUCTION, REFERENCE, PictureSets, render_clamped
+from vader3d.export.turntable import contact_sheet, straight_alpha
+from vader3d.files import write_text, write_whole
+from vader3d.measures.memorisation import Memorisation, memorised_in_any
+from vader3d.pages.charts import Curve
+from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, Strip, Table, picture, write_page
+from vader3d.render import Volume
+
+NEAREST = 3
+RECONSTRUCTIONS = 12
+VIEWS = 4  # of each reconstruction
+
+COLUMNS = 8  # of a contact sheet
+CLOSEST = 12  # samples
+
+
+def write_report(evaluation: Evaluation, output: Path) -> None:
+    """`output`/report.html, the sheets, and last report.json: where that stands, all stands."""
+    report, sets, found, memorised = evaluation
+    sections: list[Section] = []
+    for name, part in found.items():
+        if name.startswith("generated") and "latents" in part.tensors:
+            latents, owners = (part.tensors[key][:SHOWN] for key in ("latents", "latent_owners"))
+            shown = sample_pictures(sets, latents, owners)
+            write_sheet(output / f"{name.replace('_', '-')}.png", shown, columns=COLUMNS)
+            if name == "generated":
+                sections.append(samples_section(sets, shown, latents, owners, output))
+    if memorised:
+        sections.append(closest_section(sets, found["generated"].tensors, memorised, output))
+    write_sheet(output / "references.png", reference_pictures(sets), columns=COLUMNS)
+    pairs = reconstruction_pairs(sets)
+    rows = torch.cat([torch.cat([real[: COLUMNS // 2], ours[: COLUMNS // 2]]) for _, real, ours in pairs])
+    write_sheet(output / "reconstructions.png", rows, columns=2 * len(pairs[0][1]))
+    text = "Pictures that judge, and what the decoder makes of their objects' codes."
+    sections.append(Comparison("Reconstructions", text, reconstruction_strips(sets, pairs)))
+    sections += [*over_steps(report), *tables(report, sets), *number_sections(report)]
+    title, text = f"vader3d: {report['protocol']}", sets.protocol.measures
+    write_page(output / "report.html", report, sections, title=title, text=text, facts=facts(report))
+    write_text(output / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def samples_section(sets: PictureSets, shown: Tensor, latents: Tensor, owners: Tensor, output: Path) -> Gallery:
+    """Samples with the training objects of the nearest latents; the same side by side as a sheet."""
+    nearest = nearest_objects(sets, latents)
+    beside = [[(index, real_picture(sets, index)) for index in row] for row in nearest.tolist()]
+    rows = [torch.stack([sample, *(real for _, real in near)]) for sample, near in zip(shown, beside, strict=True)]
+    write_sheet(output / "nearest.png", torch.cat(rows), columns=len(rows[0]) * 2)
+    cards = [
+        Card(f"sample {number}", picture(sample, f"sample {number}"), beside=[
+            picture(real, f"training object {object_name(sets, index)}") for index, real in near
+        ], beside_label="nearest in training")
+        for number, sample, near in zip(owners.tolist(), shown, beside, strict=True)
+    ]  # fmt: skip
+    return Gallery(
+        "Samples", "Drawn from noise, none chosen; beside each the training objects of the nearest latents.", cards
+    )
+
+
+def closest_section(
+    sets: PictureSets, generated: Mapping[str, Tensor], memorised: Mapping[str, Memorisation], output: Path
+) -> Gallery:
+    """The samples most like a training object in any space, each beside its nearest one in every space."""
+    ratios = torch.stack([space.ratios for space in memorised.values()]).amin(0)
+    order = ratios.argsort()[:CLOSEST]
+    flagged = memorised_in_any(memorised)
+    shown = sample_pictures(sets, generated["latents"][order], generated["latent_owners"][order])
+    cards, rows = [], []
+    for place, sample in zip(order.tolist(), shown, strict=True):
+        nearest = [int(space.nearest[place]) for space in memorised.values()]
+        beside = [real_picture(sets, index) for index in nearest]
+        words = [f"training object {object_name(sets, index)}" for index in nearest]
+        title = f"sample {int(generated['latent_owners'][place])}: {float(ratios[place]):.2f}"
+        title += ", flagged" if flagged[place] else ""
+        pictures = [picture(real, alt) for real, alt in zip(beside, words, strict=True)]
+        cards.append(Card(title, picture(sample, title), "", pictures, f"nearest by {', '.join(memorised)}"))
+        rows.append(torch.stack([sample, *beside]))
+    write_sheet(output / "closest.png", torch.cat(rows), columns=4 * len(rows[0]))
+    text = (
+        "The samples that lie nearest to a training object, and that object by each measure. Numbers are distances in "
+        "medians of those from one training object to the next; far below 1 is a copy."
+    )
+    return Gallery("Nearest to training", text, cards)
+
+
+def over_steps(report: Mapping[str, Any]) -> list[Charts]:
+    """The distances of samples over sampling steps, where there are several."""
+    steps = report["steps"]
+    names = [f"generated_{count}_steps" for count in steps[:-1]] + ["generated"]
+    charts = [
+        Chart(
+            title, [Curve(title, steps, [report[f"{measure}_{name}"] for name in names])], "sampling steps", "distance"
+        )
+        for measure, title in (("frechet", "Frechet distance"), ("kernel", "Kernel distance times 1,000"))
+        if len(steps) > 1 and all(f"{measure}_{name}" in report for name in names)
+    ]
+    return [Charts("Sampling steps", "All samples start from the same noise.", charts)] if charts else []
+
+
+def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
+    """Published numbers beside ours; how the protocol was departed from; what was left out; how it was measured."""
+    protocol, made = sets.protocol, []
+    if protocol.published:
+        columns = columns_of(protocol.published)
+        title = report["data_set"]["title"]
+        rows = [
+            [name, title, *(ours.get(column) for column in columns), "this report"]
+            for name, ours in our_rows(report, protocol.published).items()
+        ]
+        rows += [
+            [row["method"] + (f", {row['steps']} steps" if row["steps"] else ""), row["data"],
+             *(row.get(name) for name in columns), f"{row['source']}; {row['verdict']}"]
+            for row in report["published"]
+        ]  # fmt: skip
+        heads = ["", "Data", *(TITLES[name] for name in columns), "Source"]
+        made.append(Table("Published numbers", "Beside ours, never mixed with them.", heads, rows))
+    about = [["Departures from the protocol", text] for text in report["deviations"] or ["none"]]
+    excluded = [f"{count} {reason}" for reason, count in report["excluded"].items()]
+    about += [["Left out", text] for text in excluded or ["nothing"]]
+    about += [["Note", text] for text in protocol.notes]
+    made.append(
+        Table(
+            "How it was measured", f"{protocol.name}, version {protocol.version}: {protocol.source}.", ["", ""], about
+        )
+    )
+    return made
+
+
+def write_sheet(path: Path, pictures: Tensor, *, columns: int) -> None:
+    """A contact sheet as PNG, whole or not at all."""
+    sheet = contact_sheet(pictures, columns=columns)
+    write_whole(path, lambda temporary: sheet.save(temporary, "PNG"))
+
+
+def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tensor:
+    """Each sample's first view: raw latents [n, ...] of the items `owners` [n] -> [n, 4, H, W]."""
+    protocol, shown = sets.protocol, []
+    common = sets.look_cameras()[:, :1].resized(*sets.size)  # where an item's object cannot be read
+    for latent, number in zip(latents, owners.tolist(), strict=True):
+        found = sets.readable_views([number], Counter(), split=protocol.poses, views=1, purpose=POSES)
+        cameras = found[number].cameras if number in found else common
+        volume = sets.generator.decode(latent[None])
+        shown.append(straight_alpha(*render_clamped(volume, cameras, sets.generator.settings))[0, 0])
+    return torch.stack(shown)
+
+
+def real_picture(sets: PictureSets, index: int) -> Tensor:
+    """The first view of a training object, [4, H, W]; empty where it cannot be read."""
+    place = sets.order.index(index)
+    found = sets.readable_views([place], Counter(), split="training", views=None, purpose=REFERENCE)
+    if place not in found:
+        return torch.zeros(4, *sets.size)
+    return straight_alpha(found[place].colour, found[place].mask)[0, 0]
+
+
+def object_name(sets: PictureSets, index: int) -> str:
+    record = sets.subject.archive.records[index]
+    return record.caption or record.name
+
+
+@torch.no_grad()
+def nearest_objects(sets: PictureSets, latents: Tensor, count: int = NEAREST) -> Tensor:
+    """The training objects of the nearest normalised latents to raw latents [n, ...]: numbers [n, count]."""
+    ours = sets.generator.statistics.normalise(latents).flatten(1)
+    distances = [torch.cdist(ours, part.flatten(1)) for part in sets.training_latents()]
+    return torch.cat(distances, 1).topk(min(count, len(sets.subject)), largest=False).indices
+
+
+def reference_pictures(sets: PictureSets) -> Tensor:
+    """Of the first objects of the reference one picture each."""
+    numbers = range(min(SHOWN, len(sets.subject)))
+    return torch.stack([real_picture(sets, sets.object_of(number)) for number in numbers])
+
+
+def reconstruction_pairs(sets: PictureSets) -> list[tuple[int, Tensor, Tensor]]:
+    """Object, held-out pictures and their reconstructions, [V, 4, H, W] each, of the first objects that can be read."""
+    numbers = [*range(min(RECONSTRUCTIONS, len(sets.subject)))]
+    found = sets.readable_views(numbers, Counter(), split="heldout", views=VIEWS, purpose=RECONSTRUCTION)
+    return [reconstruction_pair(sets, number, target) for number, target in found.items()]
+
+
+def reconstruction_pair(sets: PictureSets, number: int, target: ViewBatch) -> tuple[int, Tensor, Tensor]:
+    volume: Volume = sets.generator.decode(sets.generator.to_latent(sets.codes("reconstruction", [number])))
+    colour, opacity = render_clamped(volume, target.cameras, sets.generator.settings)
+    return sets.object_of(number), straight_alpha(target.colour, target.mask)[0], straight_alpha(colour, opacity)[0]
+
+
+def reconstruction_strips(sets: PictureSets, pairs: list[tuple[int, Tensor, Tensor]]) -> list[Strip]:
+    """The pairs as strips of a page."""
+    strips = []
+    for index, real, ours in pairs:
+        name = object_name(sets, index)
+        strips.append(Strip(name, {
+            "real": [picture(view, f"{name}, a held-out picture") for view in real],
+            "ours": [picture(view, f"{name}, reconstructed") for view in ours],
+        }))  # fmt: skip
+    return strips

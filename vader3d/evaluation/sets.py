@@ -1,0 +1,189 @@
+"""The compared sets, item by item: real pictures, reconstructions, samples, and the two baselines without diffusion.
+
+Item n of every set has its randomness from n and the protocol's seed alone, and the same poses in every set of rendered
+pictures.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from vader3d.assets import Asset
+from vader3d.data.archive.format import ArchiveError, ObjectViews
+from vader3d.data.archive.splits import heldout_views, training_views
+from vader3d.data.batches.views import ViewBatch, view_batch
+from vader3d.diffusion.sampler import Churn
+from vader3d.evaluation.protocol import Protocol, Split
+from vader3d.evaluation.subject import Subject
+from vader3d.export.mesh import EmptyVolumeError, sample_surface_points
+from vader3d.geometry.cameras import Cameras
+from vader3d.randomness import sample_seed
+from vader3d.render import RenderConfig, Volume, render_views
+
+CACHE_BYTES = 1 << 30  # of decoded pictures
+CODES_AT_ONCE = 256
+# What randomness is for: each purpose draws its own.
+ORDER, REFERENCE, POSES, STANDARD, FITTED, HELDOUT, RECONSTRUCTION, LOOKS = range(8)
+PURPOSES = 16
+LOOK_VIEWS, LOOK_SIZE = 4, 16  # of the pictures that tell copies
+
+UNREADABLE = "objects that cannot be read"
+NOT_FINITE = "objects with NaN or infinity"
+EMPTY = "objects without a surface"
+
+
+@torch.no_grad()
+def render_clamped(volume: Volume, cameras: Cameras, settings: RenderConfig) -> tuple[Tensor, Tensor]:
+    """Pictures [B, V, 3, H, W] and opacity [B, V, 1, H, W], both in [0, 1]."""
+    colour, opacity = render_views(volume, cameras, settings, skip_empty=True)
+    return colour.clamp(0, 1).cpu(), opacity.clamp(0, 1).cpu()
+
+
+def views_in(split: Split, count: int) -> list[int]:
+    """The numbers of an object's views that belong to a split; all of them where none is held out."""
+    chosen = {"training": training_views, "heldout": heldout_views, "all": lambda n: list(range(n))}[split](count)
+    return chosen or list(range(count))
+
+
+class PictureSets:
+    """What one subject shows under one protocol. Items are numbered; item n belongs to object `object_of(n)`."""
+
+    def __init__(self, subject: Subject, protocol: Protocol):
+        self.subject, self.protocol, self.generator = subject, protocol, subject.generator
+        draw = torch.Generator().manual_seed(self.seed(ORDER, 0))
+        self.order: list[int] = torch.randperm(len(subject), generator=draw).tolist()
+        height, width = subject.archive.resolution
+        # A data set that is coarser than the protocol is judged as it is.
+        finer = protocol.resolution is not None and protocol.resolution < min(height, width)
+        side = protocol.resolution if finer else None
+        self.size: tuple[int, int] = (side or height, side or width)
+        largest = subject.archive.records[0].views * height * width * 4
+        self.read = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(subject.archive.read)
+        self.mean, self.factor = subject.codes.fitted_gaussian()
+
+    def seed(self, purpose: int, number: int) -> int:
+        return sample_seed(self.protocol.seed * PURPOSES + purpose, number)
+
+    def object_of(self, number: int) -> int:
+        """Every object once, in a random order, then again."""
+        return self.order[number % len(self.order)]
+
+    def views_of(self, number: int, *, split: Split, views: int | None, purpose: int) -> ViewBatch:
+        """`views` different random views of item `number` (None: all), repeated where it has fewer; [1, V].
+
+        ArchiveError: the object cannot be read.
+        """
+        everything = self.read(self.object_of(number))
+        allowed = torch.tensor(views_in(split, len(everything.pictures)))
+        if views is not None:
+            draw = torch.Generator().manual_seed(self.seed(purpose, number))
+            order = torch.randperm(len(allowed), generator=draw)
+            allowed = allowed[order.repeat(-(-views // len(order)))[:views]]
+        picked = ObjectViews(everything.pictures[allowed.numpy()], everything.cameras[allowed])
+        return self.resized(view_batch(torch.tensor([number]), [picked]))
+
+    def resized(self, views: ViewBatch) -> ViewBatch:
+        """The views in the protocol's size."""
+        if tuple(views.colour.shape[-2:]) == self.size:
+            return views
+        colour, mask = (
+            torch.nn.functional.interpolate(part[0], self.size, mode="bilinear", antialias=True)[None]
+            for part in (views.colour, views.mask)
+        )
+        return ViewBatch(views.objects, views.cameras.resized(*self.size), colour, mask)
+
+    def readable_views(self, numbers: list[int], excluded: Counter[str], **choice) -> dict[int, ViewBatch]:
+        """The views of each item, without those of objects that cannot be read: these are counted."""
+        found = {}
+        for number in numbers:
+            try:
+                found[number] = self.views_of(number, **choice)
+            except ArchiveError:
+                excluded[UNREADABLE] += 1
+        return found
+
+    def codes(self, name: str, numbers: list[int]) -> Tensor:
+        """The codes of a set without diffusion: those of training objects, or drawn from a Gaussian (METHOD A20)."""
+        if name == "reconstruction":
+            return self.subject.codes(torch.tensor([self.object_of(number) for number in numbers]))
+        if name == "direct_latent_sampling":
+            return self.normal(numbers, len(self.mean), STANDARD)
+        return self.normal(numbers, len(self.factor), FITTED) @ self.factor + self.mean
+
+    def normal(self, numbers: list[int], size: int, purpose: int) -> Tensor:
+        draws = (torch.Generator().manual_seed(self.seed(purpose, number)) for number in numbers)
+        return torch.stack([torch.randn(size, generator=draw) for draw in draws])
+
+    def training_latents(self) -> Iterator[Tensor]:
+        """Normalised latents of all training objects, in the archive's order, some at a time."""
+        for codes in self.subject.codes.batches(CODES_AT_ONCE):
+            yield self.generator.statistics.normalise(self.generator.to_latent(codes))
+
+    def latents(self, name: str, numbers: list[int], *, steps: int, churn: Churn) -> Tensor:
+        """Raw latents of the items of any rendered set."""
+        if name == "generated":
+            seeds = [sample_seed(self.protocol.seed, number) for number in numbers]
+            return self.generator.sample_latents(seeds, steps=steps, churn=churn)
+        return self.generator.to_latent(self.codes(name, numbers))
+
+    def rendered(self, grid: Tensor, numbers: list[int], excluded: Counter[str]) -> dict[int, Tensor]:
+        """Pictures [V, 3, H, W] of volumes from the protocol's poses."""
+        poses = self.readable_views(
+            numbers, excluded, split=self.protocol.poses, views=self.protocol.views, purpose=POSES
+        )
+        if not poses:
+            return {}
+        cameras = Cameras(
+            torch.cat([views.cameras.world_from_camera for views in poses.values()]),
+            torch.cat([views.cameras.intrinsics for views in poses.values()]),
+            *self.size,
+        )
+        volume = Volume(grid[[number in poses for number in numbers]])
+        return dict(zip(poses, render_clamped(volume, cameras, self.generator.settings)[0], strict=True))
+
+    def surfaces(self, grid: Tensor, numbers: list[int], points: int, excluded: Counter[str]) -> dict[int, Tensor]:
+        """Points [1, points, 3] on the surface of each volume; those without one are counted."""
+        found = {}
+        for volume, number in zip(grid, numbers, strict=True):
+            try:
+                mesh = Asset(Volume(volume[None]), self.generator.settings).mesh()
+            except EmptyVolumeError:
+                excluded[EMPTY] += 1
+                continue
+            found[number] = sample_surface_points(mesh, points, seed=self.protocol.seed)[None]
+        return found
+
+    def looks(self, grid: Tensor) -> Tensor:
+        """Small pictures of volumes from the same few poses, to tell copies by: [B, V, 3, LOOK_SIZE, LOOK_SIZE]."""
+        cameras = self.look_cameras()
+        spread = Cameras(
+            cameras.world_from_camera.expand(len(grid), -1, -1, -1), cameras.intrinsics.expand(len(grid), -1, -1),
+            cameras.height, cameras.width,
+        )  # fmt: skip
+        return render_clamped(Volume(grid), spread, self.generator.settings)[0]
+
+    def look_cameras(self) -> Cameras:
+        """The same for all: poses of the first readable object, [1, V]."""
+        for number in range(len(self.subject)):
+            try:
+                views = self.views_of(number, split=self.protocol.poses, views=LOOK_VIEWS, purpose=LOOKS)
+            except ArchiveError:
+                continue
+            return views.cameras.resized(LOOK_SIZE, LOOK_SIZE)
+        raise ArchiveError(f"{self.subject.archive.path}: none of its objects can be read")
+
+
+def finite(tensor: Tensor) -> Tensor:
+    """Which items [B, ...] are finite throughout."""
+    return tensor.flatten(1).isfinite().all(1)
+
+
+def owned(parts: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+    """The rows of all parts below each other, and whose each row is; both empty where there are none."""
+    if not parts:
+        return torch.empty(0), torch.empty(0, dtype=torch.long)
+    owners = [torch.full((len(rows),), number) for number, rows in parts.items()]
+    return torch.cat([*parts.values()]), torch.cat(owners)
