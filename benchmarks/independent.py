@@ -28,11 +28,7 @@ def render_with_nerfacc(grid: Tensor, rays: Rays, samples: int, with_gradient: b
         sampled = torch.nn.functional.grid_sample(grid, points[:, :, :, None], align_corners=True)[..., 0]
         sampled = sampled.permute(0, 2, 3, 1)
         weights, _, _ = nerfacc.render_weight_from_density(edges[..., :-1], edges[..., 1:], sampled[..., 3].relu())
-        outputs = (
-            (weights[..., None] * sampled[..., :3]).sum(-2),
-            weights.sum(-1),
-            (weights * middles).sum(-1),
-        )
+        outputs = ((weights[..., None] * sampled[..., :3]).sum(-2), weights.sum(-1), (weights * middles).sum(-1))
         if not with_gradient:
             return outputs, None
         return outputs, torch.autograd.grad(sum(output.sum() for output in outputs), grid)[0]

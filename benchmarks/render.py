@@ -178,12 +178,17 @@ def as_markdown(report: dict) -> str:
             forward, both = row["forward_ms"], row.get("both_ms")
             loaded = table["points"] * 8 * CASES[case][5] * 4 / forward / 1e6
             cells = [
-                case, name, f"{forward:.3g}", f"{reference['forward_ms'] / forward:.1f}",
+                case,
+                name,
+                f"{forward:.3g}",
+                f"{reference['forward_ms'] / forward:.1f}",
                 f"{forward / floor:.2f}" if floor and not CASES[case][-1] else "",
-                f"{both:.3g}" if both else "", f"{reference['both_ms'] / both:.1f}" if both else "",
+                f"{both:.3g}" if both else "",
+                f"{reference['both_ms'] / both:.1f}" if both else "",
                 f"{row['peak_mb']:.1f}" if row.get("peak_mb") is not None else "",
-                f"{row['error']:.1e}" if "error" in row else "", f"{loaded:.0f}",
-            ]  # fmt: skip
+                f"{row['error']:.1e}" if "error" in row else "",
+                f"{loaded:.0f}",
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     if report["cache_gb_per_second"]:
         lines += ["", f"The GPU's second-level cache was read at {report['cache_gb_per_second']:.0f} GB/s."]
@@ -200,10 +205,14 @@ def main() -> None:
     options = parser.parse_args()
     machine = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     report = {
-        "machine": machine, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "repeats": options.repeats, "clock": options.clock,
-        "cache_gb_per_second": gigabytes_per_second_of_cache(options.device), "cases": {},
-    }  # fmt: skip
+        "machine": machine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "repeats": options.repeats,
+        "clock": options.clock,
+        "cache_gb_per_second": gigabytes_per_second_of_cache(options.device),
+        "cases": {},
+    }
     for case in options.cases:
         report["cases"][case] = measure(case, options.repeats, options.device, options.clock)
         print(json.dumps({case: report["cases"][case]}), flush=True)

@@ -154,9 +154,15 @@ class Step:
     def __init__(self, task, device: torch.device):
         self.task, self.loop, self.seen = task, task.config.loop, 0
         self.gradients = GradientStep(
-            task, team=Team(device=device), batch=self.loop.batch, accumulate=self.loop.accumulate, seed=0,
-            recompute=self.loop.recompute, compiled=self.loop.compile, synchronised_norms=False,
-        )  # fmt: skip
+            task,
+            team=Team(device=device),
+            batch=self.loop.batch,
+            accumulate=self.loop.accumulate,
+            seed=0,
+            recompute=self.loop.recompute,
+            compiled=self.loop.compile,
+            synchronised_norms=False,
+        )
         self.average = MovingAverage(task.model, half_life=self.loop.ema_half_life)
 
     def __call__(self) -> None:
@@ -187,12 +193,19 @@ def measured_step(task, device: torch.device, peaks: dict, *, seconds: float) ->
 
     with_gradients, _ = timed(gradients, device, seconds=seconds / 2)
     return {
-        "batch": task.config.loop.batch, "precision": name, "gflop": flops / 1e9, "ms": 1e3 * shortest,
-        "median_ms": 1e3 * median, "gradients_ms": 1e3 * with_gradients, "layers_alone_ms": 1e3 * alone,
-        "gflops": flops / shortest / 1e9, "share_of_matrix_peak": flops / shortest / peaks[name]["matrix"],
-        "share_of_conv_peak": flops / shortest / peaks[name]["conv"], "share_of_own_layers": alone / shortest,
+        "batch": task.config.loop.batch,
+        "precision": name,
+        "gflop": flops / 1e9,
+        "ms": 1e3 * shortest,
+        "median_ms": 1e3 * median,
+        "gradients_ms": 1e3 * with_gradients,
+        "layers_alone_ms": 1e3 * alone,
+        "gflops": flops / shortest / 1e9,
+        "share_of_matrix_peak": flops / shortest / peaks[name]["matrix"],
+        "share_of_conv_peak": flops / shortest / peaks[name]["conv"],
+        "share_of_own_layers": alone / shortest,
         "objects_per_second": task.config.loop.batch / shortest,
-    }  # fmt: skip
+    }
 
 
 def rendering_ms(task: AutodecoderTask, device: torch.device, *, seconds: float) -> float:
@@ -236,10 +249,15 @@ def sampling(
             run = lambda made=made, batch=batch, steps=steps: made.sample_latents(range(batch), steps=steps)  # noqa: E731
             first = once(run, device)
             shortest = min(once(run, device) for _ in range(3)) if device.type == "cuda" else first
-            rows.append({
-                "way": "plain" if made is generator else "compiled", "batch": batch, "steps": steps,
-                "seconds_a_sample": shortest / batch, "first_batch_seconds": first,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "way": "plain" if made is generator else "compiled",
+                    "batch": batch,
+                    "steps": steps,
+                    "seconds_a_sample": shortest / batch,
+                    "first_batch_seconds": first,
+                }
+            )
             print(rows[-1], flush=True)
     return rows
 
@@ -295,15 +313,20 @@ def measure(options) -> dict:
     device, seconds = torch.device(options.device), 0.02 if options.quick else options.seconds
     config = preset(options.preset).autodecoder
     report: dict = {
-        "machine": torch.cuda.get_device_name() if device.type == "cuda" else processor(), "preset": options.preset,
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "seconds": seconds, "note": options.note,
-        "settings": options.set, "peaks": {},
-    }  # fmt: skip
+        "machine": torch.cuda.get_device_name() if device.type == "cuda" else processor(),
+        "preset": options.preset,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "seconds": seconds,
+        "note": options.note,
+        "settings": options.set,
+        "peaks": {},
+    }
     for dtype in (torch.bfloat16, torch.float32):
         report["peaks"][str(dtype).removeprefix("torch.")] = {
             "matrix": matrix_peak(device, dtype, seconds=seconds / 4),
             "conv": conv_peak(device, dtype, seconds=seconds / 4, quick=options.quick),
-        }  # fmt: skip
+        }
     with tempfile.TemporaryDirectory() as folder:
         archive = resized_furniture(Path(folder) / "furniture.zip", preset(options.preset).picture_px)
         first = task_of("autodecoder", options.preset, archive, device, options.set)
@@ -330,18 +353,23 @@ def measure(options) -> dict:
 
 def as_markdown(report: dict) -> str:
     lines = [
-        f"# Training on {report['machine']}", "",
+        f"# Training on {report['machine']}",
+        "",
         f"Preset `{report['preset']}`{' with ' + ' '.join(report['settings']) if report['settings'] else ''}, "
         f"threads: {report['threads']}, torch {report['torch']}, the shortest of {report['seconds']:g} s each (medians "
-        f"beside). {report['note']}".rstrip(), "",
-        "| TFLOP/s | large matrix product | best large 3^3 convolution, forward and backward |", "|---|---|---|",
-    ]  # fmt: skip
+        f"beside). {report['note']}".rstrip(),
+        "",
+        "| TFLOP/s | large matrix product | best large 3^3 convolution, forward and backward |",
+        "|---|---|---|",
+    ]
     for name, peak in report["peaks"].items():
         lines.append(f"| {name} | {peak['matrix'] / 1e12:.3g} | {peak['conv'] / 1e12:.3g} |")
     lines += [
-        "", "| a step of | batch | precision | GFLOP | ms | median | without the update | its layers alone, ms "
-        "| GFLOP/s | of matrix peak | of conv peak | of its layers alone | rendering |", "|---" * 13 + "|",
-    ]  # fmt: skip
+        "",
+        "| a step of | batch | precision | GFLOP | ms | median | without the update | its layers alone, ms "
+        "| GFLOP/s | of matrix peak | of conv peak | of its layers alone | rendering |",
+        "|---" * 13 + "|",
+    ]
     for name in ("autodecoder", "diffusion"):
         row = report[name]
         rendering = f"{row['rendering_ms']:.3g} ms, {row['rendering']:.0%}" if "rendering" in row else ""
@@ -366,8 +394,11 @@ def as_markdown(report: dict) -> str:
 
 def processor() -> str:
     known = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in known.read_text().splitlines() if line.startswith("model name")] \
-        if known.is_file() else []  # fmt: skip
+    names = (
+        [line.split(":")[1].strip() for line in known.read_text().splitlines() if line.startswith("model name")]
+        if known.is_file()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -29,9 +29,17 @@ STAGES = ("autodecoder", "diffusion")
 def short(config, **changes):
     """The configuration with a loop of a few exact steps that logs each of them."""
     loop = dataclasses.replace(
-        config.loop, objects_seen=BATCH * STEPS, batch=BATCH, precision="float32", log_seconds=0.0, gradient_clip=1.0,
-        checkpoint_seconds=1e9, preview_seconds=1e9, device="cpu", **changes,
-    )  # fmt: skip
+        config.loop,
+        objects_seen=BATCH * STEPS,
+        batch=BATCH,
+        precision="float32",
+        log_seconds=0.0,
+        gradient_clip=1.0,
+        checkpoint_seconds=1e9,
+        preview_seconds=1e9,
+        device="cpu",
+        **changes,
+    )
     return dataclasses.replace(config, loop=loop)
 
 

@@ -26,13 +26,22 @@ from vader3d.presets import preset
 from vader3d.training.team import ALONE, Team, join_team, leave_team
 
 PROTOCOL = {
-    "name": "tiny", "version": 1, "measures": "tests", "source": "vader3d", "samples": 6, "views": 2,
-    "features": ["tiny"], "poses": "heldout", "steps": [1, 2],
+    "name": "tiny",
+    "version": 1,
+    "measures": "tests",
+    "source": "vader3d",
+    "samples": 6,
+    "views": 2,
+    "features": ["tiny"],
+    "poses": "heldout",
+    "steps": [1, 2],
     "sets": ["heldout_views", "reconstruction", "generated", "direct_latent_sampling", "direct_latent_sampling_fitted"],
-    "metrics": ["frechet", "kernel", "precision_recall"], "reference": {"views": 2},
+    "metrics": ["frechet", "kernel", "precision_recall"],
+    "reference": {"views": 2},
     "reconstruction": {"split": "heldout"},
-    "memorisation": 4, "resamples": 50,
-}  # fmt: skip
+    "memorisation": 4,
+    "resamples": 50,
+}
 SMALL_CHUNK = 2  # so that tiny sets have several
 
 

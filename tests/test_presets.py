@@ -9,9 +9,12 @@ from vader3d.diffusion.model import build_denoiser
 from vader3d.presets import PRESETS
 
 SIZES = {
-    "abo-tables": (45.9, 216), "photoshape-chairs": (55.3, 216), "celebv-text": (45.9, 782), "mvimgnet": (55.3, 782),
+    "abo-tables": (45.9, 216),
+    "photoshape-chairs": (55.3, 216),
+    "celebv-text": (45.9, 782),
+    "mvimgnet": (55.3, 782),
     "objaverse": (55.3, 930),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -38,14 +41,23 @@ def test_both_stages_are_those_of_table_5(name):
     first, second = PRESETS[name].autodecoder, PRESETS[name].diffusion
     decoder, unet = first.decoder, second.unet
     assert TABLE_5[name] == (
-        decoder.blocks_per_level, first.losses.mask, decoder.volume_resolution, decoder.extra_channels,
-        unet.model_channels, unet.blocks_per_level, unet.token_dim, unet.transformer_depth,
-    )  # fmt: skip
+        decoder.blocks_per_level,
+        first.losses.mask,
+        decoder.volume_resolution,
+        decoder.extra_channels,
+        unet.model_channels,
+        unet.blocks_per_level,
+        unet.token_dim,
+        unet.transformer_depth,
+    )
     assert (decoder.code_length, max(decoder.channels), decoder.attention_resolutions) == (1024, 512, (8, 16))
     assert (decoder.latent_shape, first.views_per_object, first.render.samples_per_ray) == ((256, 8, 8, 8), 4, 128)
     assert (first.optimiser.name, first.optimiser.lr, first.code_lr, first.optimiser.betas) == (
-        "adam", 5e-4, 5e-4, (0.5, 0.999)
-    )  # fmt: skip
+        "adam",
+        5e-4,
+        5e-4,
+        (0.5, 0.999),
+    )
     assert (second.optimiser.name, second.optimiser.lr) == ("adam", 4.5e-5)
     assert (unet.channel_multipliers, unet.attention_resolutions, unet.token_resolutions) == ((3, 4), (8, 4), (8, 4))
     assert first.loop.cooldown == second.loop.cooldown == 1.0

@@ -50,9 +50,7 @@ def test_items_come_through_in_order_and_are_counted(clock, capsys):
 
     assert "".join(progress.track(slowly(), "letters", total=3)) == "abc"
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [
-        "letters: 33%, 1 of 3, 0.1/s, 0:00:20 left", "letters: 100%, 3 of 3, 0.1/s, took 0:00:30",
-    ]  # fmt: skip
+    assert lines == ["letters: 33%, 1 of 3, 0.1/s, 0:00:20 left", "letters: 100%, 3 of 3, 0.1/s, took 0:00:30"]
 
 
 def test_a_terminal_gets_a_bar(monkeypatch):

@@ -17,9 +17,17 @@ from vader3d.training.optimisers import OptimiserConfig, optimisers_for
 
 OBJECTS = 8
 CONFIG = LoopConfig(
-    objects_seen=160, batch=4, warmup=0.2, cooldown=0.5, ema_half_life=30, gradient_clip=1.0, precision="float32",
-    checkpoint_seconds=1e9, preview_seconds=1e9, log_seconds=0.0,
-)  # fmt: skip
+    objects_seen=160,
+    batch=4,
+    warmup=0.2,
+    cooldown=0.5,
+    ema_half_life=30,
+    gradient_clip=1.0,
+    precision="float32",
+    checkpoint_seconds=1e9,
+    preview_seconds=1e9,
+    log_seconds=0.0,
+)
 
 
 class ToyModel(nn.Module):
@@ -58,7 +66,7 @@ class ToyTask:
 
     def losses(
         self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         time.sleep(self.pause)
         self.steps.append({"seen": seen, "progress": progress, "lr": self.optimisers[0].param_groups[0]["lr"]})
         objects = torch.randint(OBJECTS, (batch,), generator=generator)[share]

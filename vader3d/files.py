@@ -1,6 +1,7 @@
-"""Files that outlive a process: whole or not there; what a killed one left; checksums; the user's cache.
+"""Files that outlive a process: whole or not there, what a killed one left, checksums, the user's cache.
 
-All are written to a temporary name and renamed, so that a reader sees the old file or the new one, never half.
+One convention for all: written under a temporary name beside the target, synced, renamed. A reader sees the old file or
+the new one, never half, after a kill and after a power cut.
 """
 
 import glob
@@ -10,29 +11,43 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 FULL_DISK_BYTES = 1 << 20
-CHUNK = 1 << 20  # bytes
+CHUNK_BYTES = 1 << 20
 
 
 def temporary_name(path: Path) -> Path:
-    """Beside `path`, unique to this process: rename it to `path` when it is whole."""
+    """Beside `path`, unique to this process: `put_in_place` when it is whole."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def write_whole(path: Path, write, *, before: Callable[[], None] | None = None) -> None:
-    """`write(temporary_path)`, then `before()`, then rename. Whatever stood at `path` stays when writing fails."""
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Sync a whole file and give it its name, in place of what had it before."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if os.name == "posix":  # elsewhere a folder cannot be opened to be synced
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_whole(path: Path, write: Callable[[Path], object], *, before: Callable[[], None] | None = None) -> None:
+    """`write(temporary_path)`, then `before()`, then `put_in_place`. Folders are made.
+
+    OSError, which names `path`, when writing fails: whatever stood there stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
         write(temporary)
         if before is not None:
             before()
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk as Python, torch and safetensors report it
+        put_in_place(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError, and not in these words
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:  # torch and safetensors do not say so
+        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
             why = "No space left on device"
         raise OSError(f"could not write {path}: {why}; what was there before is intact") from error
     finally:
@@ -40,35 +55,30 @@ def write_whole(path: Path, write, *, before: Callable[[], None] | None = None) 
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """As UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
 
 
-def cache_folder() -> Path:
-    """$VADER3D_CACHE, else $XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d."""
-    ours = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
-    return Path(ours).expanduser()
+def write_bytes(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
-def checksum_of(path: Path) -> str:
-    """The file's SHA-256 in hex: what names a network in a report."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def remove_leftovers(path: Path) -> None:
-    """Delete what writers of `path` left that were killed; those that still run keep theirs."""
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Delete what killed writers of `name`, or of anything, left in a folder; those that still run keep theirs."""
     if os.name != "posix":
         return  # asking whether a process runs would end it
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    pattern = "*" if name is None else glob.escape(name)
+    for leftover in folder.glob(f".{pattern}.*.part"):
         process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not running(int(process)):
+        if process.isdecimal() and not is_running(int(process)):
             leftover.unlink(missing_ok=True)
 
 
-def running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether this machine runs a process of this number."""
+    if process == os.getpid():
+        return False  # what bears our number and is not being written was left by one before us
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -76,3 +86,18 @@ def running(process: int) -> bool:
     except PermissionError:
         pass  # another user's
     return True
+
+
+def checksum_of(path: Path) -> str:
+    """The file's SHA-256 in hex, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """$VADER3D_CACHE, else $XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d."""
+    ours = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
+    return Path(ours).expanduser()

@@ -12,7 +12,7 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.model import load_denoiser
-from vader3d.diffusion.sampler import Churn, edm_sigmas, sample
+from vader3d.diffusion.sampler import DETERMINISTIC, Churn, edm_sigmas, sample
 from vader3d.latents import LatentStatistics
 from vader3d.machine import autocast, chosen_device
 from vader3d.randomness import sample_seed
@@ -28,9 +28,12 @@ class Generator:
     """
 
     def __init__(
-        self, decoder: Decoder, settings: RenderConfig, denoiser: Denoiser | None = None,
+        self,
+        decoder: Decoder,
+        settings: RenderConfig,
+        denoiser: Denoiser | None = None,
         statistics: LatentStatistics | None = None,
-    ):  # fmt: skip
+    ):
         self.decoder, self.settings, self.device = decoder, settings, decoder.stem.weight.device
         self._denoiser, self._statistics = denoiser, statistics
 
@@ -86,9 +89,13 @@ class Generator:
 
     @torch.no_grad()
     def sample_latents(
-        self, seeds: Sequence[int], *, steps: int = 32, churn: Churn = Churn(),  # noqa: B008
+        self,
+        seeds: Sequence[int],
+        *,
+        steps: int = 32,
+        churn: Churn = DETERMINISTIC,
         denoiser: Callable[[Tensor, Tensor], Tensor] | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """One raw latent for each seed, [len(seeds), C, D, H, W]; all of a sample's randomness comes from its seed."""
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
@@ -111,8 +118,8 @@ class Generator:
             return Volume(self.decoder.to_volume(latents.to(self.device)).grid.float())
 
     def __call__(
-        self, count: int = 1, *, seed: int = 0, steps: int = 32, churn: Churn = Churn(), batch: int = 16,  # noqa: B008
-    ) -> list[Asset]:  # fmt: skip
+        self, count: int = 1, *, seed: int = 0, steps: int = 32, churn: Churn = DETERMINISTIC, batch: int = 16
+    ) -> list[Asset]:
         """`count` new objects; object i is made of noise number `sample_seed(seed, i)`."""
         assets = []
         for start in range(0, count, batch):

@@ -32,22 +32,27 @@ class Preset:
 
 # Table 5 of the paper. It names neither batch sizes nor lengths nor moving averages: `loop` is ours.
 PAPER_STAGE1 = AutodecoderConfig(
-    loop=LoopConfig(objects_seen=2_250_000, batch=32, cooldown=1.0, ema_half_life=10_000),  # 9 M pictures (A.2)
+    loop=LoopConfig(objects_seen=2_250_000, batch=32, cooldown=1.0, ema_half_life=10_000)  # 9 M pictures (A.2)
 )
 PAPER_STAGE2 = DiffusionConfig(
-    loop=LoopConfig(objects_seen=20_000_000, batch=256, cooldown=1.0, ema_half_life=500_000),  # EDM's average
+    loop=LoopConfig(objects_seen=20_000_000, batch=256, cooldown=1.0, ema_half_life=500_000)  # EDM's average
 )
 TEXT_UNET = UNetConfig(model_channels=192, blocks_per_level=3, token_dim=1024)
 
 PRESETS = {
     "small": Preset(
         note="64x64 pictures on a laptop CPU in minutes (the demo's). Differs from the paper where ten minutes of two "
-        "cores ask for it; ARCHITECTURE.md has the measurements.",
+        "cores ask for it; docs/results.md has the measurements.",
         autodecoder=AutodecoderConfig(
             # The head makes 4^3 voxels of each 8^3 feature: no convolution runs above 8^3.
             decoder=DecoderConfig(
-                code_length=64, channels=(64, 64), blocks_per_level=1, attention_resolutions=(8,),
-                latent_resolution=4, subvoxels=4, initial_density=-4.5,
+                code_length=64,
+                channels=(64, 64),
+                blocks_per_level=1,
+                attention_resolutions=(8,),
+                latent_resolution=4,
+                subvoxels=4,
+                initial_density=-4.5,
             ),
             render=RenderConfig(samples_per_ray=48, activation="softplus", density_scale=25.0, density_noise=0.0),
             losses=LossConfig(trunk="gradients", perceptual=1.0, scales=(1,), mask=0.5, pixel=4.0),
@@ -62,8 +67,12 @@ PRESETS = {
         ),
         diffusion=DiffusionConfig(
             unet=UNetConfig(
-                model_channels=64, channel_multipliers=(1,), blocks_per_level=2, attention_resolutions=(4,),
-                dropout=0.0, linear_skip=True,
+                model_channels=64,
+                channel_multipliers=(1,),
+                blocks_per_level=2,
+                attention_resolutions=(4,),
+                dropout=0.0,
+                linear_skip=True,
             ),
             loop=LoopConfig(objects_seen=1_000_000, batch=16, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
             optimiser=OptimiserConfig(name="muon", lr=2e-3, betas=(0.9, 0.99), muon_lr=2e-2),
@@ -76,8 +85,13 @@ PRESETS = {
         note="seconds, for tests and for trying commands out; its objects are blobs.",
         autodecoder=AutodecoderConfig(
             decoder=DecoderConfig(
-                code_length=32, channels=(32, 16), blocks_per_level=1, attention_resolutions=(8,),
-                latent_resolution=4, subvoxels=2, initial_density=-3.0,
+                code_length=32,
+                channels=(32, 16),
+                blocks_per_level=1,
+                attention_resolutions=(8,),
+                latent_resolution=4,
+                subvoxels=2,
+                initial_density=-3.0,
             ),
             render=RenderConfig(samples_per_ray=24, activation="softplus", density_scale=25.0, density_noise=0.0),
             losses=LossConfig(trunk="gradients", perceptual=1.0, scales=(1,), mask=0.5, pixel=4.0),
@@ -91,8 +105,12 @@ PRESETS = {
         ),
         diffusion=DiffusionConfig(
             unet=UNetConfig(
-                model_channels=16, channel_multipliers=(2,), blocks_per_level=1, attention_resolutions=(4,),
-                dropout=0.0, linear_skip=True,
+                model_channels=16,
+                channel_multipliers=(2,),
+                blocks_per_level=1,
+                attention_resolutions=(4,),
+                dropout=0.0,
+                linear_skip=True,
             ),
             loop=LoopConfig(objects_seen=8000, batch=32, cooldown=0.5, ema_half_life=1000),
             optimiser=OptimiserConfig(name="adam", lr=2e-3, betas=(0.9, 0.99)),
@@ -145,16 +163,14 @@ PRESETS = {
     "objaverse": Preset(
         note="Objaverse, Table 5 of the paper: a 64^3 volume, no mask loss, hashed codes, text.",
         autodecoder=replace(
-            PAPER_STAGE1,
-            codes=CodeConfig(kind="hashed", codebook_size=1 << 15),
-            losses=LossConfig(mask=0.0),
+            PAPER_STAGE1, codes=CodeConfig(kind="hashed", codebook_size=1 << 15), losses=LossConfig(mask=0.0)
         ),
         diffusion=replace(PAPER_STAGE2, unet=replace(TEXT_UNET, transformer_depth=2)),
         objects=300_000,
         picture_px=128,
         score="not run yet; the paper, 64 steps: FID 40.49, KID .02937",
     ),
-}  # fmt: skip
+}
 
 
 def preset(name: str) -> Preset:

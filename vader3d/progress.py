@@ -29,10 +29,14 @@ def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Itera
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[status]}", markup=False),
-        )  # fmt: skip
+        )
         with Progress(*columns, console=console) as bar:
             row = bar.add_task(title, total=1.0, status="")
             bar.update(row, completed=start)

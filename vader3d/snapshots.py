@@ -19,7 +19,14 @@ def save_snapshot(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
     """Weights with all that explains them: `header` (plain values) goes into the safetensors header."""
     text = json.dumps({"format": "vader3d-snapshot", "version": SNAPSHOT_VERSION, **header})
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: save_file(whole, temporary, metadata={"vader3d": text}))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(whole, temporary, metadata={"vader3d": text})
+        except SafetensorError as error:  # its words for a full disk
+            raise OSError(str(error)) from error
+
+    write_whole(path, write)
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -21,9 +21,14 @@ def decoder_of(config: DecoderConfig) -> Decoder:
 @pytest.mark.parametrize("latent_resolution", [4, 8, 16])
 def test_shapes_are_what_the_configuration_says(subvoxels, extra, latent_resolution):
     config = DecoderConfig(
-        code_length=6, channels=(8, 6, 4), blocks_per_level=1, attention_resolutions=(8,), subvoxels=subvoxels,
-        extra_channels=extra, latent_resolution=latent_resolution,
-    )  # fmt: skip
+        code_length=6,
+        channels=(8, 6, 4),
+        blocks_per_level=1,
+        attention_resolutions=(8,),
+        subvoxels=subvoxels,
+        extra_channels=extra,
+        latent_resolution=latent_resolution,
+    )
     decoder = decoder_of(config)
     latent = decoder.to_latent(torch.randn(2, 6))
     assert latent.shape == (2, *config.latent_shape)
@@ -40,9 +45,12 @@ def test_shapes_are_what_the_configuration_says(subvoxels, extra, latent_resolut
 @pytest.mark.parametrize("subvoxels", [1, 2])
 def test_the_two_halves_are_the_whole_bit_for_bit(latent_resolution, subvoxels):
     config = DecoderConfig(
-        code_length=6, channels=(8, 6, 4), attention_resolutions=(8, 16), latent_resolution=latent_resolution,
+        code_length=6,
+        channels=(8, 6, 4),
+        attention_resolutions=(8, 16),
+        latent_resolution=latent_resolution,
         subvoxels=subvoxels,
-    )  # fmt: skip
+    )
     decoder, codes = decoder_of(config), torch.randn(3, 6)
     assert torch.equal(decoder.to_volume(decoder.to_latent(codes)).grid, decoder(codes).grid)
 

@@ -72,10 +72,13 @@ def test_mixed_pairs_share_as_few_pieces_as_chance_allows():
     pairs = torch.randint(objects, (20_000, 2), generator=torch.Generator().manual_seed(0))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     shares = {
-        key_mix: float((entries_of(bits, key_mix=key_mix)(pairs[:, 0]) ==
-                        entries_of(bits, key_mix=key_mix)(pairs[:, 1])).float().mean())
+        key_mix: float(
+            (entries_of(bits, key_mix=key_mix)(pairs[:, 0]) == entries_of(bits, key_mix=key_mix)(pairs[:, 1]))
+            .float()
+            .mean()
+        )
         for key_mix in (False, True)
-    }  # fmt: skip
+    }
     assert shares[True] == pytest.approx(1 / 256, rel=0.1)
     assert shares[False] == pytest.approx(0.229, abs=0.01)
 

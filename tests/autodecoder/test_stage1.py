@@ -23,15 +23,20 @@ from vader3d.training.optimisers import OptimiserConfig
 
 CONFIG = AutodecoderConfig(
     decoder=DecoderConfig(
-        code_length=8, channels=(32, 16), blocks_per_level=1, attention_resolutions=(8,), latent_resolution=4,
-        subvoxels=2, initial_density=-4.0,
+        code_length=8,
+        channels=(32, 16),
+        blocks_per_level=1,
+        attention_resolutions=(8,),
+        latent_resolution=4,
+        subvoxels=2,
+        initial_density=-4.0,
     ),
     render=RenderConfig(samples_per_ray=32, activation="softplus", density_scale=25.0, density_noise=0.0),
     losses=LossConfig("gradients", perceptual=1.0, scales=(1,), mask=1.0, pixel=10.0),
     loop=LoopConfig(objects_seen=600, batch=4, ema_half_life=40, precision="float32", cooldown=0.5),
     optimiser=OptimiserConfig("muon", lr=1e-2, betas=(0.9, 0.99)),
     code_lr=2e-2,
-)  # fmt: skip
+)
 BLANK_PSNR = 13  # dB, of black pictures: measured below
 
 
@@ -139,9 +144,10 @@ def test_the_clip_is_the_smallest_that_costs_next_to_nothing(model, run, archive
 
 def test_a_configured_clip_is_taken_as_it_is(archive, tmp_path):
     config = dataclasses.replace(
-        CONFIG, latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=False),
+        CONFIG,
+        latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=False),
         loop=dataclasses.replace(CONFIG.loop, objects_seen=8),
-    )  # fmt: skip
+    )
     train_autodecoder(archive, config, tmp_path)
     _, statistics, _ = load_latents(tmp_path / "latents.safetensors")
     assert (statistics.clip, statistics.latent_scale) == (2.5, 1.0)
@@ -181,9 +187,12 @@ class Interrupted(AutodecoderTask):
 def test_n_and_n_objects_are_2n_bit_for_bit(archive, tmp_path, precision):
     """Views, pixels, jitter, noise and every optimiser go on where they stopped."""
     config = dataclasses.replace(
-        CONFIG, pixel_stride=2, code_noise=0.05, render=dataclasses.replace(CONFIG.render, density_noise=0.5),
+        CONFIG,
+        pixel_stride=2,
+        code_noise=0.05,
+        render=dataclasses.replace(CONFIG.render, density_noise=0.5),
         loop=dataclasses.replace(CONFIG.loop, objects_seen=40, precision=precision),
-    )  # fmt: skip
+    )
     views, states = PosedViews(archive, training_views), []
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()

@@ -10,10 +10,24 @@ from processes import environment
 from vader3d.cli.main import main
 
 COMMANDS = (
-    "demo", "prepare", "prepare meshes", "prepare chairs", "prepare nerfstudio", "prepare srn", "prepare shards",
-    "inspect", "train", "train autodecoder", "train diffusion", "generate", "evaluate", "study", "presets", "weights",
+    "demo",
+    "prepare",
+    "prepare meshes",
+    "prepare chairs",
+    "prepare nerfstudio",
+    "prepare srn",
+    "prepare shards",
+    "inspect",
+    "train",
+    "train autodecoder",
+    "train diffusion",
+    "generate",
+    "evaluate",
+    "study",
+    "presets",
+    "weights",
     "doctor",
-)  # fmt: skip
+)
 
 
 def error_of(arguments: list[str], capsys) -> str:
@@ -34,18 +48,29 @@ def test_every_command_explains_itself(command, capsys):
 
 BAD = {
     "a data set that is not there": (
-        ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"], "nowhere.zip does not exist"),
+        ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"],
+        "nowhere.zip does not exist",
+    ),
     "an unknown preset": (
-        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--preset", "smal"], "nearest: small"),
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--preset", "smal"],
+        "nearest: small",
+    ),
     "an unknown field": (
         ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--set", "decoder.code_lenth=8"],
-        "nearest: decoder.code_length"),
+        "nearest: decoder.code_length",
+    ),
     "a field of the wrong type": (
-        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout=much"], "unet.dropout"),
+        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout=much"],
+        "unet.dropout",
+    ),
     "an assignment without a value": (
-        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout"], "path.to.field"),
+        ["train", "diffusion", "--autodecoder", "x", "--output", "OUT", "--set", "unet.dropout"],
+        "path.to.field",
+    ),
     "stage 2 before stage 1": (
-        ["train", "diffusion", "--autodecoder", "OUT", "--output", "OUT2"], "finish `vader3d train autodecoder`"),
+        ["train", "diffusion", "--autodecoder", "OUT", "--output", "OUT2"],
+        "finish `vader3d train autodecoder`",
+    ),
     "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
     "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
@@ -53,7 +78,7 @@ BAD = {
     "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
     "a folder that holds no shards": (["train", "autodecoder", "--data", ".", "--output", "OUT"], "a folder"),
     "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -102,9 +102,10 @@ class Interrupted(DiffusionTask):
 def test_n_and_n_latents_are_2n_bit_for_bit(tmp_path, precision):
     """Noise, noise levels, dropout and the optimiser go on where they stopped."""
     config = dataclasses.replace(
-        CONFIG, unet=dataclasses.replace(CONFIG.unet, dropout=0.2),
+        CONFIG,
+        unet=dataclasses.replace(CONFIG.unet, dropout=0.2),
         loop=dataclasses.replace(CONFIG.loop, objects_seen=48, batch=8, precision=precision),
-    )  # fmt: skip
+    )
     latents, states = two_latents(), []
     statistics = robust_statistics(latents)
     for name in ("whole", "broken"):

@@ -13,9 +13,16 @@ def network(**settings) -> UNet:
     """A small U-Net that reads tokens of 6 numbers, all its branches open."""
     torch.manual_seed(0)
     config = UNetConfig(
-        model_channels=8, channel_multipliers=(1, 2), blocks_per_level=1, attention_resolutions=(4, 2), head_channels=8,
-        dropout=0.0, token_dim=6, token_resolutions=(4, 2), **settings,
-    )  # fmt: skip
+        model_channels=8,
+        channel_multipliers=(1, 2),
+        blocks_per_level=1,
+        attention_resolutions=(4, 2),
+        head_channels=8,
+        dropout=0.0,
+        token_dim=6,
+        token_resolutions=(4, 2),
+        **settings,
+    )
     made = UNet(config, channels_in=4, channels_out=4, resolution=4).eval()
     for parameter in made.parameters():
         if not parameter.any():
@@ -33,8 +40,10 @@ def test_attention_to_tokens_is_torch_s():
     ours = TokenAttention(16, 6, head_channels=4)
     judge = nn.MultiheadAttention(16, 4, bias=False, kdim=6, vdim=6, batch_first=True)
     judge.q_proj_weight, judge.k_proj_weight, judge.v_proj_weight = (
-        ours.query.weight, ours.key.weight, ours.value.weight
-    )  # fmt: skip
+        ours.query.weight,
+        ours.key.weight,
+        ours.value.weight,
+    )
     judge.out_proj.weight, judge.out_proj.bias = ours.projection.weight, ours.projection.bias
     x, tokens = torch.randn(2, 7, 16), torch.randn(2, 5, 6)
     torch.testing.assert_close(ours(x, tokens), judge(x, tokens, tokens)[0])

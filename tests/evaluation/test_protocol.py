@@ -9,9 +9,16 @@ from vader3d.evaluation.protocol import FOLDER, load_protocol, protocol_names
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
-    "furniture", "quick", "reconstruction", "ssdnerf-abo", "vader-fig3", "vader-table1", "vader-table2", "vader-table3",
+    "furniture",
+    "quick",
+    "reconstruction",
+    "ssdnerf-abo",
+    "vader-fig3",
+    "vader-table1",
+    "vader-table2",
+    "vader-table3",
     "vader-table4",
-)  # fmt: skip
+)
 
 
 def protocol(name: str):

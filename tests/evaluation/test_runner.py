@@ -8,10 +8,10 @@ import sys
 import pytest
 import subjects
 import torch
+from document import Document
 from processes import environment
 from safetensors.torch import load_file, save_file
 from subjects import PROTOCOL, judged, write_model, write_protocol
-from test_page import Document
 from tiny import Box, write_things
 
 from vader3d.data.archive.format import ArchiveError
@@ -104,8 +104,9 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_report(tiny, monkeypatch)
 def test_a_damaged_or_foreign_chunk_is_computed_again(tiny):
     folder, report = tiny
     again(folder, "damaged")
-    generated, reference = (folder / "damaged" / "features" / f"{name}-00000.safetensors" for name in (
-        "generated", "reference"))  # fmt: skip
+    generated, reference = (
+        folder / "damaged" / "features" / f"{name}-00000.safetensors" for name in ("generated", "reference")
+    )
     data = bytearray(generated.read_bytes())
     data[-3] ^= 1  # one bit of a feature
     generated.write_bytes(data)
@@ -129,9 +130,15 @@ def test_two_processes_report_what_one_does(tiny):
     folder, report = tiny
     places = [folder / name for name in ("model", "things.zip", "tiny.json", "together")]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", subjects.__file__,
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        subjects.__file__,
         *map(str, places),
-    ]  # fmt: skip
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
     assert result.returncode == 0, result.stderr[-4000:]
     together = json.loads((folder / "together" / "report.json").read_text())

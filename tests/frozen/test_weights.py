@@ -128,9 +128,9 @@ def test_without_a_network_it_says_where_to_put_the_file(monkeypatch, server, tm
 KILLED = """
 import sys
 from dataclasses import replace
-from vader3d import weights
+from vader3d.frozen import weights
 weights.WEIGHTS["vgg19"] = replace(weights.WEIGHTS["vgg19"], url=sys.argv[1], sha256=sys.argv[2])
-weights.CHUNK = 1 << 16
+weights.CHUNK_BYTES = 1 << 16
 weights.download_weights("vgg19")
 """
 

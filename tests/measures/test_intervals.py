@@ -63,7 +63,7 @@ def test_the_frechet_interval_lies_around_the_distance_and_moves_as_real_redrawi
 def test_the_kernel_interval_without_redrawing_is_the_unbiased_distance(monkeypatch):
     a, b = objects(30, seed=0), objects(30, seed=1, shift=0.3)
     monkeypatch.setattr(
-        "vader3d.evaluation.intervals.resampling_weights",
+        "vader3d.measures.intervals.resampling_weights",
         lambda count, generator, resamples: torch.ones(resamples, count, dtype=torch.float64),
     )
     assert kernel_interval(a, b, generator=seeded()) == pytest.approx((kernel(a, b),) * 2, rel=1e-5)

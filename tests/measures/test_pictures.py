@@ -36,9 +36,14 @@ def test_ssim_equals_scikit_image_and_torchmetrics(size):
     assert measured.shape == (2, 2)
     for index in np.ndindex(2, 2):
         judged = structural_similarity(
-            target[index].numpy(), rendered[index].numpy(), data_range=1, channel_axis=0, gaussian_weights=True,
-            sigma=1.5, use_sample_covariance=False,
-        )  # fmt: skip
+            target[index].numpy(),
+            rendered[index].numpy(),
+            data_range=1,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
         assert measured[index].item() == pytest.approx(judged, abs=1e-9)
     _, places = structural_similarity_index_measure(  # its mean takes in places where the window does not fit
         rendered.flatten(0, 1), target.flatten(0, 1), data_range=1.0, reduction="none", return_full_image=True

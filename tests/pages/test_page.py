@@ -5,51 +5,32 @@ import io
 import json
 import re
 from html import unescape
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+from document import Document
 from PIL import Image
 
 from vader3d.evaluation.score_sections import facts, number_sections
 from vader3d.pages.charts import Curve
 from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Strip, Table, picture, turntable, write_page
 
-VOID = {"meta", "img", "source", "br"}
 REPORT = {
-    "heldout_psnr": 26.34, "heldout_iou": 0.8871, "seconds_total": 590.0, "seconds_autodecoder": 340.0,
-    "frechet_generated": 85.0, "frechet_direct_latent_sampling": 170.0, "frechet_heldout_views": 20.0,
-    "kernel_generated": 1.9, "kernel_heldout_views": -0.03, "feature_network": "EfficientNet-Lite0@128",
-    "feature_checksum": "5793" * 16, "something_new": "kept <in> the report",
-}  # fmt: skip
+    "heldout_psnr": 26.34,
+    "heldout_iou": 0.8871,
+    "seconds_total": 590.0,
+    "seconds_autodecoder": 340.0,
+    "frechet_generated": 85.0,
+    "frechet_direct_latent_sampling": 170.0,
+    "frechet_heldout_views": 20.0,
+    "kernel_generated": 1.9,
+    "kernel_heldout_views": -0.03,
+    "feature_network": "EfficientNet-Lite0@128",
+    "feature_checksum": "5793" * 16,
+    "something_new": "kept <in> the report",
+}
 NAME = 'a "chair" <script>alert(1)</script> 椅子'
-
-
-class Document(HTMLParser):
-    """Checks that every element is closed in order; collects tags, attributes and text."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(source)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def still() -> torch.Tensor:

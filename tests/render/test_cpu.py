@@ -32,9 +32,13 @@ print(*opacity.flatten().tolist())
 
 def python(program: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parents[2], env=os.environ | environment,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | environment,
+    )
 
 
 @pytest.mark.parametrize("level", [1, 3])
@@ -50,9 +54,15 @@ def test_every_instruction_set_gives_the_same_picture_and_gradient(level, channe
         for backend in ("cpu", "reference"):
             leaves = [tensor.clone().requires_grad_() for tensor in (grid, *rays)]
             rendering = render_volume(
-                Volume(leaves[0]), Rays(*leaves[1:]), samples_per_ray=37, early_stop=0, density_noise=0.1,
-                activation="softplus", generator=torch.Generator().manual_seed(3), backend=backend,
-            )  # fmt: skip
+                Volume(leaves[0]),
+                Rays(*leaves[1:]),
+                samples_per_ray=37,
+                early_stop=0,
+                density_noise=0.1,
+                activation="softplus",
+                generator=torch.Generator().manual_seed(3),
+                backend=backend,
+            )
             (rendering.colour.sin().sum() + rendering.extra.sum() + rendering.depth.sum()).backward()
             results.append([*rendering[:4], *(leaf.grad for leaf in leaves)])
         for found, wanted in zip(*results, strict=True):

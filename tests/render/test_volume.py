@@ -13,10 +13,7 @@ from vader3d.geometry.rays import Rays, cube_crossing
 from vader3d.render import RenderConfig, Volume, cpu, render_views, render_volume
 
 CPU_WORKS = cpu.why_not(torch.zeros(1, 4, 2, 2, 2)) is None
-BACKENDS = [
-    "reference",
-    pytest.param("cpu", marks=pytest.mark.skipif(not CPU_WORKS, reason="no C++ compiler")),
-]
+BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.skipif(not CPU_WORKS, reason="no C++ compiler"))]
 
 
 def random_rays(objects: int, rays: int) -> Rays:
@@ -101,10 +98,16 @@ def test_cpu_equals_the_reference(rays, samples, voxels, channels, activation, t
             for backend, results, dtype in (("cpu", found, torch.float32), ("reference", wanted, torch.float64)):
                 leaves = [part.to(dtype, copy=True).requires_grad_() for part in (grid, *bundle)]
                 rendering = render_volume(
-                    Volume(leaves[0]), Rays(*leaves[1:]), samples_per_ray=samples, early_stop=0,
-                    activation=activation, density_scale=3.0, density_noise=0.3, backend=backend,
+                    Volume(leaves[0]),
+                    Rays(*leaves[1:]),
+                    samples_per_ray=samples,
+                    early_stop=0,
+                    activation=activation,
+                    density_scale=3.0,
+                    density_noise=0.3,
+                    backend=backend,
                     generator=torch.Generator().manual_seed(1),
-                )  # fmt: skip
+                )
                 weight = torch.linspace(0.5, 1.5, rays, dtype=dtype)
                 features = rendering.colour.sin().sum(-1) + rendering.extra.square().sum(-1)
                 ((features + rendering.opacity * 2 + rendering.depth) * weight).sum().backward()
@@ -134,10 +137,15 @@ def test_skipping_what_is_empty_changes_nothing_that_shows(backend, activation):
 @pytest.mark.skipif(not CPU_WORKS, reason="no C++ compiler")
 @settings(max_examples=60, deadline=None)
 @given(
-    objects=st.integers(1, 3), rays=st.integers(0, 40), samples=st.integers(1, 40), depth=st.integers(1, 9),
-    width=st.integers(1, 9), seed=st.integers(0, 2**31), jitter=st.booleans(),
+    objects=st.integers(1, 3),
+    rays=st.integers(0, 40),
+    samples=st.integers(1, 40),
+    depth=st.integers(1, 9),
+    width=st.integers(1, 9),
+    seed=st.integers(0, 2**31),
+    jitter=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
-)  # fmt: skip
+)
 def test_cpu_equals_the_reference_on_any_shape(objects, rays, samples, depth, width, seed, jitter, dtype):
     torch.manual_seed(seed)
     grid = torch.randn(objects, 4, depth, 3, width).to(dtype)
@@ -146,9 +154,11 @@ def test_cpu_equals_the_reference_on_any_shape(objects, rays, samples, depth, wi
     exact = grid.double(), Rays(*(part.double() for part in bundle))  # rays that graze want it
     for backend, (voxels, rays_) in (("cpu", (grid, bundle)), ("reference", exact)):
         generator = torch.Generator().manual_seed(seed) if jitter else None
-        results.append(render_volume(
-            Volume(voxels), rays_, samples_per_ray=samples, early_stop=0, generator=generator, backend=backend
-        ))  # fmt: skip
+        results.append(
+            render_volume(
+                Volume(voxels), rays_, samples_per_ray=samples, early_stop=0, generator=generator, backend=backend
+            )
+        )
     for name, a, b in zip(results[0]._fields, *results, strict=True):
         if b is not None:
             assert_near(a, b, what=name)
@@ -183,9 +193,13 @@ def test_chunks_change_nothing(monkeypatch):
         grid = torch.randn(2, 4, 5, 5, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
         torch.manual_seed(3)
         rendering = render_volume(
-            Volume(grid), random_rays(2, 37), samples_per_ray=9, generator=torch.Generator().manual_seed(4),
-            density_noise=0.2, backend="reference",
-        )  # fmt: skip
+            Volume(grid),
+            random_rays(2, 37),
+            samples_per_ray=9,
+            generator=torch.Generator().manual_seed(4),
+            density_noise=0.2,
+            backend="reference",
+        )
         rendering.colour.square().sum().backward()
         return rendering.colour, grid.grad
 

@@ -20,9 +20,12 @@ from vader3d.study.run import run_study
 from vader3d.study.trainings import LATENTS, code_facts, cut_latents, trained_autodecoder
 
 BRIEF = (
-    "autodecoder.loop.objects_seen=16", "diffusion.loop.objects_seen=32", "judge.objects=4", "judge.views=2",
+    "autodecoder.loop.objects_seen=16",
+    "diffusion.loop.objects_seen=32",
+    "judge.objects=4",
+    "judge.views=2",
     "judge.steps=2",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -170,10 +170,16 @@ def test_learning_rates_follow_the_schedule(tmp_path):
 @pytest.mark.parametrize(
     ("progress", "warmup", "cooldown", "factor"),
     [
-        (0.0, 0.0, 1.0, 1.0), (0.25, 0.0, 1.0, 0.75), (1.0, 0.0, 1.0, 0.0),  # A19: linear from the first step
-        (0.0, 0.1, 0.2, 0.0), (0.05, 0.1, 0.2, 0.5), (0.5, 0.1, 0.2, 1.0), (0.9, 0.1, 0.2, 0.5), (0.5, 0.0, 0.0, 1.0),
+        (0.0, 0.0, 1.0, 1.0),
+        (0.25, 0.0, 1.0, 0.75),
+        (1.0, 0.0, 1.0, 0.0),  # A19: linear from the first step
+        (0.0, 0.1, 0.2, 0.0),
+        (0.05, 0.1, 0.2, 0.5),
+        (0.5, 0.1, 0.2, 1.0),
+        (0.9, 0.1, 0.2, 0.5),
+        (0.5, 0.0, 0.0, 1.0),
     ],
-)  # fmt: skip
+)
 def test_the_schedule_is_a_trapezium(progress, warmup, cooldown, factor):
     assert learning_rate_factor(progress, warmup=warmup, cooldown=cooldown) == pytest.approx(factor)
 

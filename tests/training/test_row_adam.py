@@ -13,8 +13,9 @@ def visits(rows: int, steps: int) -> list[torch.Tensor]:
     """Which rows each step touches; the last row is first touched late."""
     generator = torch.Generator().manual_seed(0)
     early = [torch.randperm(rows - 1, generator=generator)[:3] for _ in range(steps)]
-    return [torch.cat([those, torch.tensor([rows - 1])]) if step > steps // 2 else those
-            for step, those in enumerate(early)]  # fmt: skip
+    return [
+        torch.cat([those, torch.tensor([rows - 1])]) if step > steps // 2 else those for step, those in enumerate(early)
+    ]
 
 
 def sparse_gradient(rows: torch.Tensor, values: torch.Tensor, shape) -> torch.Tensor:

@@ -67,9 +67,13 @@ def test_a_garbled_run_file_is_refused(tmp_path):
 def test_many_differences_are_counted_not_listed(tmp_path):
     open_run(tmp_path, kind="autodecoder", config=CONFIG, data="a")
     other = dataclasses.replace(
-        CONFIG, views_per_object=1, code_lr=1.0, code_std=2.0, pixel_stride=2,
+        CONFIG,
+        views_per_object=1,
+        code_lr=1.0,
+        code_std=2.0,
+        pixel_stride=2,
         decoder=dataclasses.replace(CONFIG.decoder, code_length=2, subvoxels=2),
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="and 2 more"):
         open_run(tmp_path, kind="autodecoder", config=other, data="a")
 

@@ -43,9 +43,7 @@ def test_speeds_and_code_statistics_are_logged(tmp_path):
     line = read_metrics(tmp_path)[-1]
     assert {"match", "loss", "gradient_norm", "objects_per_second", "code_std", "learning_rate_factor"} <= line.keys()
     assert 0 < line["share_of_peak"] < 1
-    assert line["flops_per_second"] == pytest.approx(
-        line["share_of_peak"] * peak_flops("cpu", torch.float32), rel=1e-6
-    )  # fmt: skip
+    assert line["flops_per_second"] == pytest.approx(line["share_of_peak"] * peak_flops("cpu", torch.float32), rel=1e-6)
 
 
 def test_a_trace_of_some_steps_is_left(tmp_path):
@@ -81,9 +79,15 @@ def test_compiled_blocks_train_alike(tmp_path, monkeypatch, stage):
     for compiled in (False, True):
         task = task_of(stage, tmp_path, compile=compiled)
         step = GradientStep(
-            task, team=ALONE, batch=task.config.loop.batch, accumulate=1, seed=0, recompute=False, compiled=compiled,
+            task,
+            team=ALONE,
+            batch=task.config.loop.batch,
+            accumulate=1,
+            seed=0,
+            recompute=False,
+            compiled=compiled,
             synchronised_norms=False,
-        )  # fmt: skip
+        )
         terms = step(seen=0, progress=0.0)
         norms.append([*terms.values(), gradient_norm(task.model)])
     assert len(calls) == len(task.blocks) > 0

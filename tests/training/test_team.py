@@ -29,9 +29,15 @@ def runs(tmp_path_factory) -> Path:
     trained(folder, "half-alone", stop=True)
     trained(folder, "accumulated-alone", accumulate=2)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", members.__file__,
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        members.__file__,
         str(folder),
-    ]  # fmt: skip
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
     assert result.returncode == 0, result.stderr[-4000:]
     (folder / "said").write_text(result.stderr)
@@ -66,9 +72,7 @@ def test_two_processes_train_what_one_does(runs, stage):
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", ["half-alone", "half-together"])
 def test_the_number_of_processes_may_change_between_the_halves(runs, stage, name):
-    torch.testing.assert_close(
-        losses(runs, name, stage), losses(runs, "whole-alone", stage), rtol=1e-4, atol=1e-6
-    )  # fmt: skip
+    torch.testing.assert_close(losses(runs, name, stage), losses(runs, "whole-alone", stage), rtol=1e-4, atol=1e-6)
     one, two = weights(runs, "whole-alone", stage, "model"), weights(runs, name, stage, "model")
     assert float((one - two).norm() / one.norm()) < 1e-4
 
@@ -133,9 +137,14 @@ def test_a_share_is_rendered_with_the_noise_of_its_place(backend):
     def rendered(first: int, place: int, seed: int = 3) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         return render_views(
-            Volume(grid[first:]), cameras[first:], config, generator=generator, noise_factor=1.0, first_object=place,
+            Volume(grid[first:]),
+            cameras[first:],
+            config,
+            generator=generator,
+            noise_factor=1.0,
+            first_object=place,
             backend=backend,
-        )[0]  # fmt: skip
+        )[0]
 
     whole = rendered(0, 0)
     torch.testing.assert_close(rendered(2, 2), whole[2:], rtol=1e-5, atol=1e-6)

@@ -124,9 +124,11 @@ class HashedCodes(Codes):
     def entries(self, objects: Tensor) -> Tensor:
         """m_i(k) of each object: [B] -> [B, num_codebooks], below codebook_size."""
         return hashed_entries(
-            objects, num_codebooks=self.config.num_codebooks, codebook_size=self.config.codebook_size,
+            objects,
+            num_codebooks=self.config.num_codebooks,
+            codebook_size=self.config.codebook_size,
             key_mix=self.config.key_mix,
-        )  # fmt: skip
+        )
 
     def forward(self, objects: Tensor) -> Tensor:
         first = torch.arange(self.config.num_codebooks, device=objects.device) * self.config.codebook_size

@@ -51,9 +51,14 @@ class ResidualBlock3d(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, channels_out: int, *, up: bool,
-        norm_order: Literal["before", "after"] = "before", skip_convolutions: int = 1,
-    ):  # fmt: skip
+        self,
+        channels_in: int,
+        channels_out: int,
+        *,
+        up: bool,
+        norm_order: Literal["before", "after"] = "before",
+        skip_convolutions: int = 1,
+    ):
         super().__init__()
         self.up = up
         layers: list[nn.Module] = []
@@ -91,10 +96,13 @@ class Decoder(nn.Module):
                 width = channels_out if number else channels_in
                 layers.append(
                     ResidualBlock3d(
-                        width, channels_out, up=number == 0, norm_order=config.norm_order,
+                        width,
+                        channels_out,
+                        up=number == 0,
+                        norm_order=config.norm_order,
                         skip_convolutions=config.skip_convolutions,
                     )
-                )  # fmt: skip
+                )
             if BASE_RESOLUTION << (level + 1) in config.attention_resolutions:
                 layers.append(Attention3d(channels_out, nn.BatchNorm3d(channels_out)))
             self.levels.append(nn.Sequential(*layers))

@@ -52,9 +52,14 @@ def some_rows(latents: Tensor) -> Tensor:
 
 
 def measured_clip(
-    model: Autodecoder, latents: Tensor, statistics: LatentStatistics, views: PosedViews | StreamedViews,
-    config: AutodecoderConfig, *, objects: Tensor,
-) -> tuple[float | None, float]:  # fmt: skip
+    model: Autodecoder,
+    latents: Tensor,
+    statistics: LatentStatistics,
+    views: PosedViews | StreamedViews,
+    config: AutodecoderConfig,
+    *,
+    objects: Tensor,
+) -> tuple[float | None, float]:
     """The smallest clip that costs less than 0.1 dB on training views, or None, and the dB it costs (METHOD A12)."""
     rows = some_rows(latents)
     latents, objects = latents[rows], objects[rows]

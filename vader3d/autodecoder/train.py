@@ -34,9 +34,7 @@ from vader3d.training.team import join_team
 class AutodecoderTask:
     """Stage 1 as the loop sees it."""
 
-    def __init__(
-        self, config: AutodecoderConfig, views: PosedViews | StreamedViews, *, device: torch.device = CPU
-    ):  # fmt: skip
+    def __init__(self, config: AutodecoderConfig, views: PosedViews | StreamedViews, *, device: torch.device = CPU):
         self.config, self.views, self.device = config, views, device
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(views)).to(device)
@@ -53,12 +51,12 @@ class AutodecoderTask:
 
     def losses(
         self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """A share of one batch of objects, each seen in a few views: decode, render, compare."""
         config, seed = self.config, self.config.loop.seed
         target = self.views.training_batch(
             seen=seen, batch=batch, views=config.views_per_object, seed=seed, share=share
-        )  # fmt: skip
+        )
         target = target.strided(config.pixel_stride, generator).to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)
@@ -69,9 +67,13 @@ class AutodecoderTask:
             volume = self.model.decoder(noisy)
         faded = progress if config.noise_steps is None else min(1.0, seen / batch / config.noise_steps)
         colour, opacity = render_views(
-            volume, target.cameras, config.render, generator=generator, noise_factor=1 - faded,
+            volume,
+            target.cameras,
+            config.render,
+            generator=generator,
+            noise_factor=1 - faded,
             first_object=share.start or 0,
-        )  # fmt: skip
+        )
         rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
         weights = config.losses
         terms = {
@@ -100,8 +102,10 @@ class AutodecoderTask:
         objects = torch.linspace(0, len(self.views) - 1, min(1024, len(self.views))).long().to(self.device)
         codes = self.model.codes(objects)
         return {
-            "code_mean": float(codes.mean()), "code_std": float(codes.std()), "code_largest": float(codes.abs().max())
-        }  # fmt: skip
+            "code_mean": float(codes.mean()),
+            "code_std": float(codes.std()),
+            "code_largest": float(codes.abs().max()),
+        }
 
     @torch.no_grad()
     def preview(self, model: Autodecoder) -> Image | None:
@@ -115,15 +119,17 @@ class AutodecoderTask:
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
         header = {
-            "kind": "autodecoder", "config": config_to_dict(self.config), "objects": len(self.views),
+            "kind": "autodecoder",
+            "config": config_to_dict(self.config),
+            "objects": len(self.views),
             "data": self.views.archive.fingerprint,
-        }  # fmt: skip
+        }
         save_snapshot(path, dict(model.state_dict()), header)
 
 
 def train_autodecoder(
     archive: Archive | Shards, config: AutodecoderConfig, run: Path, *, profile: int = 0
-) -> Autodecoder:  # fmt: skip
+) -> Autodecoder:
     """Train on training views of `archive` in the folder `run`, or go on there; ends with model and latents on disk.
 
     Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`.

@@ -6,9 +6,15 @@ from typing import Any, Literal
 
 
 def evaluate_command(
-    *, model: Path, data: str, output: Path | None = None, protocol: str = "furniture", features: str | None = None,
-    samples: int | None = None, device: Literal["auto", "cpu", "cuda"] = "auto",
-) -> None:  # fmt: skip
+    *,
+    model: Path,
+    data: str,
+    output: Path | None = None,
+    protocol: str = "furniture",
+    features: str | None = None,
+    samples: int | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
     """Judge a model by a named protocol: report.json, report.html, contact sheets. The same command again goes on.
 
     Started by torchrun or `accelerate launch`, several processes share the work; the report is the same.

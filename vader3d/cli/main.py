@@ -37,10 +37,17 @@ def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect"
 
 
 def generate_command(
-    *, model: Path, output: Path, count: int = 8, seed: int = 0, steps: int = 32, stochastic: bool = False,
+    *,
+    model: Path,
+    output: Path,
+    count: int = 8,
+    seed: int = 0,
+    steps: int = 32,
+    stochastic: bool = False,
     formats: tuple[Literal["glb", "obj", "ply", "webp"], ...] = ("glb", "webp"),
-    device: Literal["auto", "cpu", "cuda"] = "auto", compiled: bool = False,
-) -> None:  # fmt: skip
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    compiled: bool = False,
+) -> None:
     """New 3D assets: coloured meshes and turntables.
 
     Args:
@@ -124,18 +131,28 @@ def demo_command(
 
 COMMANDS = {
     "demo": later(demo_command),
-    "prepare": group("Make an archive of posed pictures from meshes or another format; or pack one into shards.", {
-        "meshes": later(prepare_meshes_command), "chairs": later(prepare_chairs_command),
-        "nerfstudio": later(prepare_nerfstudio_command), "srn": later(prepare_srn_command),
-        "shards": later(prepare_shards_command),
-    }),
+    "prepare": group(
+        "Make an archive of posed pictures from meshes or another format; or pack one into shards.",
+        {
+            "meshes": later(prepare_meshes_command),
+            "chairs": later(prepare_chairs_command),
+            "nerfstudio": later(prepare_nerfstudio_command),
+            "srn": later(prepare_srn_command),
+            "shards": later(prepare_shards_command),
+        },
+    ),
     "inspect": later(inspect_command),
-    "train": group("Train stage 1 (autodecoder) or stage 2 (diffusion).", {
-        "autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command),
-    }),
-    "generate": later(generate_command), "evaluate": later(evaluate_command), "study": later(study_command),
-    "presets": later(presets_command), "weights": later(weights_command), "doctor": later(doctor_command),
-}  # fmt: skip
+    "train": group(
+        "Train stage 1 (autodecoder) or stage 2 (diffusion).",
+        {"autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command)},
+    ),
+    "generate": later(generate_command),
+    "evaluate": later(evaluate_command),
+    "study": later(study_command),
+    "presets": later(presets_command),
+    "weights": later(weights_command),
+    "doctor": later(doctor_command),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -149,9 +166,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command = tyro.cli(
-        choice(COMMANDS), prog="vader3d", args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,),
+        choice(COMMANDS),
+        prog="vader3d",
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes,),
         description="2D pictures in, a generator of 3D assets out.",
-    )  # fmt: skip
+    )
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
     try:
         command()

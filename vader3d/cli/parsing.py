@@ -9,9 +9,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 Settings = Annotated[
-    tuple[str, ...],
-    tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."),
-    tyro.conf.UseAppendAction,
+    tuple[str, ...], tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."), tyro.conf.UseAppendAction
 ]
 
 

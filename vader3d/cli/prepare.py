@@ -7,9 +7,17 @@ from tyro.conf import Positional
 
 
 def prepare_meshes_command(
-    sources: Positional[tuple[Path, ...]], *, output: Path, views: int = 24, size: int = 64, quality: int = 100,
-    up: Literal["auto", "y", "z"] = "auto", processes: int = 2, subset: tuple[str, ...] = (), title: str = "",
-) -> None:  # fmt: skip
+    sources: Positional[tuple[Path, ...]],
+    *,
+    output: Path,
+    views: int = 24,
+    size: int = 64,
+    quality: int = 100,
+    up: Literal["auto", "y", "z"] = "auto",
+    processes: int = 2,
+    subset: tuple[str, ...] = (),
+    title: str = "",
+) -> None:
     """Render meshes (glb, obj, ply, stl, ...) and Sweet Home 3D libraries (.sh3f) from all round into an archive.
 
     Args:
@@ -32,9 +40,16 @@ def prepare_meshes_command(
             raise ValueError(f"--subset {pair}: wanted NAME=FILE")
         subsets[name] = Path(file)
     report = prepare_meshes(
-        sources, output, views=views, size=size, quality=quality, up=up, processes=processes, subsets=subsets,
+        sources,
+        output,
+        views=views,
+        size=size,
+        quality=quality,
+        up=up,
+        processes=processes,
+        subsets=subsets,
         title=title or output.stem,
-    )  # fmt: skip
+    )
     print(report)
 
 
@@ -54,10 +69,18 @@ def prepare_chairs_command(*, output: Path, count: int = 500, seed: int = 0, vie
 
 
 def prepare_nerfstudio_command(
-    source: Positional[Path], *, output: Path, size: int = 64, views: int | None = None,
-    mask: Literal["auto", "alpha", "file", "white"] = "auto", scale: float | None = None,
-    offset: tuple[float, float, float] | None = None, quality: int = 100, processes: int = 2, title: str = "",
-) -> None:  # fmt: skip
+    source: Positional[Path],
+    *,
+    output: Path,
+    size: int = 64,
+    views: int | None = None,
+    mask: Literal["auto", "alpha", "file", "white"] = "auto",
+    scale: float | None = None,
+    offset: tuple[float, float, float] | None = None,
+    quality: int = 100,
+    processes: int = 2,
+    title: str = "",
+) -> None:
     """Blender, NeRF-synthetic or nerfstudio transforms.json: one object, or a folder of them.
 
     Args:
@@ -74,16 +97,34 @@ def prepare_nerfstudio_command(
     """
     from vader3d.data.reading.nerfstudio import prepare_nerfstudio
 
-    print(prepare_nerfstudio(
-        source, output, size=size, views=views, mask=mask, scale=scale, offset=offset, quality=quality,
-        processes=processes, title=title or output.stem,
-    ))  # fmt: skip
+    print(
+        prepare_nerfstudio(
+            source,
+            output,
+            size=size,
+            views=views,
+            mask=mask,
+            scale=scale,
+            offset=offset,
+            quality=quality,
+            processes=processes,
+            title=title or output.stem,
+        )
+    )
 
 
 def prepare_srn_command(
-    source: Positional[Path], *, output: Path, size: int = 64, views: int | None = None, scale: float | None = None,
-    offset: tuple[float, float, float] | None = None, quality: int = 100, processes: int = 2, title: str = "",
-) -> None:  # fmt: skip
+    source: Positional[Path],
+    *,
+    output: Path,
+    size: int = 64,
+    views: int | None = None,
+    scale: float | None = None,
+    offset: tuple[float, float, float] | None = None,
+    quality: int = 100,
+    processes: int = 2,
+    title: str = "",
+) -> None:
     """SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF), on white.
 
     Args:
@@ -99,16 +140,29 @@ def prepare_srn_command(
     """
     from vader3d.data.reading.srn import prepare_srn
 
-    print(prepare_srn(
-        source, output, size=size, views=views, scale=scale, offset=offset, quality=quality, processes=processes,
-        title=title or output.stem,
-    ))  # fmt: skip
+    print(
+        prepare_srn(
+            source,
+            output,
+            size=size,
+            views=views,
+            scale=scale,
+            offset=offset,
+            quality=quality,
+            processes=processes,
+            title=title or output.stem,
+        )
+    )
 
 
 def prepare_shards_command(
-    data: Positional[str], *, output: Path, objects_per_shard: int = 1000, quality: int = 100,
+    data: Positional[str],
+    *,
+    output: Path,
+    objects_per_shard: int = 1000,
+    quality: int = 100,
     threads: int | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """An archive into tar shards (WebDataset convention), which training streams from disk, S3 or HTTP.
 
     Args:

@@ -10,9 +10,15 @@ from vader3d.cli.parsing import Settings
 
 
 def study_command(
-    name: Positional[Literal["table2", "fig3", "hash", "normalisation", "steps"]], *, data: str, output: Path,
-    seeds: int = 3, preset: str = "small", settings: Settings = (), dry_run: bool = False,
-) -> None:  # fmt: skip
+    name: Positional[Literal["table2", "fig3", "hash", "normalisation", "steps"]],
+    *,
+    data: str,
+    output: Path,
+    seeds: int = 3,
+    preset: str = "small",
+    settings: Settings = (),
+    dry_run: bool = False,
+) -> None:
     """An ablation: trains and judges the variants of one question, alike, over several seeds.
 
     table2: stage 1 without several views, self-attention, depth, long codes. fig3: latents of 4^3, 8^3, 16^3 in 16 to

@@ -9,9 +9,15 @@ from vader3d.cli.parsing import Settings, note, say
 
 
 def train_autodecoder_command(
-    *, data: str, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
-    dry_run: bool = False, profile: int = 0,
-) -> None:  # fmt: skip
+    *,
+    data: str,
+    output: Path,
+    preset: str = "small",
+    minutes: float | None = None,
+    settings: Settings = (),
+    dry_run: bool = False,
+    profile: int = 0,
+) -> None:
     """Stage 1: learn codes and decoder from posed pictures. The same command again goes on where it stopped.
 
     Args:
@@ -43,9 +49,15 @@ def train_autodecoder_command(
 
 
 def train_diffusion_command(
-    *, autodecoder: Path, output: Path, preset: str = "small", minutes: float | None = None, settings: Settings = (),
-    dry_run: bool = False, profile: int = 0,
-) -> None:  # fmt: skip
+    *,
+    autodecoder: Path,
+    output: Path,
+    preset: str = "small",
+    minutes: float | None = None,
+    settings: Settings = (),
+    dry_run: bool = False,
+    profile: int = 0,
+) -> None:
     """Stage 2: learn to denoise the latents of a trained autodecoder. The same command again goes on.
 
     Args:

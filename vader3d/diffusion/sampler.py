@@ -21,6 +21,7 @@ class Churn:
     noise: float = 1.0  # S_noise
 
 
+DETERMINISTIC = Churn()
 STOCHASTIC = Churn(amount=40.0, sigma_min=0.05, sigma_max=50.0, noise=1.003)  # EDM's ImageNet-64 (A26)
 
 
@@ -34,9 +35,14 @@ def edm_sigmas(steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0,
 
 
 def sample(
-    denoiser: Callable[[Tensor, Tensor], Tensor], noise: Tensor, sigmas: Tensor, *, churn: Churn = Churn(),
-    draw: Callable[[], Tensor] | None = None, second_order: bool = True,
-) -> Tensor:  # fmt: skip
+    denoiser: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    sigmas: Tensor,
+    *,
+    churn: Churn = DETERMINISTIC,
+    draw: Callable[[], Tensor] | None = None,
+    second_order: bool = True,
+) -> Tensor:
     """Algorithm 2: unit noise [B, ...] -> samples. N steps cost 2 N - 1 denoiser calls (N where not second_order).
 
     draw() gives unit noise shaped as `noise`; ValueError without it where churn.amount > 0. The state is float64, the

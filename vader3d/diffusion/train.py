@@ -28,9 +28,14 @@ class DiffusionTask:
     """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts."""
 
     def __init__(
-        self, config: DiffusionConfig, latents: Tensor, statistics: LatentStatistics, *, tokens: Tensor | None = None,
+        self,
+        config: DiffusionConfig,
+        latents: Tensor,
+        statistics: LatentStatistics,
+        *,
+        tokens: Tensor | None = None,
         device: torch.device = CPU,
-    ):  # fmt: skip
+    ):
         self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
         self.latents = statistics.normalise(latents)
         torch.manual_seed(config.loop.seed)
@@ -45,7 +50,7 @@ class DiffusionTask:
 
     def losses(
         self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """A share of one batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
         objects = self.objects(batch, generator)
@@ -80,16 +85,17 @@ class DiffusionTask:
         tensors = {f"denoiser.{name}": tensor for name, tensor in model.state_dict().items()}
         tensors |= {"median": self.statistics.median, "spread": self.statistics.spread}
         header = {
-            "kind": "denoiser", "config": config_to_dict(self.config), "latent_shape": list(self.latents.shape[1:]),
+            "kind": "denoiser",
+            "config": config_to_dict(self.config),
+            "latent_shape": list(self.latents.shape[1:]),
             "prior_rank": self.rank,
-            "latent_scale": self.statistics.latent_scale, "clip": self.statistics.clip,
-        }  # fmt: skip
+            "latent_scale": self.statistics.latent_scale,
+            "clip": self.statistics.clip,
+        }
         save_snapshot(path, tensors, header)
 
 
-def train_diffusion(
-    autodecoder_run: Path, config: DiffusionConfig, run: Path, *, profile: int = 0
-) -> Denoiser:  # fmt: skip
+def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *, profile: int = 0) -> Denoiser:
     """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
 
     The autodecoder's snapshot is copied into `run`, which then holds all that generation needs. profile: so many

@@ -66,9 +66,7 @@ class TransformerBlock(nn.Module):
 class TokenTransformer3d(nn.Module):
     """x [B, C, D, H, W] and tokens [B, T, token_dim] -> x + what `depth` transformer blocks add to it."""
 
-    def __init__(
-        self, channels: int, token_dim: int, *, depth: int, head_channels: int, mask_padding: bool = False
-    ):  # fmt: skip
+    def __init__(self, channels: int, token_dim: int, *, depth: int, head_channels: int, mask_padding: bool = False):
         super().__init__()
         groups = next(count for count in range(min(32, channels), 0, -1) if channels % count == 0)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)

@@ -46,7 +46,7 @@ class UNetBlock(nn.Module):
 
     def __init__(
         self, channels_in: int, channels_out: int, config: UNetConfig, *, attention: bool, tokens: bool, resample=None
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.resample = resample or nn.Identity()
         self.norm1 = group_norm(channels_in)
@@ -64,9 +64,12 @@ class UNetBlock(nn.Module):
         self.transformer: TokenTransformer3d | None = None
         if tokens:
             self.transformer = TokenTransformer3d(
-                channels_out, config.token_dim, depth=config.transformer_depth, head_channels=config.head_channels,
+                channels_out,
+                config.token_dim,
+                depth=config.transformer_depth,
+                head_channels=config.head_channels,
                 mask_padding=config.mask_padding,
-            )  # fmt: skip
+            )
 
     def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None = None) -> Tensor:
         h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))

@@ -94,9 +94,10 @@ def write_chunk(stage: Stage, folder: Path, numbers: list[int], found: Found) ->
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.tensors.items() if tensor.numel()}
     header = {"kind": "evaluation", "stage": stage.fingerprint, "items": len(numbers), "content": content_of(tensors)}
     save_snapshot(
-        stage.path(folder, numbers), tensors or {"nothing": torch.zeros(1)},
+        stage.path(folder, numbers),
+        tensors or {"nothing": torch.zeros(1)},
         header | {"empty": not tensors, "excluded": dict(found.excluded), "seconds": found.seconds},
-    )  # fmt: skip
+    )
 
 
 def read_chunk(stage: Stage, folder: Path, numbers: list[int]) -> Found | None:

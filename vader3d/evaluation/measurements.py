@@ -43,9 +43,12 @@ class Stages:
         self.sets, self.protocol, self.network = sets, sets.protocol, network
         self.perceptual = perceptual
         self.base = {
-            "model": sets.subject.model, "data": sets.subject.archive.fingerprint, "seed": self.protocol.seed,
-            "size": list(sets.size), "background": self.protocol.background,
-        }  # fmt: skip
+            "model": sets.subject.model,
+            "data": sets.subject.archive.fingerprint,
+            "seed": self.protocol.seed,
+            "size": list(sets.size),
+            "background": self.protocol.background,
+        }
         self.pictures: dict[str, Any] = {"network": [network.name, network.checksum] if network else None}
         self.objects = len(sets.subject)
 
@@ -154,9 +157,14 @@ class Stages:
 
         title = f"generated, {steps} steps" if generated else name.replace("_", " ")
         inputs = {
-            "steps": steps, "churn": asdict(protocol.churn) if protocol.churn.amount else None, "latents": latents,
-            "shapes": [shapes, points], "views": protocol.views, "poses": protocol.poses, "pictures": pictures,
-        }  # fmt: skip
+            "steps": steps,
+            "churn": asdict(protocol.churn) if protocol.churn.amount else None,
+            "latents": latents,
+            "shapes": [shapes, points],
+            "views": protocol.views,
+            "poses": protocol.poses,
+            "pictures": pictures,
+        }
         full = self.generated_name(steps) if generated else name
         return Stage(full, title, count, self.base | (self.pictures if pictures else {}) | inputs, compute)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vader3d.config import config_from_dict, unknown_name
-from vader3d.diffusion.sampler import Churn
+from vader3d.diffusion.sampler import DETERMINISTIC, Churn
 
 FOLDER = Path(__file__).parent / "protocols"
 Split = Literal["training", "heldout", "all"]
@@ -100,7 +100,7 @@ class Protocol:
     resolution: int | None = None
     background: Literal["black"] = "black"
     steps: tuple[int, ...] = ()
-    churn: Churn = Churn()  # noqa: RUF009
+    churn: Churn = DETERMINISTIC
     seed: int = 0
     sets: tuple[PictureSet, ...] = ()
     metrics: tuple[PictureMetric, ...] = ()
@@ -126,7 +126,7 @@ class Protocol:
             "memorisation: at most `samples`": self.memorisation > self.samples,
             "shapes.generated: at most `samples`": self.shapes is not None and self.shapes.generated > self.samples,
             "confidence: between 0 and 1": not 0 < self.confidence < 1,
-        }  # fmt: skip
+        }
         for what, is_wrong in wrong.items():
             if is_wrong:
                 raise ValueError(f"protocol {self.name}: {what}")

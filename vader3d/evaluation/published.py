@@ -15,9 +15,13 @@ COLUMNS = {
     "lpips": ("reconstruction_lpips_vgg16", 100.0),
 }
 TITLES = {
-    "frechet": "Frechet distance", "kernel": "Kernel distance x 1,000", "coverage": "Coverage %",
-    "mmd": "MMD x 1,000", "psnr": "PSNR dB", "lpips": "LPIPS x 100",
-}  # fmt: skip
+    "frechet": "Frechet distance",
+    "kernel": "Kernel distance x 1,000",
+    "coverage": "Coverage %",
+    "mmd": "MMD x 1,000",
+    "psnr": "PSNR dB",
+    "lpips": "LPIPS x 100",
+}
 IN_FEATURES = ("frechet", "kernel")  # of a network: they compare with the same network's alone
 
 
@@ -63,8 +67,14 @@ def published_rows(report: Mapping[str, Any], published: tuple[Published, ...]) 
     for row in published:
         values = {name: getattr(row, name) for name in COLUMNS if getattr(row, name) is not None}
         verdict = why_not_comparable(report, row) or f"comparable if this model was trained on {row.data}"
-        rows.append({
-            "method": row.method, "data": row.data, "source": row.source, "steps": row.steps, **values,
-            "verdict": verdict,
-        })  # fmt: skip
+        rows.append(
+            {
+                "method": row.method,
+                "data": row.data,
+                "source": row.source,
+                "steps": row.steps,
+                **values,
+                "verdict": verdict,
+            }
+        )
     return rows

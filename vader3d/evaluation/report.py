@@ -62,11 +62,14 @@ def samples_section(sets: PictureSets, shown: Tensor, latents: Tensor, owners: T
     rows = [torch.stack([sample, *(real for _, real in near)]) for sample, near in zip(shown, beside, strict=True)]
     write_sheet(output / "nearest.png", torch.cat(rows), columns=len(rows[0]) * 2)
     cards = [
-        Card(f"sample {number}", picture(sample, f"sample {number}"), beside=[
-            picture(real, f"training object {object_name(sets, index)}") for index, real in near
-        ], beside_label="nearest in training")
+        Card(
+            f"sample {number}",
+            picture(sample, f"sample {number}"),
+            beside=[picture(real, f"training object {object_name(sets, index)}") for index, real in near],
+            beside_label="nearest in training",
+        )
         for number, sample, near in zip(owners.tolist(), shown, beside, strict=True)
-    ]  # fmt: skip
+    ]
     return Gallery(
         "Samples", "Drawn from noise, none chosen; beside each the training objects of the nearest latents.", cards
     )
@@ -123,10 +126,14 @@ def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
             for name, ours in our_rows(report, protocol.published).items()
         ]
         rows += [
-            [row["method"] + (f", {row['steps']} steps" if row["steps"] else ""), row["data"],
-             *(row.get(name) for name in columns), f"{row['source']}; {row['verdict']}"]
+            [
+                row["method"] + (f", {row['steps']} steps" if row["steps"] else ""),
+                row["data"],
+                *(row.get(name) for name in columns),
+                f"{row['source']}; {row['verdict']}",
+            ]
             for row in report["published"]
-        ]  # fmt: skip
+        ]
         heads = ["", "Data", *(TITLES[name] for name in columns), "Source"]
         made.append(Table("Published numbers", "Beside ours, never mixed with them.", heads, rows))
     about = [["Departures from the protocol", text] for text in report["deviations"] or ["none"]]
@@ -205,8 +212,13 @@ def reconstruction_strips(sets: PictureSets, pairs: list[tuple[int, Tensor, Tens
     strips = []
     for index, real, ours in pairs:
         name = object_name(sets, index)
-        strips.append(Strip(name, {
-            "real": [picture(view, f"{name}, a held-out picture") for view in real],
-            "ours": [picture(view, f"{name}, reconstructed") for view in ours],
-        }))  # fmt: skip
+        strips.append(
+            Strip(
+                name,
+                {
+                    "real": [picture(view, f"{name}, a held-out picture") for view in real],
+                    "ours": [picture(view, f"{name}, reconstructed") for view in ours],
+                },
+            )
+        )
     return strips

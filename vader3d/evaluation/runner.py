@@ -65,9 +65,12 @@ def with_samples(plan: Plan, samples: int) -> Plan:
     if reference is not None and reference.objects == protocol.samples:
         reference = replace(reference, objects=samples)  # as large as the samples, it stays so
     changed = replace(
-        protocol, samples=samples, memorisation=min(protocol.memorisation, samples), reference=reference,
+        protocol,
+        samples=samples,
+        memorisation=min(protocol.memorisation, samples),
+        reference=reference,
         shapes=shapes and replace(shapes, generated=min(shapes.generated, samples)),
-    )  # fmt: skip
+    )
     words = f"{samples} samples instead of {protocol.samples}"
     return Plan(changed, plan.checksum, [*plan.deviations, words])
 
@@ -138,7 +141,9 @@ def evaluate(
     seconds = {name: round(part.seconds, 2) for name, part in found.items()}
     seconds["scores"] = round(time.monotonic() - start, 2)
     report = {
-        "protocol": protocol.name, "protocol_version": protocol.version, "protocol_checksum": plan.checksum,
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "protocol_checksum": plan.checksum,
         "deviations": deviations + missing + unlike_data(stages) + scores.notes,
         **scores.values,
         "feature_network": network.name if network else None,
@@ -146,15 +151,23 @@ def evaluate(
         "perceptual_checksums": [perceptual.checksum, perceptual.heads_checksum] if perceptual else None,
         **counts(stages, found),
         "excluded": exclusions(found),
-        "intervals": scores.intervals, "confidence": protocol.confidence, "resamples": protocol.resamples,
-        "steps": list(protocol.steps), "evaluation_seed": protocol.seed,
+        "intervals": scores.intervals,
+        "confidence": protocol.confidence,
+        "resamples": protocol.resamples,
+        "steps": list(protocol.steps),
+        "evaluation_seed": protocol.seed,
         "model": subject.model,
         "data_set": {
-            "title": subject.archive.title, "fingerprint": subject.archive.fingerprint, "objects": len(subject),
-            "resolution": list(subject.archive.resolution), "judged_at": list(sets.size),
+            "title": subject.archive.title,
+            "fingerprint": subject.archive.fingerprint,
+            "objects": len(subject),
+            "resolution": list(subject.archive.resolution),
+            "judged_at": list(sets.size),
         },
-        "versions": versions(), "device": str(subject.generator.device), "seconds_by_stage": seconds,
-    }  # fmt: skip
+        "versions": versions(),
+        "device": str(subject.generator.device),
+        "seconds_by_stage": seconds,
+    }
     report["published"] = published_rows(report, protocol.published)
     return Evaluation(report, sets, found, spaces)
 
@@ -206,8 +219,10 @@ def add_shape_scores(scores: Scores, stages: Stages, found: dict[str, Found]) ->
     wanted = min(stages.samples, stages.protocol.shapes.generated) if stages.protocol.shapes else 0
     kept = 0 if generated is None else len(generated)
     scores.values |= {
-        "shapes": kept, "true_shapes": 0 if reference is None else len(reference), "empty_shapes": wanted - kept
-    }  # fmt: skip
+        "shapes": kept,
+        "true_shapes": 0 if reference is None else len(reference),
+        "empty_shapes": wanted - kept,
+    }
     if generated is None or reference is None or min(len(generated), len(reference)) < 2:
         scores.notes.append("shapes were not compared: fewer than 2 surfaces on one side")
         return

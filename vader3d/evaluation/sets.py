@@ -160,9 +160,11 @@ class PictureSets:
         """Small pictures of volumes from the same few poses, to tell copies by: [B, V, 3, LOOK_SIZE, LOOK_SIZE]."""
         cameras = self.look_cameras()
         spread = Cameras(
-            cameras.world_from_camera.expand(len(grid), -1, -1, -1), cameras.intrinsics.expand(len(grid), -1, -1),
-            cameras.height, cameras.width,
-        )  # fmt: skip
+            cameras.world_from_camera.expand(len(grid), -1, -1, -1),
+            cameras.intrinsics.expand(len(grid), -1, -1),
+            cameras.height,
+            cameras.width,
+        )
         return render_clamped(Volume(grid), spread, self.generator.settings)[0]
 
     def look_cameras(self) -> Cameras:

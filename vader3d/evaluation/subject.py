@@ -41,8 +41,9 @@ def open_subject(run: Path, archive: AnyArchive, *, device: str = "auto") -> Sub
     check_data(archive, objects=len(autodecoder.codes), trained_on=header.get("data"))
     facts = {
         "autodecoder_checksum": checksum_of(stage1 / MODEL if stage1 == run else stage1),
-        "autodecoder_config": fingerprint(config), "trained_on": header.get("data"),
-    }  # fmt: skip
+        "autodecoder_config": fingerprint(config),
+        "trained_on": header.get("data"),
+    }
     chosen = chosen_device(device)
     decoder = autodecoder.decoder.to(chosen)
     if stage1 == run:

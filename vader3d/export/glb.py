@@ -34,10 +34,15 @@ def glb_bytes(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, colo
     arrays = [
         (positions, FLOAT, "VEC3", VERTEX_BUFFER, {}),
         ((normals @ GLTF_FROM_WORLD.T).astype("<f4"), FLOAT, "VEC3", VERTEX_BUFFER, {}),
-        (np.pad(linear, ((0, 0), (0, 1)), constant_values=65535).astype("<u2"), UINT16, "VEC4", VERTEX_BUFFER,
-         {"normalized": True}),
+        (
+            np.pad(linear, ((0, 0), (0, 1)), constant_values=65535).astype("<u2"),
+            UINT16,
+            "VEC4",
+            VERTEX_BUFFER,
+            {"normalized": True},
+        ),
         (faces.astype("<u4").reshape(-1), UINT32, "SCALAR", INDEX_BUFFER, {}),
-    ]  # fmt: skip
+    ]
     arrays[0][4].update(min=positions.min(0).tolist(), max=positions.max(0).tolist())
     accessors: list[dict] = []
     views: list[dict] = []

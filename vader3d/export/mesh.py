@@ -5,7 +5,6 @@ wants.
 """
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vader3d.export.glb import glb_bytes
+from vader3d.files import write_bytes
 from vader3d.render.reference import ALIGN_CORNERS, activate_density
 
 if TYPE_CHECKING:
@@ -156,9 +156,4 @@ def save_mesh(path: str | Path, mesh: "Trimesh") -> None:
     else:
         content: str | bytes = mesh.export(file_type=path.suffix[1:])  # type: ignore[assignment]
         data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, data)

@@ -1,13 +1,14 @@
 """Turning objects as animated WebP, and contact sheets of pictures."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from vader3d.files import write_bytes
 
 GAP_PX = 2
 
@@ -22,9 +23,15 @@ def turntable_bytes(frames: np.ndarray, *, frames_per_second: float = 12, qualit
     first, *rest = (Image.fromarray(frame) for frame in frames)
     file = io.BytesIO()
     first.save(
-        file, format="WEBP", save_all=True, append_images=rest, duration=round(1000 / frames_per_second), loop=0,
-        quality=quality, method=4,
-    )  # fmt: skip
+        file,
+        format="WEBP",
+        save_all=True,
+        append_images=rest,
+        duration=round(1000 / frames_per_second),
+        loop=0,
+        quality=quality,
+        method=4,
+    )
     return file.getvalue()
 
 
@@ -34,12 +41,7 @@ def save_turntable(path: str | Path, frames: np.ndarray, *, frames_per_second: f
     if path.suffix != ".webp":
         raise ValueError(f"path: expected a name that ends in .webp, got {path.name!r}")
     data = turntable_bytes(frames, frames_per_second=frames_per_second, quality=quality)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, data)
 
 
 def straight_alpha(colour: Tensor, opacity: Tensor) -> Tensor:

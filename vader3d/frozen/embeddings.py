@@ -157,8 +157,9 @@ class Residual(nn.Sequential):
 def efficientnet_lite0(weights: dict[str, Tensor]) -> nn.Sequential:
     """The trunk up to the pooled 1280 features: normalised pictures [N, 3, S, S], S a multiple of 32 -> [N, 1280]."""
     layers: list[nn.Module] = [
-        fused_convolution(weights, "_conv_stem", "_bn0", stride=2, groups=1), nn.ReLU6(inplace=True)
-    ]  # fmt: skip
+        fused_convolution(weights, "_conv_stem", "_bn0", stride=2, groups=1),
+        nn.ReLU6(inplace=True),
+    ]
     channels, number = 32, 0
     for repeats, first_stride, expansion, out_channels in LITE0_STAGES:
         for repeat in range(repeats):

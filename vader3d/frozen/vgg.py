@@ -71,13 +71,12 @@ class VGG(nn.Module):
         return seen
 
 
-IMAGENET: dict[str, Any] = {
-    "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "scales": (1.0,) * 5,
-}  # fmt: skip
+IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "scales": (1.0,) * 5}
 HED: dict[str, Any] = {
-    "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255), "std": (1 / 255,) * 3,
+    "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255),
+    "std": (1 / 255,) * 3,
     "scales": (0.057, 0.055, 0.097, 0.167, 0.78),  # photographs' mean activation becomes 1, and all layers count alike
-}  # fmt: skip
+}
 
 
 def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vader3d.config import unknown_name
-from vader3d.files import CHUNK, cache_folder, checksum_of, remove_leftovers, write_whole
+from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, remove_leftovers, write_whole
 from vader3d.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0
@@ -99,7 +99,7 @@ def download_weights(name: str) -> Path:
             check(weights, checksum_of(place), where=f"{place}; delete it and try again")
             return place
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(target)
+    remove_leftovers(target.parent, target.name)
     write_whole(target, lambda temporary: fetch(weights, temporary, target))
     return target
 
@@ -124,7 +124,7 @@ def chunks(weights: Weights, target: Path) -> Iterator[tuple[float, bytes]]:
     try:
         with urllib.request.urlopen(weights.url, timeout=TIMEOUT_SECONDS) as answer:
             total = int(answer.headers.get("Content-Length") or weights.largest)
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read(CHUNK_BYTES):
                 got += len(chunk)
                 yield min(1.0, got / total), chunk
     except (OSError, HTTPException) as error:

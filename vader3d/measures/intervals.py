@@ -61,9 +61,7 @@ def frechet_interval(
     shift = (first.mean - second.mean).square().sum()
     distance = shift + first.covariance.trace() + second.covariance.trace() - 2 * overlap.sum()
     draws = torch.full((resamples,), float(distance.clamp_min(0)), dtype=torch.float64)
-    for side, here, there, factor, turn in (
-        (sides[0], first, second, left, u), (sides[1], second, first, right, v.mT),
-    ):  # fmt: skip
+    for side, here, there, factor, turn in ((sides[0], first, second, left, u), (sides[1], second, first, right, v.mT)):
         root = factor / factor.square().sum(0) @ (turn * overlap.sqrt())  # T = root root^T on the support
         centred = side.double() - here.mean
         moves = 2 * centred @ (here.mean - there.mean) + centred.square().sum(-1) - (centred @ root).square().sum(-1)

@@ -7,7 +7,6 @@ report (the keys of `report.json`).
 import base64
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from vader3d.export.turntable import turntable_bytes
+from vader3d.files import write_text
 from vader3d.pages.charts import Curve, line_chart, value_text
 from vader3d.pages.style import STYLE
 
@@ -201,13 +201,7 @@ def write_page(
         f"<main>{parts}<details><summary>The whole report (report.json)</summary><pre>{whole}</pre></details></main>"
         f"<footer>Written by vader3d, an implementation of 3D VADER (arXiv:2307.05445).</footer></body></html>\n"
     )
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_text(document, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(Path(path), document)
 
 
 def image(shown: Picture) -> str:

@@ -79,9 +79,18 @@ def why_slower(grid: Tensor, points: int) -> str | None:
 
 
 def render_rays(
-    grid: Tensor, origins: Tensor, directions: Tensor, *, samples_per_ray: int, activation: str,
-    density_scale: float, density_noise: float, seed: int | None, early_stop: float, skip_empty: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    *,
+    samples_per_ray: int,
+    activation: str,
+    density_scale: float,
+    density_noise: float,
+    seed: int | None,
+    early_stop: float,
+    skip_empty: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     """`reference.render_rays` in float32 arithmetic, with the same results and gradients; outputs are float32.
 
     `skip_empty` passes over empty bricks of the grid where no gradient is asked for, and does nothing elsewhere.
@@ -116,10 +125,22 @@ def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings,
     points = objects * rays * settings.samples_per_ray
     threads = max(1, min(torch.get_num_threads(), MOST_THREADS, points // POINTS_PER_THREAD))
     job = March(
-        objects, rays, settings.samples_per_ray, depth, height, width, padded(channels), channels - 1, threads,
-        settings.seed is not None, settings.seed or 0, settings.activation == "softplus", settings.density_scale,
-        settings.density_noise, settings.early_stop,
-    )  # fmt: skip
+        objects,
+        rays,
+        settings.samples_per_ray,
+        depth,
+        height,
+        width,
+        padded(channels),
+        channels - 1,
+        threads,
+        settings.seed is not None,
+        settings.seed or 0,
+        settings.activation == "softplus",
+        settings.density_scale,
+        settings.density_noise,
+        settings.early_stop,
+    )
     packed = channels_last(grid, threads)
     empty, bounds = empty_bricks(grid, settings, threads) if skip_empty else (None, None)
     features = torch.empty(objects, rays, channels - 1)

@@ -21,9 +21,16 @@ class RenderConfig:
 
 
 def render_views(
-    volume: Volume, cameras: Cameras, config: RenderConfig, *, generator: torch.Generator | None = None,
-    noise_factor: float = 0.0, first_object: int = 0, skip_empty: bool = False, backend: str = "auto",
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    volume: Volume,
+    cameras: Cameras,
+    config: RenderConfig,
+    *,
+    generator: torch.Generator | None = None,
+    noise_factor: float = 0.0,
+    first_object: int = 0,
+    skip_empty: bool = False,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
     """Pictures on black of B objects from [B, V] cameras -> colour [B, V, 3, H, W] and opacity [B, V, 1, H, W].
 
     Cameras go where the volume is. With a `generator`, points are jittered along their rays and raw densities get
@@ -31,9 +38,16 @@ def render_views(
     """
     cameras = cameras.to(volume.grid.device)
     rendering = render_volume(
-        volume, cameras.rays(), samples_per_ray=config.samples_per_ray, activation=config.activation,
-        density_scale=config.density_scale, density_noise=config.density_noise * noise_factor, generator=generator,
-        first_object=first_object, skip_empty=skip_empty, backend=backend,
-    )  # fmt: skip
+        volume,
+        cameras.rays(),
+        samples_per_ray=config.samples_per_ray,
+        activation=config.activation,
+        density_scale=config.density_scale,
+        density_noise=config.density_noise * noise_factor,
+        generator=generator,
+        first_object=first_object,
+        skip_empty=skip_empty,
+        backend=backend,
+    )
     pictures = (*cameras.world_from_camera.shape[:2], cameras.height, cameras.width)
     return rendering.colour.unflatten(1, pictures[1:]).movedim(-1, 2), rendering.opacity.view(pictures)[:, :, None]

@@ -58,9 +58,18 @@ def activate_density(raw: Tensor, activation: str, scale: float) -> Tensor:
 
 
 def march(
-    grid: Tensor, origins: Tensor, directions: Tensor, ray_numbers: Tensor, *, samples_per_ray: int,
-    activation: str, density_scale: float, density_noise: float, seed: int | None, early_stop: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    ray_numbers: Tensor,
+    *,
+    samples_per_ray: int,
+    activation: str,
+    density_scale: float,
+    density_noise: float,
+    seed: int | None,
+    early_stop: float,
+) -> tuple[Tensor, Tensor, Tensor]:
     """One chunk: rays [B, r, 3] with their numbers [B, r] -> features [B, r, C-1], opacity and depth [B, r]."""
     near, far = cube_crossing(origins, directions)
     step = ((far - near) / samples_per_ray)[..., None]
@@ -82,9 +91,18 @@ def march(
 
 
 def render_rays(
-    grid: Tensor, origins: Tensor, directions: Tensor, *, samples_per_ray: int, activation: str,
-    density_scale: float, density_noise: float, seed: int | None, early_stop: float, skip_empty: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    *,
+    samples_per_ray: int,
+    activation: str,
+    density_scale: float,
+    density_noise: float,
+    seed: int | None,
+    early_stop: float,
+    skip_empty: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Grid [B, C, D, H, W] (colour 3, density, extra channels) and rays [B, R, 3] -> what `march` returns, for all R.
 
     Chunks of rays are recomputed in the backward pass, so memory does not grow with R * samples_per_ray. Half
@@ -95,9 +113,13 @@ def render_rays(
     objects, rays = origins.shape[:2]
     numbers = torch.arange(objects * rays, device=grid.device).view(objects, rays)
     settings: dict[str, Any] = dict(
-        samples_per_ray=samples_per_ray, activation=activation, density_scale=density_scale,
-        density_noise=density_noise, seed=seed, early_stop=early_stop,
-    )  # fmt: skip
+        samples_per_ray=samples_per_ray,
+        activation=activation,
+        density_scale=density_scale,
+        density_noise=density_noise,
+        seed=seed,
+        early_stop=early_stop,
+    )
     size = max(1, POINTS_PER_CHUNK // max(1, objects * samples_per_ray))
     if rays <= size:
         return march(grid, origins, directions, numbers, **settings)

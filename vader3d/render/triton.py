@@ -38,9 +38,18 @@ def why_not(grid: Tensor) -> str | None:
 
 
 def render_rays(
-    grid: Tensor, origins: Tensor, directions: Tensor, *, samples_per_ray: int, activation: str,
-    density_scale: float, density_noise: float, seed: int | None, early_stop: float, skip_empty: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    *,
+    samples_per_ray: int,
+    activation: str,
+    density_scale: float,
+    density_noise: float,
+    seed: int | None,
+    early_stop: float,
+    skip_empty: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """`reference.render_rays` in fp32 arithmetic, with the same results and gradients; outputs are float32.
 
     `skip_empty` passes over empty blocks of the grid where no gradient is asked for, and does nothing elsewhere.
@@ -52,9 +61,18 @@ def render_rays(
         noise = 0.0 if seed is None else density_noise
         occupied = occupied_blocks(grid[:, 3], activation=activation, scale=density_scale, noise=noise)
     return march(
-        channels_last(grid), origins.float().contiguous(), directions.float().contiguous(), occupied, grid.shape[1],
-        samples_per_ray, activation, density_scale, density_noise, seed, early_stop,
-    )  # fmt: skip
+        channels_last(grid),
+        origins.float().contiguous(),
+        directions.float().contiguous(),
+        occupied,
+        grid.shape[1],
+        samples_per_ray,
+        activation,
+        density_scale,
+        density_noise,
+        seed,
+        early_stop,
+    )
 
 
 def channels_last(grid: Tensor) -> Tensor:
@@ -81,9 +99,18 @@ def occupied_blocks(raw: Tensor, *, activation: str, scale: float, noise: float)
 
 @torch.library.custom_op("vader3d::march", mutates_args=())
 def march(
-    grid: Tensor, origins: Tensor, directions: Tensor, occupied: Tensor | None, channels: int, samples_per_ray: int,
-    activation: str, density_scale: float, density_noise: float, seed: int | None, early_stop: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    occupied: Tensor | None,
+    channels: int,
+    samples_per_ray: int,
+    activation: str,
+    density_scale: float,
+    density_noise: float,
+    seed: int | None,
+    early_stop: float,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Grid [B, D, H, W, channels padded], rays [B, R, 3] -> features [B, R, channels - 1], opacity, depth [B, R]."""
     from vader3d.render import triton_kernels
 
@@ -91,10 +118,15 @@ def march(
     if opacity.numel():
         with torch.cuda.device_of(grid):
             triton_kernels.march_forward[programs(grid, opacity)](
-                *outputs, grid, origins, directions, grid if occupied is None else occupied,
+                *outputs,
+                grid,
+                origins,
+                directions,
+                grid if occupied is None else occupied,
                 *numbers(grid, origins, samples_per_ray, density_scale, density_noise, seed, early_stop),
-                **variant(grid, channels, activation, density_noise, seed), SKIP=occupied is not None,
-            )  # fmt: skip
+                **variant(grid, channels, activation, density_noise, seed),
+                SKIP=occupied is not None,
+            )
     return features, opacity, depth
 
 
@@ -105,11 +137,25 @@ def march_shapes(grid, origins, directions, occupied, channels, *settings):
 
 @torch.library.custom_op("vader3d::march_backward", mutates_args=())
 def march_backward(
-    grad_features: Tensor, grad_opacity: Tensor, grad_depth: Tensor, features: Tensor, opacity: Tensor, depth: Tensor,
-    grid: Tensor, origins: Tensor, directions: Tensor, to_grid: bool, to_rays: bool, channels: int,
-    samples_per_ray: int, activation: str, density_scale: float, density_noise: float, seed: int | None,
+    grad_features: Tensor,
+    grad_opacity: Tensor,
+    grad_depth: Tensor,
+    features: Tensor,
+    opacity: Tensor,
+    depth: Tensor,
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    to_grid: bool,
+    to_rays: bool,
+    channels: int,
+    samples_per_ray: int,
+    activation: str,
+    density_scale: float,
+    density_noise: float,
+    seed: int | None,
     early_stop: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to `march`'s grid (float32), origins and directions; empty tensors for those not asked for."""
     from vader3d.render import triton_kernels
 
@@ -118,19 +164,39 @@ def march_backward(
     if opacity.numel():
         with torch.cuda.device_of(grid):
             triton_kernels.march_backward[programs(grid, opacity)](
-                *gradients, grad_features.contiguous(), grad_opacity.contiguous(), grad_depth.contiguous(),
-                features, opacity, depth, grid, origins, directions,
+                *gradients,
+                grad_features.contiguous(),
+                grad_opacity.contiguous(),
+                grad_depth.contiguous(),
+                features,
+                opacity,
+                depth,
+                grid,
+                origins,
+                directions,
                 *numbers(grid, origins, samples_per_ray, density_scale, density_noise, seed, early_stop),
-                **variant(grid, channels, activation, density_noise, seed), TO_GRID=to_grid, TO_RAYS=to_rays,
-            )  # fmt: skip
+                **variant(grid, channels, activation, density_noise, seed),
+                TO_GRID=to_grid,
+                TO_RAYS=to_rays,
+            )
     return gradients
 
 
 @march_backward.register_fake
 def march_backward_shapes(
-    grad_features, grad_opacity, grad_depth, features, opacity, depth, grid, origins, directions, to_grid, to_rays,
+    grad_features,
+    grad_opacity,
+    grad_depth,
+    features,
+    opacity,
+    depth,
+    grid,
+    origins,
+    directions,
+    to_grid,
+    to_rays,
     *settings,
-):  # fmt: skip
+):
     return empty_gradients(grid, origins, to_grid, to_rays)
 
 
@@ -142,9 +208,8 @@ def remember(ctx, inputs, output):
 def differentiate(ctx, grad_features, grad_opacity, grad_depth):
     to_grid, to_origins, to_directions = ctx.needs_input_grad[:3]
     grads = march_backward(
-        grad_features, grad_opacity, grad_depth, *ctx.saved_tensors, to_grid, to_origins or to_directions,
-        *ctx.settings,
-    )  # fmt: skip
+        grad_features, grad_opacity, grad_depth, *ctx.saved_tensors, to_grid, to_origins or to_directions, *ctx.settings
+    )
     grad_grid = grads[0].to(ctx.saved_tensors[3].dtype) if to_grid else None
     return grad_grid, grads[1] if to_origins else None, grads[2] if to_directions else None, *[None] * 8
 

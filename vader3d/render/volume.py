@@ -52,11 +52,21 @@ class Rendering(NamedTuple):
 
 
 def render_volume(
-    volume: Volume, rays: Rays, *, samples_per_ray: int, background: float | Tensor = 0.0, activation: str = "relu",
-    density_scale: float = 1.0, density_noise: float = 0.0, generator: torch.Generator | None = None,
-    first_object: int = 0, early_stop: float = 1e-4, skip_empty: bool = False, normals: bool = False,
+    volume: Volume,
+    rays: Rays,
+    *,
+    samples_per_ray: int,
+    background: float | Tensor = 0.0,
+    activation: str = "relu",
+    density_scale: float = 1.0,
+    density_noise: float = 0.0,
+    generator: torch.Generator | None = None,
+    first_object: int = 0,
+    early_stop: float = 1e-4,
+    skip_empty: bool = False,
+    normals: bool = False,
     backend: str = "auto",
-) -> Rendering:  # fmt: skip
+) -> Rendering:
     """Pictures of `volume` along `rays`: see `reference` for the equations.
 
     background: grey, [3], or [B, 1, 3], composited behind the colour. generator: jitters the points along their rays
@@ -80,10 +90,17 @@ def render_volume(
         seed = reference.seed_from(seed, first_object * rays.origins.shape[1] * samples_per_ray)
     module = pick_backend(backend, grid, points=rays.origins[..., 0].numel() * samples_per_ray)
     features, opacity, depth = module.render_rays(
-        grid, rays.origins, rays.directions, samples_per_ray=samples_per_ray, activation=activation,
-        density_scale=density_scale, density_noise=density_noise, seed=seed, early_stop=early_stop,
+        grid,
+        rays.origins,
+        rays.directions,
+        samples_per_ray=samples_per_ray,
+        activation=activation,
+        density_scale=density_scale,
+        density_noise=density_noise,
+        seed=seed,
+        early_stop=early_stop,
         skip_empty=skip_empty,
-    )  # fmt: skip
+    )
     colour, extra = features.narrow(-1, 0, 3), features.narrow(-1, 3, features.shape[-1] - 3)
     if isinstance(background, Tensor) or background != 0:
         colour = colour + (1 - opacity[..., None]) * background
@@ -141,9 +158,14 @@ def outward_normals(density: Tensor) -> Tensor:
 
 
 def check_call(
-    volume: Volume, rays: Rays, samples_per_ray: int, activation: str, density_noise: float,
-    generator: torch.Generator | None, early_stop: float,
-) -> None:  # fmt: skip
+    volume: Volume,
+    rays: Rays,
+    samples_per_ray: int,
+    activation: str,
+    density_noise: float,
+    generator: torch.Generator | None,
+    early_stop: float,
+) -> None:
     """ValueError, naming the argument, for what no back-end can render."""
     grid, (origins, directions) = volume.grid, rays
     if grid.dim() != 5 or grid.shape[1] < 4 or not grid.is_floating_point() or 0 in grid.shape[2:]:

@@ -91,11 +91,12 @@ class Judge:
         if key not in self.baselines:
             self.baselines[key] = self.frechet(generator, normal_codes(generator, seed), config, seed, "N(0, I) codes")
         return {
-            "frechet": distance, "frechet_ratio": distance / self.baselines[key],
+            "frechet": distance,
+            "frechet_ratio": distance / self.baselines[key],
             "frechet_direct": self.baselines[key],
             "cpu_seconds_per_sample": seconds / min(config.objects, len(self.training)),
             "denoiser_parameters": float(sum(p.numel() for p in generator.denoiser.network.parameters())),
-        }  # fmt: skip
+        }
 
     def frechet(
         self, generator: Generator, latents: Callable[[Tensor], Tensor], config: JudgeConfig, seed: int, title: str

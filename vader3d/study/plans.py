@@ -87,39 +87,56 @@ STUDIES = {
         judged="reconstruction",
         columns=(PSNR, PERCEPTUAL, SILHOUETTE),
         base=("autodecoder.decoder.code_length=1024", "autodecoder.decoder.blocks_per_level=4"),
-        variants=cumulative({
-            "whole": (),
-            "- multi-frame (4 views to 1)": ("autodecoder.views_per_object=1",),
-            "- self-attention": ("autodecoder.decoder.attention_resolutions=[]",),
-            "- depth (4 blocks to 1)": ("autodecoder.decoder.blocks_per_level=1",),
-            "- code length (1024 to 64)": ("autodecoder.decoder.code_length=64",),
-        }),
+        variants=cumulative(
+            {
+                "whole": (),
+                "- multi-frame (4 views to 1)": ("autodecoder.views_per_object=1",),
+                "- self-attention": ("autodecoder.decoder.attention_resolutions=[]",),
+                "- depth (4 blocks to 1)": ("autodecoder.decoder.blocks_per_level=1",),
+                "- code length (1024 to 64)": ("autodecoder.decoder.code_length=64",),
+            }
+        ),
     ),
     "fig3": Study(
         question="Figure 3: at which resolution latents are best generated, networks of one size.",
         judged="generation",
-        columns=(RATIO, FRECHET, Column("psnr", "training views decoded, dB", 2),
-                 Column("denoiser_parameters", "parameters", 0), CPU_SECONDS),
+        columns=(
+            RATIO,
+            FRECHET,
+            Column("psnr", "training views decoded, dB", 2),
+            Column("denoiser_parameters", "parameters", 0),
+            CPU_SECONDS,
+        ),
         # Channels fall with the resolution, as in the paper; the head makes 2^3 voxels of each 16^3 feature.
         base=("autodecoder.decoder.channels=[64,32,16]", "autodecoder.decoder.subvoxels=2"),
         variants={
             f"{resolution}^3, {steps} steps": (
-                f"autodecoder.decoder.latent_resolution={resolution}", *unet, f"judge.steps={steps}",
+                f"autodecoder.decoder.latent_resolution={resolution}",
+                *unet,
+                f"judge.steps={steps}",
             )
-            for steps in (16, 32, 64) for resolution, unet in FIG3_UNETS.items()
+            for steps in (16, 32, 64)
+            for resolution, unet in FIG3_UNETS.items()
         },
     ),
     "hash": Study(
         question="Codes in a plain table against codes of shared pieces (Eq. 9-11), pieces of 4 numbers.",
         judged="reconstruction",
-        columns=(PSNR, PERCEPTUAL, SILHOUETTE, Column("code_kilobytes", "codes, kB", 1, "lower"),
-                 Column("different_codes", "different codes", 0)),
+        columns=(
+            PSNR,
+            PERCEPTUAL,
+            SILHOUETTE,
+            Column("code_kilobytes", "codes, kB", 1, "lower"),
+            Column("different_codes", "different codes", 0),
+        ),
         variants={
             "table": ("autodecoder.codes.kind=table",),
             **{
                 f"hashed, {size} variants a piece": (
-                    "autodecoder.codes.kind=hashed", "autodecoder.codes.num_codebooks=16",
-                    f"autodecoder.codes.codebook_size={size}", "autodecoder.codes.allow_clashes=true",
+                    "autodecoder.codes.kind=hashed",
+                    "autodecoder.codes.num_codebooks=16",
+                    f"autodecoder.codes.codebook_size={size}",
+                    "autodecoder.codes.allow_clashes=true",
                 )
                 for size in (64, 16)
             },
@@ -128,16 +145,19 @@ STUDIES = {
     "normalisation": Study(
         question="Latents by median and interquartile range or by mean and deviation; clipped at k of those, or not.",
         judged="generation",
-        columns=(RATIO, FRECHET, Column("clip", "clip", 1), Column("clipped_percent", "clipped, %", 2),
-                 Column("normalised_kurtosis", "excess kurtosis", 2)),
+        columns=(
+            RATIO,
+            FRECHET,
+            Column("clip", "clip", 1),
+            Column("clipped_percent", "clipped, %", 2),
+            Column("normalised_kurtosis", "excess kurtosis", 2),
+        ),
         variants={
             "robust, measured clip": ("autodecoder.latents.measure_clip=true",),
             "robust, no clip": ("autodecoder.latents.measure_clip=false",),
             "robust, k = 2": ("autodecoder.latents.measure_clip=false", "autodecoder.latents.clip=2"),
             "robust, k = 4": ("autodecoder.latents.measure_clip=false", "autodecoder.latents.clip=4"),
-            "mean/std, no clip": (
-                "autodecoder.latents.measure_clip=false", "autodecoder.latents.method=moments",
-            ),
+            "mean/std, no clip": ("autodecoder.latents.measure_clip=false", "autodecoder.latents.method=moments"),
         },
     ),
     "steps": Study(
@@ -146,10 +166,11 @@ STUDIES = {
         columns=(RATIO, FRECHET, CPU_SECONDS),
         variants={
             f"{steps} steps, {kind}": (f"judge.steps={steps}", f"judge.churned={churned}")
-            for kind, churned in (("deterministic", "false"), ("churned", "true")) for steps in (8, 16, 32, 64)
+            for kind, churned in (("deterministic", "false"), ("churned", "true"))
+            for steps in (8, 16, 32, 64)
         },
     ),
-}  # fmt: skip
+}
 
 
 def study_named(name: str) -> Study:

@@ -47,13 +47,15 @@ def write_report(output: Path, name: str, study: Study, rows: list[Row], facts: 
     known = [row for row in rows if row.scores]
     variants = [
         {
-            "name": row.name, "settings": row.settings, "seeds": len(row.scores),
+            "name": row.name,
+            "settings": row.settings,
+            "seeds": len(row.scores),
             "mean": {column.key: numbers(row, column, 0) for column in study.columns},
             "spread": {column.key: numbers(row, column, 1) for column in study.columns},
             "scores": row.scores,
         }
         for row in known
-    ]  # fmt: skip
+    ]
     report = {"question": study.question, **facts, "variants": variants}
     write_text(output / f"{name}.json", json.dumps(report, indent=2) + "\n")
     write_text(output / f"{name}.md", f"{study.question}\n\n{markdown_table(study.columns, known)}\n\n{PLUS_MINUS}\n")

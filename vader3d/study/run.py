@@ -13,14 +13,7 @@ from vader3d.progress import console
 from vader3d.study.judge import Judge
 from vader3d.study.plans import JudgeConfig, Study, StudyConfig, study_named, variants_of
 from vader3d.study.report import Row, write_report
-from vader3d.study.trainings import (
-    Recipe,
-    code_facts,
-    cut_latents,
-    latent_facts,
-    trained_autodecoder,
-    trained_denoiser,
-)
+from vader3d.study.trainings import Recipe, code_facts, cut_latents, latent_facts, trained_autodecoder, trained_denoiser
 
 
 def run_study(
@@ -43,9 +36,15 @@ def run_study(
     judge = Judge(archive)
     network = judge.network(study, judged)  # at once, not after training, where its weights are missing
     facts = {
-        "study": name, "data": data, "objects": len(archive), "preset": preset_name, "settings": list(settings),
-        "judge": asdict(judged), "network": network.name, "checksum": network.checksum,
-    }  # fmt: skip
+        "study": name,
+        "data": data,
+        "objects": len(archive),
+        "preset": preset_name,
+        "settings": list(settings),
+        "judge": asdict(judged),
+        "network": network.name,
+        "checksum": network.checksum,
+    }
     rows = [Row(variant, list(study.variants[variant])) for variant in variants]
     for seed in range(seeds):
         for row, config in zip(rows, variants.values(), strict=True):
@@ -57,7 +56,7 @@ def run_study(
 
 def scored(
     study: Study, config: StudyConfig, archive: AnyArchive, judge: Judge, root: Path, *, seed: int
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """All scores of one variant with one seed, from the file an earlier call left if there is one."""
     return remembered(
         root / "scores" / f"{study.judged}-{score_name(study, config, archive)}.json",
@@ -85,7 +84,7 @@ def remembered(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, A
 
 def measured(
     study: Study, config: StudyConfig, archive: AnyArchive, judge: Judge, root: Path, *, seed: int
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Train what is missing, and judge."""
     trained = trained_autodecoder(archive, config, root)
     where: dict[str, Any] = {"seed": seed, "autodecoder": trained.name}

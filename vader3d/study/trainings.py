@@ -71,10 +71,12 @@ def latent_facts(latents: Path) -> dict[str, float | None]:
     """What normalisation did: the clip, per cent of numbers clipped, excess kurtosis and deviation after it; PSNR."""
     report = load_latents(latents / LATENTS)[2]["report"]
     return {
-        "clip": report["clip"], "clipped_percent": 100 * report["clipped_share"],
-        "normalised_kurtosis": report["normalised_kurtosis"], "normalised_std": report["normalised_std"],
+        "clip": report["clip"],
+        "clipped_percent": 100 * report["clipped_share"],
+        "normalised_kurtosis": report["normalised_kurtosis"],
+        "normalised_std": report["normalised_std"],
         "psnr": report["psnr_db"],
-    }  # fmt: skip
+    }
 
 
 def code_facts(config: AutodecoderConfig, objects: int) -> dict[str, float]:

@@ -59,7 +59,7 @@ class Task(Protocol[Network]):
 
     def losses(
         self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """Named loss terms, means over the places `share` of a batch of `batch` objects; their sum is minimised.
 
         `generator` is the step's own randomness: draw for the whole batch, then take the share.
@@ -112,7 +112,7 @@ def stop_requests() -> Iterator[list[int]]:
 
 def train(
     task: Task[Network], config: LoopConfig, run: Path, *, title: str, team: Team = ALONE, profile: int = 0
-) -> Network:  # fmt: skip
+) -> Network:
     """Run `task` to its end and return the averaged model; the same call again goes on from the last state.
 
     The processes of a `team` share every batch; the leader alone writes and talks. profile: so many steps are traced.
@@ -121,14 +121,18 @@ def train(
     """
     # Go on where an earlier process stopped.
     average = MovingAverage(task.model, half_life=config.ema_half_life)
-    state = RunState(
-        run, title=title, model=task.model, average=average, optimisers=task.optimisers, team=team
-    )  # fmt: skip
+    state = RunState(run, title=title, model=task.model, average=average, optimisers=task.optimisers, team=team)
     base_rates = [[group.setdefault("base_lr", group["lr"]) for group in o.param_groups] for o in task.optimisers]
     gradients = GradientStep(
-        task, team=team, batch=config.batch, accumulate=config.accumulate, seed=config.seed,
-        recompute=config.recompute, compiled=config.compile, synchronised_norms=config.sync_norms,
-    )  # fmt: skip
+        task,
+        team=team,
+        batch=config.batch,
+        accumulate=config.accumulate,
+        seed=config.seed,
+        recompute=config.recompute,
+        compiled=config.compile,
+        synchronised_norms=config.sync_norms,
+    )
     log = MetricLog(run, seen=state.seen, writes=team.leads)
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
@@ -232,7 +236,7 @@ def train(
 
 def describe_failure(
     task: Task, config: LoopConfig, seen: int, terms: dict[str, float], told: Tensor, team: Team
-) -> str:  # fmt: skip
+) -> str:
     """Which loss, or the gradient; which step; which objects: of the processes whose own loss it was, else all."""
     bad = [name for name, value in terms.items() if not math.isfinite(value) and name != "loss"]
     finite = told[:, : len(terms)].isfinite().all(1)

@@ -1,11 +1,11 @@
 """Where a run is: all that another process needs to go on, the newest two kept on the disk."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from vader3d.files import put_in_place, remove_leftovers
 from vader3d.progress import console
 from vader3d.training.checkpoint import load_state, save_state
 from vader3d.training.ema import MovingAverage
@@ -20,14 +20,13 @@ class RunState:
 
     def __init__(
         self, run: Path, *, title: str, model: nn.Module, average: MovingAverage, optimisers: list[Any], team: Team
-    ):  # fmt: skip
+    ):
         self.newest, self.previous, self.title = run / "state.pt", run / "state.previous.pt", title
         self.model, self.average, self.optimisers, self.team = model, average, optimisers, team
         self.seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
         self.newest_is_whole = False
         if team.leads:
-            for left_by_a_kill in run.glob(".*.part"):
-                left_by_a_kill.unlink()
+            remove_leftovers(run)
         self.restore()
 
     def restore(self) -> None:
@@ -75,13 +74,16 @@ class RunState:
         if not self.team.leads:
             return
         state = {
-            "model": self.model.state_dict(), "average": self.average.module.state_dict(),
+            "model": self.model.state_dict(),
+            "average": self.average.module.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "seen": self.seen, "seconds": self.seconds, "skipped": self.skipped,
-        }  # fmt: skip
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "skipped": self.skipped,
+        }
         save_state(self.newest, state, before=self.keep_the_newest)
         self.newest_is_whole, self.saved = True, self.seen
 
     def keep_the_newest(self) -> None:
         if self.newest_is_whole:
-            os.replace(self.newest, self.previous)
+            put_in_place(self.newest, self.previous)

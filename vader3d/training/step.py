@@ -31,9 +31,17 @@ class GradientStep:
     """
 
     def __init__(
-        self, task: Any, *, team: Team, batch: int, accumulate: int, seed: int, recompute: bool, compiled: bool,
+        self,
+        task: Any,
+        *,
+        team: Team,
+        batch: int,
+        accumulate: int,
+        seed: int,
+        recompute: bool,
+        compiled: bool,
         synchronised_norms: bool,
-    ):  # fmt: skip
+    ):
         self.model, self.team, self.batch, self.accumulate, self.seed = task.model, team, batch, accumulate, seed
         team.share(batch, parts=accumulate)  # says at once when it cannot be shared
         if synchronised_norms:
@@ -51,9 +59,12 @@ class GradientStep:
             torch.manual_seed(mixed(self.seed, seen, share.start))  # of dropout
             with self.apart_until_the_last(part):
                 terms = self.losses(
-                    seen=seen, batch=self.batch, progress=progress, generator=step_generator(self.seed, seen),
+                    seen=seen,
+                    batch=self.batch,
+                    progress=progress,
+                    generator=step_generator(self.seed, seen),
                     share=share,
-                )  # fmt: skip
+                )
                 (torch.stack(list(terms.values())).sum() / self.accumulate).backward()
             for name, value in terms.items():
                 means[name] = means.get(name, 0.0) + value.item() / self.accumulate

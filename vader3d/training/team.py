@@ -79,9 +79,7 @@ class Team:
             assert table.weight.grad is not None
             gradient = table.weight.grad.coalesce()
             rows, values = self.gather_rows(gradient.indices()[0]), self.gather_rows(gradient.values())
-            gradient = torch.sparse_coo_tensor(
-                rows[None], values / self.size, gradient.shape, check_invariants=False
-            )  # fmt: skip
+            gradient = torch.sparse_coo_tensor(rows[None], values / self.size, gradient.shape, check_invariants=False)
             table.weight.grad = gradient.coalesce()
 
     def gather_rows(self, tensor: Tensor) -> Tensor:

@@ -93,9 +93,10 @@ def test_a_stopped_command_leaves_the_finished_archive_and_the_next_cleans_up(nu
     before = (tmp_path / "out.zip").read_bytes()
     command = [sys.executable, "-m", "vader3d", "prepare", "chairs", "--output", str(tmp_path / "out.zip")]
     process = subprocess.Popen(
-        [*command, "--count=500", "--views=4", "--size=16"], stderr=subprocess.DEVNULL,
+        [*command, "--count=500", "--views=4", "--size=16"],
+        stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as background jobs do not
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 120
     while not any(path.suffix == ".part" for path in tmp_path.iterdir()):
         assert time.monotonic() < deadline

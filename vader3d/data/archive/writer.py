@@ -47,7 +47,7 @@ class ArchiveWriter:
         if self.path.is_dir():
             raise ArchiveError(f"output: a file's name wanted, {self.path} is a folder; give e.g. {self.path}/data.zip")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.path)
+        remove_leftovers(self.path.parent, self.path.name)
         self._file = open(self._temporary, "wb")  # noqa: SIM115 (closed by __exit__)
         self._zip = zipfile.ZipFile(self._file, "w")
 

@@ -41,9 +41,14 @@ class StreamedViews:
     """
 
     def __init__(
-        self, shards: Shards, choose_views: Callable[[int], list[int]], *, buffer: int = BUFFER_OBJECTS,
-        threads: int | None = None, report: Callable[[str], None] = lambda what: None,
-    ):  # fmt: skip
+        self,
+        shards: Shards,
+        choose_views: Callable[[int], list[int]],
+        *,
+        buffer: int = BUFFER_OBJECTS,
+        threads: int | None = None,
+        report: Callable[[str], None] = lambda what: None,
+    ):
         """choose_views: view count -> view numbers, e.g. `training_views`. ValueError for a selection of objects."""
         if shards.selected:
             raise ValueError(f"{shards.path}: all objects wanted, a selection given; pack it into shards of its own")
@@ -76,9 +81,7 @@ class StreamedViews:
         rows = zip(objects.tolist(), numbers.tolist(), strict=True)
         return view_batch(objects, list(self._decoders.map(lambda row: self._picked(*row), rows)))
 
-    def training_batch(
-        self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
-    ) -> ViewBatch:  # fmt: skip
+    def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
         """As `PosedViews.training_batch`; what follows is read and decoded while the caller computes."""
         with self._lock:
             wanted: list[Request] = []
@@ -178,9 +181,12 @@ class StreamedViews:
 
 
 def open_views(
-    archive: Archive | Shards, choose_views: Callable[[int], list[int]], *, buffer: int = BUFFER_OBJECTS,
+    archive: Archive | Shards,
+    choose_views: Callable[[int], list[int]],
+    *,
+    buffer: int = BUFFER_OBJECTS,
     report: Callable[[str], None] = lambda what: None,
-) -> PosedViews | StreamedViews:  # fmt: skip
+) -> PosedViews | StreamedViews:
     """Views of an archive, held in memory, or of shards, streamed."""
     if isinstance(archive, Shards) and not archive.selected:
         return StreamedViews(archive, choose_views, buffer=buffer, report=report)

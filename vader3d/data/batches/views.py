@@ -75,9 +75,7 @@ class PosedViews:
         """Those of `objects` whose pictures can be read: here all of them."""
         return objects
 
-    def training_batch(
-        self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
-    ) -> ViewBatch:  # fmt: skip
+    def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
         """`views` pictures of each of the `batch` objects that follow `seen`; only that `share` of the batch.
 
         Which objects and which pictures depends on the seed and on an object's place in the endless order alone.

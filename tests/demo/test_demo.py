@@ -10,11 +10,26 @@ from vader3d.data.making.chairs import prepare_chairs
 from vader3d.demo.run import ASSETS, run_demo
 
 KEYS = {
-    "seconds_total", "heldout_psnr", "heldout_iou", "frechet_generated", "frechet_direct_latent_sampling",
-    "frechet_direct_latent_sampling_fitted", "kernel_generated", "kernel_direct_latent_sampling",
-    "kernel_direct_latent_sampling_fitted", "frechet_reconstruction", "frechet_heldout_views", "seconds_per_sample",
-    "feature_network", "objects", "views", "seconds_autodecoder", "seconds_diffusion", "coverage", "mmd",
-}  # fmt: skip
+    "seconds_total",
+    "heldout_psnr",
+    "heldout_iou",
+    "frechet_generated",
+    "frechet_direct_latent_sampling",
+    "frechet_direct_latent_sampling_fitted",
+    "kernel_generated",
+    "kernel_direct_latent_sampling",
+    "kernel_direct_latent_sampling_fitted",
+    "frechet_reconstruction",
+    "frechet_heldout_views",
+    "seconds_per_sample",
+    "feature_network",
+    "objects",
+    "views",
+    "seconds_autodecoder",
+    "seconds_diffusion",
+    "coverage",
+    "mmd",
+}
 
 
 @pytest.fixture(scope="module")
