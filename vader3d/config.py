@@ -16,6 +16,23 @@ def config_to_dict(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
+def free(default: Any) -> Any:
+    """A field that changes no number, such as where or how long something runs: no part of a run's identity."""
+    return dataclasses.field(default=default, metadata={"free": True})
+
+
+def free_paths(config: Any, prefix: str = "") -> list[str]:
+    """The dotted names of all `free` fields."""
+    paths: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            paths += free_paths(value, f"{prefix}{field.name}.")
+        elif field.metadata.get("free"):
+            paths.append(prefix + field.name)
+    return paths
+
+
 def config_from_dict(kind: type[Config], values: dict[str, Any], path: str = "") -> Config:
     """The inverse of `config_to_dict`. Missing fields take their defaults; unknown or ill-typed ones are refused."""
     hints = typing.get_type_hints(kind)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import THINGS, occupancy_of, write_things
 
+from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.extract import CLIP_LOSS_DB, CLIPS, decode, mean_psnr, training_latents
 from vader3d.autodecoder.losses import LossConfig
@@ -170,6 +171,33 @@ def test_a_finished_run_is_not_trained_again(archive, run):
 def test_a_run_on_other_data_is_refused(archive, run):
     with pytest.raises(ValueError, match=r"another configuration .*data: "):
         train_autodecoder(archive.select([0, 1]), CONFIG, run)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"losses": LossConfig("vgg19")}, "or choose another trunk: losses.trunk=vgg16-hed or gradients"),
+        ({"codes": CodeConfig("hashed", num_codebooks=3)}, "codes.num_codebooks"),
+    ],
+)
+def test_the_corrected_command_runs_where_a_first_try_failed(archive, tmp_path, monkeypatch, wrong, said):
+    monkeypatch.setenv("VADER3D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    right = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, objects_seen=8))
+    with pytest.raises(ValueError, match=said):
+        train_autodecoder(archive, dataclasses.replace(right, **wrong), tmp_path / "run")
+    train_autodecoder(archive, right, tmp_path / "run")
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_a_run_goes_on_on_another_device_with_activations_recomputed(archive, tmp_path):
+    def round_of(objects: int, **machine):
+        loop = dataclasses.replace(CONFIG.loop, objects_seen=objects, **machine)
+        train_autodecoder(archive, dataclasses.replace(CONFIG, loop=loop), tmp_path)
+        return load_state(tmp_path / "state.pt")["seen"]
+
+    assert round_of(8) == 8
+    assert round_of(16, device="cpu", recompute=True) == 16
 
 
 class Interrupted(AutodecoderTask):

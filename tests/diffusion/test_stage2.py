@@ -89,6 +89,14 @@ def test_training_goes_on_and_other_latents_are_refused(autodecoder_run, tmp_pat
         train_diffusion(other, SHORT, tmp_path)
 
 
+def test_the_corrected_command_runs_where_a_first_try_failed(autodecoder_run, tmp_path):
+    wrong = dataclasses.replace(SHORT, unet=dataclasses.replace(SHORT.unet, channel_multipliers=(1, 1, 1, 1, 1)))
+    with pytest.raises(ValueError, match="channel_multipliers"):
+        train_diffusion(autodecoder_run, wrong, tmp_path)
+    assert [*tmp_path.iterdir()] == []
+    train_diffusion(autodecoder_run, SHORT, tmp_path)
+
+
 class Interrupted(DiffusionTask):
     """Ctrl-C in the middle of the third step."""
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import CodeConfig, codes_for
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
-from vader3d.config import config_from_dict
+from vader3d.config import config_from_dict, config_to_dict
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
-from vader3d.snapshots import MODEL, load_snapshot
+from vader3d.snapshots import MODEL, load_snapshot, save_snapshot
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -51,6 +51,12 @@ class Autodecoder(nn.Module):
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""
         return [] if self.averages_codes else [*self.codes.table.parameters()]
+
+
+def save_autodecoder(path: Path, model: Autodecoder, config: AutodecoderConfig, *, data: str) -> None:
+    """A snapshot that `load_autodecoder` reads. data: the fingerprint of what it was trained on."""
+    header = {"kind": "autodecoder", "config": config_to_dict(config), "objects": len(model.codes), "data": data}
+    save_snapshot(path, dict(model.state_dict()), header)
 
 
 def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, dict]:

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
-from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
-from vader3d.config import config_to_dict
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import StreamedViews, open_views
@@ -23,11 +22,10 @@ from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.render import render_views
-from vader3d.snapshots import save_snapshot
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import RowAdam, optimisers_for
-from vader3d.training.run import open_run
+from vader3d.training.run import RunNotes
 from vader3d.training.team import join_team
 
 
@@ -118,13 +116,7 @@ class AutodecoderTask:
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
-        header = {
-            "kind": "autodecoder",
-            "config": config_to_dict(self.config),
-            "objects": len(self.views),
-            "data": self.views.archive.fingerprint,
-        }
-        save_snapshot(path, dict(model.state_dict()), header)
+        save_autodecoder(path, model, self.config, data=self.views.archive.fingerprint)
 
 
 def train_autodecoder(
@@ -136,14 +128,16 @@ def train_autodecoder(
     profile: so many steps are traced.
     """
     team = join_team(config.loop.device)
+    notes = RunNotes("autodecoder", archive.fingerprint, config)
     if team.leads:
-        open_run(run, kind="autodecoder", config=config, data=archive.fingerprint)
-    team.wait()
+        notes.check(run)
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
     task = AutodecoderTask(config, views, device=team.device)
     if team.leads:
+        notes.write(run)  # now that all is there that training needs
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
         console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
+    team.wait()
     model = train(task, config.loop, run, title="autodecoder", team=team, profile=profile)
     if team.leads:
         objects = views.readable(torch.arange(len(views)))

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vader3d.config import config_from_dict
+from vader3d.config import config_from_dict, config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior
 from vader3d.diffusion.unet import UNet, UNetConfig
 from vader3d.latents import LatentStatistics
-from vader3d.snapshots import load_snapshot
+from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -33,6 +33,23 @@ def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, ra
     network = UNet(config.unet, channels_in=channels * (2 if rank else 1), channels_out=channels, resolution=resolution)
     prior = GaussianPrior(math.prod(latent_shape), rank=rank, rest=config.sigma_data**2)
     return Denoiser(network, prior, sigma_data=config.sigma_data)
+
+
+def save_denoiser(
+    path: Path, denoiser: Denoiser, config: DiffusionConfig, statistics: LatentStatistics, latent_shape: tuple[int, ...]
+) -> None:
+    """A snapshot that `load_denoiser` reads: with the statistics that lead back to raw latents [C, D, H, W]."""
+    tensors = {f"denoiser.{name}": tensor for name, tensor in denoiser.state_dict().items()}
+    tensors |= {"median": statistics.median, "spread": statistics.spread}
+    header = {
+        "kind": "denoiser",
+        "config": config_to_dict(config),
+        "latent_shape": list(latent_shape),
+        "prior_rank": len(denoiser.prior.variances),
+        "latent_scale": statistics.latent_scale,
+        "clip": statistics.clip,
+    }
+    save_snapshot(path, tensors, header)
 
 
 def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:

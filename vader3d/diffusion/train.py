@@ -1,26 +1,23 @@
 """Stage 2: learn to denoise normalised latents."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from vader3d.config import config_to_dict
 from vader3d.diffusion.denoiser import Denoiser, training_sigmas
-from vader3d.diffusion.model import DiffusionConfig, build_denoiser
+from vader3d.diffusion.model import DiffusionConfig, build_denoiser, save_denoiser
 from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNetBlock
-from vader3d.files import write_whole
+from vader3d.files import checksum_of, write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
-from vader3d.snapshots import save_snapshot
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
-from vader3d.training.run import open_run
+from vader3d.training.run import RunNotes
 from vader3d.training.team import join_team
 
 
@@ -82,17 +79,7 @@ class DiffusionTask:
 
     def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
-        tensors = {f"denoiser.{name}": tensor for name, tensor in model.state_dict().items()}
-        tensors |= {"median": self.statistics.median, "spread": self.statistics.spread}
-        header = {
-            "kind": "denoiser",
-            "config": config_to_dict(self.config),
-            "latent_shape": list(self.latents.shape[1:]),
-            "prior_rank": self.rank,
-            "latent_scale": self.statistics.latent_scale,
-            "clip": self.statistics.clip,
-        }
-        save_snapshot(path, tensors, header)
+        save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]))
 
 
 def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *, profile: int = 0) -> Denoiser:
@@ -105,9 +92,13 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
     latents_path = autodecoder_run / "latents.safetensors"
     if not latents_path.is_file():
         raise ValueError(f"{autodecoder_run}: no latents.safetensors; finish `vader3d train autodecoder` there first")
-    latents, statistics, _ = load_latents(latents_path)
+    notes = RunNotes("diffusion", checksum_of(latents_path), config)
     if team.leads:
-        open_run(run, kind="diffusion", config=config, data=hashlib.sha256(latents_path.read_bytes()).hexdigest())
+        notes.check(run)
+    latents, statistics, _ = load_latents(latents_path)
+    task = DiffusionTask(config, latents, statistics, device=team.device)
+    if team.leads:
+        notes.write(run)
         write_whole(
             run / "autodecoder.safetensors",
             lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
@@ -117,5 +108,4 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
                 "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
             )
     team.wait()
-    task = DiffusionTask(config, latents, statistics, device=team.device)
     return train(task, config.loop, run, title="diffusion", team=team, profile=profile)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from vader3d.config import free
 from vader3d.machine import Precision, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
 from vader3d.randomness import step_generator
@@ -27,25 +28,28 @@ NAMED_OBJECTS = 8  # of a batch that went wrong
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long, how often, from which seed. Training ends at `objects_seen` or `seconds`, whichever comes first."""
+    """How long, how often, from which seed. Training ends at `objects_seen` or `seconds`, whichever comes first.
 
-    objects_seen: int = 1_000_000
-    seconds: float | None = None  # wall clock, summed over resumed runs
+    What is `free` may change when a run goes on: how long, where, and what it shows.
+    """
+
+    objects_seen: int = free(1_000_000)
+    seconds: float | None = free(None)  # wall clock, summed over resumed runs
     batch: int = 8  # objects a step, of all processes together
     accumulate: int = 1  # parts a batch is computed in, one after the other; batch norms see one part at a time
     warmup: float = 0.0  # share of the run in which learning rates rise from zero
     cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
     ema_half_life: float = 2000.0  # objects
     gradient_clip: float = 0.0  # norm over all parameters; 0 = off
-    precision: Precision = "auto"  # bfloat16 where the machine has matrix units for it, else float32
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
-    recompute: bool = False  # activation checkpointing: blocks keep their input only and run twice
-    compile: bool = False  # the network's blocks by torch.compile
+    precision: Precision = free("auto")  # bfloat16 where the machine has matrix units for it, else float32
+    device: Literal["auto", "cpu", "cuda"] = free("auto")  # auto: a GPU where there is one
+    recompute: bool = free(False)  # activation checkpointing: blocks keep their input only and run twice
+    compile: bool = free(False)  # the network's blocks by torch.compile
     sync_norms: bool = True  # batch norms see the batch of all processes
-    skipped_steps: int = 20  # steps with a non-finite loss or gradient are skipped at most so often
-    log_seconds: float = 2.0
-    checkpoint_seconds: float = 60.0
-    preview_seconds: float = 60.0
+    skipped_steps: int = free(20)  # steps with a non-finite loss or gradient are skipped at most so often
+    log_seconds: float = free(2.0)
+    checkpoint_seconds: float = free(60.0)
+    preview_seconds: float = free(60.0)
     seed: int = 0
 
 

@@ -1,49 +1,84 @@
 """A run folder: one training with one configuration on one data set."""
 
 import json
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vader3d.config import config_from_dict, config_to_dict
-from vader3d.files import write_text
+from vader3d.config import config_from_dict, config_to_dict, free_paths
+from vader3d.files import remove_leftovers, write_text
+from vader3d.progress import console
 
-FREE_FIELDS = ("seconds", "objects_seen", "log_seconds", "checkpoint_seconds", "preview_seconds")
-
-
-def open_run(run: Path, *, kind: str, config: Any, data: str) -> None:
-    """Make the folder and note what it is for, or check that it is for the same.
-
-    How long and how often may change between calls; all else may not. ValueError names what differs.
-    """
-    wanted = {"kind": kind, "data": data, "config": config_to_dict(config)}
-    path = run / "run.json"
-    if not path.exists():
-        if run.exists() and any(run.iterdir()):
-            raise ValueError(f"{run}: holds files but no run.json; choose an empty or new folder for --output")
-        write_text(path, json.dumps(wanted, indent=2) + "\n")
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not readable ({error}); choose another --output") from error
-    before, after = flatten(with_defaults(found, config)), flatten(wanted)
-    differing = [
-        f"{name}: {before.get(name)!r:.32} there, {after.get(name)!r:.32} wanted"
-        for name in sorted(before.keys() | after.keys(), key=lambda name: (name != "kind", name != "data", name))
-        if before.get(name) != after.get(name) and name.split(".")[-1] not in FREE_FIELDS
-    ]
-    if differing:
-        shown = "; ".join(differing[:4]) + (f"; and {len(differing) - 4} more" if len(differing) > 4 else "")
-        raise ValueError(f"{run}: a run of another configuration ({shown}); choose another --output to keep both")
-    write_text(path, json.dumps(wanted, indent=2) + "\n")
+NOTES = "run.json"
+TRAINED = ("state.pt", "state.previous.pt", "model.safetensors")  # any of them: something was learned here
+CLOCKS = ("seconds", "objects_seen")  # changed by every longer round: not worth a line
+SHOWN = 4  # differences that an error lists
 
 
-def with_defaults(found: dict[str, Any], config: Any) -> dict[str, Any]:
-    """A run's notes in which fields that it is too old to know have their defaults."""
-    try:
-        return {**found, "config": config_to_dict(config_from_dict(type(config), found["config"]))}
-    except (KeyError, TypeError, ValueError):  # of another kind: compared as it is
-        return found
+@dataclass(frozen=True)
+class RunNotes:
+    """What a folder is for: the kind of training, the fingerprint of its data, its configuration."""
+
+    kind: str
+    data: str
+    config: Any
+
+    def check(self, run: Path) -> None:
+        """ValueError, which names what differs, where the folder is another training's, or holds anything else.
+
+        Fields that are `config.free` may differ, and everything where nothing was trained yet. Nothing is written.
+        """
+        remove_leftovers(run)
+        if not run.exists() or not any(run.iterdir()):
+            return
+        if not (run / NOTES).is_file():
+            raise ValueError(f"output: wanted an empty or new folder; got {run}, files without {NOTES}; choose another")
+        if not any((run / name).exists() for name in TRAINED):
+            return
+        before = self.read(run)
+        differing = [name for name in differences(before, self.flat()) if name not in self.free()]
+        if differing:
+            raise ValueError(refusal(run, before, self.flat(), differing))
+        for name in sorted(differences(before, self.flat())):
+            if not name.endswith(CLOCKS):
+                console.print(f"{run}: {name} is {self.flat()[name]!r} from here on, {before.get(name)!r} before")
+
+    def write(self, run: Path) -> None:
+        """Note what the folder is for, once the training could be set up."""
+        values = {"kind": self.kind, "data": self.data, "config": config_to_dict(self.config)}
+        write_text(run / NOTES, json.dumps(values, indent=2) + "\n")
+
+    def read(self, run: Path) -> dict[str, Any]:
+        """The folder's notes, flat; fields that they are too old to know have their defaults. ValueError: damaged."""
+        path = run / NOTES
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: wanted JSON; got a damaged file ({error}); choose another --output") from error
+        with suppress(KeyError, TypeError, ValueError):  # of another kind: compared as it is
+            values["config"] = config_to_dict(config_from_dict(type(self.config), values["config"]))
+        return flatten(values)
+
+    def flat(self) -> dict[str, Any]:
+        return flatten({"kind": self.kind, "data": self.data, "config": config_to_dict(self.config)})
+
+    def free(self) -> set[str]:
+        return {f"config.{path}" for path in free_paths(self.config)}
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """The names whose values differ, missing ones among them."""
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def refusal(run: Path, before: dict[str, Any], after: dict[str, Any], differing: list[str]) -> str:
+    """The error's words: kind and data first, then a few fields."""
+    ordered = sorted(differing, key=lambda name: (name != "kind", name != "data", name))
+    pairs = [(name, before.get(name), after.get(name)) for name in ordered[:SHOWN]]
+    shown = "; ".join(f"{name}: wanted {there!r:.32}; got {here!r:.32}" for name, there, here in pairs)
+    more = f"; and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return f"{run}: a run of another configuration ({shown}{more}); choose another --output to keep both"
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
