@@ -1,4 +1,4 @@
-"""The contract between the stages: METHOD A10-A12."""
+"""The contract between the stages: docs/paper.md A10-A12."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The presets of the paper have the paper's sizes (METHOD 6.2)."""
+"""The presets of the paper have the paper's sizes."""
 
 import pytest
 import torch

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class Attention3d(nn.Module):
     """Self-attention over the D*H*W voxels of [B, C, D, H, W], added to its input.
 
-    norm: the layer before the projections. head_channels: channels of one head, None = a single head (the decoder's,
-    METHOD 1.2); the U-Net takes 64 (METHOD 7.2).
+    norm: the layer before the projections. head_channels: channels of one head, None = a single head (the decoder's);
+    the U-Net takes 64, as ADM (arXiv:2105.05233).
     """
 
     def __init__(self, channels: int, norm: nn.Module, *, head_channels: int | None = None):

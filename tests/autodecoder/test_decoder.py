@@ -116,7 +116,7 @@ def test_interleave_by_one_is_the_input():
 
 
 def test_a_residual_block_adds_to_its_resized_input():
-    """METHOD 1.2: skip + main, ReLU before norm, no activation on what comes out."""
+    """Section B.1: skip + main, ReLU before norm, no activation on what comes out."""
     block = ResidualBlock3d(4, 2, up=True).eval()
     torch.nn.init.zeros_(block.main[-1].weight)
     torch.nn.init.zeros_(block.main[-1].bias)

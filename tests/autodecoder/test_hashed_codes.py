@@ -49,7 +49,7 @@ def test_key_mixing_is_a_bijection_as_far_as_looked():
 
 @pytest.mark.parametrize(("name", "literal"), [("abo", 1176), ("celebv", 44_397)])
 def test_the_literal_equations_make_objects_share_codes(name, literal):
-    """METHOD 6.5's counts, i from 0."""
+    """Counts reckoned by hand, i from 0."""
     objects, bits = PAPER[name]
     assert count_different(entries_of(bits, key_mix=False), objects) == literal
     assert count_different(entries_of(bits, key_mix=True), objects) == objects
@@ -151,7 +151,7 @@ def test_whitened_codes_have_unit_covariance_and_every_row_learns():
 
 
 def test_hashing_objaverse_saves_what_the_paper_says():
-    """Three quarters of all of stage 1's weights (METHOD A1)."""
+    """Three quarters of all of stage 1's weights (docs/paper.md, A1)."""
     note = storage_note(CodeConfig("hashed", codebook_size=1 << 15), 300_000, 1024, decoder=55_255_140)
     assert "134.2 MB for 1228.8 MB" in note
     saved = (300_000 - 32_768) * 1024 / (300_000 * 1024 + 55_255_140)

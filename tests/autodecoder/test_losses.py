@@ -14,7 +14,7 @@ def pictures(size: int = 24, count: int = 2, seed: int = 0) -> torch.Tensor:
 
 
 def blurred_pixel(picture: torch.Tensor, row: int, column: int, factor: int) -> torch.Tensor:
-    """METHOD 2: Gaussian of sigma (factor - 1) / 2, kernel 2 round(4 sigma) + 1, zeros outside; one pixel, by loops."""
+    """Gaussian of sigma (factor - 1) / 2, kernel 2 round(4 sigma) + 1, zeros outside; one pixel, by loops."""
     sigma = (factor - 1) / 2
     radius = round(4 * sigma)
     line = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(-radius, radius + 1)]

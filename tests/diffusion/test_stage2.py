@@ -146,7 +146,7 @@ def test_a_prior_has_at_most_one_component_less_than_there_are_latents():
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_untrained_loss_is_near_1(precision):
-    """METHOD 9: with a silent network the weighted loss is 1 where the latents' deviation is sigma_data."""
+    """With a silent network the weighted loss is 1 where the latents' deviation is sigma_data."""
     latents = torch.randn(400, *SHAPE, generator=torch.Generator().manual_seed(8))
     config = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, precision=precision))
     task = DiffusionTask(config, latents, robust_statistics(latents))

@@ -1,6 +1,6 @@
 """One learned vector per training object: in a plain table, or put together from shared pieces.
 
-Section 3.1 and Eq. 9-11 of arXiv:2307.05445, METHOD 6.5. Gradients are sparse, so that a step touches only the rows of
+Section 3.1 and Eq. 9-11 of arXiv:2307.05445. Gradients are sparse, so that a step touches only the rows of
 its batch, whatever N is.
 """
 
@@ -52,7 +52,7 @@ class Codes(nn.Module):
 
     @torch.no_grad()
     def fitted_gaussian(self) -> tuple[Tensor, Tensor]:
-        """Mean [L] and a factor F [N, L] with covariance F^T F: draw N(0, I_N) @ F + mean (METHOD A20)."""
+        """Mean [L] and a factor F [N, L] with covariance F^T F: draw N(0, I_N) @ F + mean (docs/paper.md, A20)."""
         codes = torch.cat(list(self.batches()))
         mean = codes.mean(0)
         return mean, (codes - mean) / max(1, len(codes) - 1) ** 0.5
@@ -72,7 +72,7 @@ class CodeTable(Codes):
 
 
 class WhitenedCodes(CodeTable):
-    """A table whose codes have mean 0 and covariance I over all objects, always (METHOD 1.1): gradients are dense."""
+    """A table whose codes have mean 0 and covariance I over all objects, always (A20): gradients are dense."""
 
     def __init__(self, objects: int, code_length: int, *, initial_std: float = 1.0, ridge: float = 1e-3):
         super().__init__(objects, code_length, initial_std=initial_std, sparse=False)

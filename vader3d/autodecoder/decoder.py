@@ -1,6 +1,6 @@
 """The volumetric autodecoder: code -> latent (G1) -> volume (G2).
 
-Section 3.1 and B.1 of arXiv:2307.05445, METHOD 1.2 and 6.6 (A4-A9): a linear layer makes 4^3 voxels of the code;
+Section 3.1 and B.1 of arXiv:2307.05445, docs/paper.md A4-A9: a linear layer makes 4^3 voxels of the code;
 each level doubles the resolution with residual blocks, some end in self-attention; a head makes colour and density.
 """
 
@@ -45,7 +45,7 @@ class DecoderConfig:
 
 
 class ResidualBlock3d(nn.Module):
-    """ReLU, norm, 3^3 convolution, twice, added to the input; `up` doubles the size first (METHOD 1.2).
+    """ReLU, norm, 3^3 convolution, twice, added to the input; `up` doubles the size first (section B.1).
 
     norm_order "after": convolution, norm, ReLU instead.
     """

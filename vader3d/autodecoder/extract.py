@@ -60,7 +60,7 @@ def measured_clip(
     *,
     objects: Tensor,
 ) -> tuple[float | None, float]:
-    """The smallest clip that costs less than 0.1 dB on training views, or None, and the dB it costs (METHOD A12)."""
+    """The smallest clip that costs less than 0.1 dB on training views, or None, and the dB it costs (A12)."""
     rows = some_rows(latents)
     latents, objects = latents[rows], objects[rows]
     unclipped = mean_psnr(model, latents, objects, views, config)
@@ -78,7 +78,7 @@ def extract_latents(
 ) -> tuple[Tensor, LatentStatistics, dict[str, float | None]]:
     """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on their tails.
 
-    The report (METHOD A11, A12): the clip, what it costs and touches; median and interquartile range, means over the
+    The report (A11, A12): the clip, what it costs and touches; median and interquartile range, means over the
     groups (by moments: the mean, and that range of a normal distribution); PSNR in dB of training views decoded from
     plain and from normalised, clipped latents; true moments.
     """

@@ -1,6 +1,6 @@
 """What stage 1 minimises, as pure functions of rendered and target pictures.
 
-Section 3.2 of arXiv:2307.05445, METHOD 2: a perceptual pyramid and an occupancy loss. Pictures are [N, 3, H, W] in
+Section 3.2 of arXiv:2307.05445: a perceptual pyramid and an occupancy loss. Pictures are [N, 3, H, W] in
 [0, 1] (rendered ones unclamped), masks and opacities [N, 1, H, W].
 """
 
@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (METHOD A13)
+SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (docs/paper.md, A13)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class LossConfig:
 
 
 def antialias(pictures: Tensor, factor: int) -> Tensor:
-    """Gaussian blur (sigma = (factor - 1) / 2, zero padding), then every factor-th pixel from the first (METHOD 2)."""
+    """Gaussian blur (sigma = (factor - 1) / 2, zero padding), then every factor-th pixel from the first.
+
+    As the first-order motion model (arXiv:2003.00196), whose pyramid the paper takes.
+    """
     if factor == 1:
         return pictures
     sigma = (factor - 1) / 2

@@ -1,6 +1,6 @@
 """Noise to latents: EDM's schedule and Heun's method, deterministic or stochastic.
 
-Karras et al., arXiv:2206.00364, Eq. 5 and Algorithm 2; METHOD 7.1 and A26-A27. Imports nothing of ours.
+Karras et al., arXiv:2206.00364, Eq. 5 and Algorithm 2; docs/paper.md A26 and A27. Imports nothing of ours.
 """
 
 from collections.abc import Callable

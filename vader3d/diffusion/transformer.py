@@ -1,6 +1,6 @@
 """Cross-attention from a latent's voxels to text tokens.
 
-LDM's SpatialTransformer (arXiv:2112.10752, METHOD 7.3) over the D*H*W voxels of a latent; every branch ends in a layer
+LDM's SpatialTransformer (arXiv:2112.10752) over the D*H*W voxels of a latent; every branch ends in a layer
 that starts from zero, so that an untrained one is the identity.
 """
 
@@ -86,12 +86,12 @@ class TokenTransformer3d(nn.Module):
 
 
 def padding_mask(tokens: Tensor) -> Tensor:
-    """[B, 1, 1, T], true where a token is not all zeros; where all tokens are, true throughout (METHOD A25)."""
+    """[B, 1, 1, T], true where a token is not all zeros; where all tokens are, true throughout (docs/paper.md, A25)."""
     written = (tokens != 0).any(-1)
     return (written | ~written.any(1, keepdim=True))[:, None, None]
 
 
 def drop_tokens(tokens: Tensor, share: float, *, generator: torch.Generator) -> Tensor:
-    """The tokens [B, T, S] with a whole text zeroed with probability `share`: the unconditional case (METHOD A24)."""
+    """The tokens [B, T, S] with a whole text zeroed with probability `share`: the unconditional case (A24)."""
     kept = torch.rand(len(tokens), generator=generator) >= share
     return tokens * kept.to(tokens).view(-1, 1, 1)

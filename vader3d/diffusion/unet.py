@@ -1,8 +1,8 @@
 """The denoising network: ADM's U-Net in three dimensions.
 
-Section 3.4 and Table 5 of arXiv:2307.05445, METHOD 7.2. Encoder and decoder of residual blocks that take the noise
-level as scale and shift; self-attention, and cross-attention to text tokens, at chosen resolutions; every encoder
-output is a skip connection.
+Section 3.4 and Table 5 of arXiv:2307.05445; ADM: arXiv:2105.05233. Encoder and decoder of residual blocks that take
+the noise level as scale and shift; self-attention, and cross-attention to text tokens, at chosen resolutions; every
+encoder output is a skip connection.
 """
 
 import math

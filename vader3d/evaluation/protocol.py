@@ -1,7 +1,7 @@
 """Protocols: what exactly is measured, as named, versioned files.
 
 Each file in `protocols/` fixes counts, views, poses, resolution, references, steps, churn, seeds and feature networks
-of one evaluation, and holds the numbers that were published for it (METHOD 6.4). A changed file gets a new version.
+of one evaluation, and holds the numbers that were published for it. A changed file gets a new version.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ class Protocol:
     """All that two evaluations must share for their numbers to compare.
 
     samples: objects in each compared set; where `samples_within_objects`, no more than the data set has. views: of
-    each, from poses of the data set (METHOD A31), of the views that `poses` names. resolution: in pixels, pictures are
+    each, from poses of the data set (A31), of the views that `poses` names. resolution: in pixels, pictures are
     square; None: as the data set's. steps: sampling steps; the last gives the headline `generated`. features: networks
     in order of preference. memorisation: how many samples are compared with all training objects. resamples: of the
     bootstrap; 0: no intervals.

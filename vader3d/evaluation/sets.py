@@ -106,7 +106,7 @@ class PictureSets:
         return found
 
     def codes(self, name: str, numbers: list[int]) -> Tensor:
-        """The codes of a set without diffusion: those of training objects, or drawn from a Gaussian (METHOD A20)."""
+        """The codes of a set without diffusion: those of training objects, or drawn from a Gaussian (A20)."""
         if name == "reconstruction":
             return self.subject.codes(torch.tensor([self.object_of(number) for number in numbers]))
         if name == "direct_latent_sampling":

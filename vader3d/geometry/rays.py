@@ -17,7 +17,7 @@ class Rays(NamedTuple):
 
 
 def cube_crossing(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Depths `near <= far` [...] at which rays [..., 3] enter and leave [-1, 1]^3 (slab test, METHOD A23).
+    """Depths `near <= far` [...] at which rays [..., 3] enter and leave [-1, 1]^3 (slab test; docs/paper.md, A23).
 
     A ray that misses the cube, or leaves it behind its origin, gets `near == far`: nothing to integrate.
     Differentiable in both arguments.

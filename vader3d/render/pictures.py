@@ -17,7 +17,7 @@ class RenderConfig:
     samples_per_ray: int = 128
     activation: Literal["relu", "softplus"] = "relu"
     density_scale: float = 1.0
-    density_noise: float = 0.5  # of the raw density, in training only, falls linearly to 0 (METHOD A17)
+    density_noise: float = 0.5  # of the raw density, in training only, falls linearly to 0 (A17)
 
 
 def render_views(

@@ -1,6 +1,6 @@
 """Volume rendering in plain torch: the definition every back-end is held to.
 
-Equations 6-7 of arXiv:2307.05445 with METHOD A14-A17 and A23. A ray crosses the cube between `near` and `far`; S
+Equations 6-7 of arXiv:2307.05445, docs/paper.md A14-A17 and A23. A ray crosses the cube between `near` and `far`; S
 points stand on it, `step = (far - near) / S` apart:
 
     depth_i   = near + (i + u_i) step            u_i = 1/2, or uniform in [0, 1) with a seed (stratified)

@@ -14,7 +14,7 @@ Network = TypeVar("Network", bound=nn.Module)
 class MovingAverage(Generic[Network]):
     """A frozen copy of `module` that follows it with a half-life counted in images (or objects) seen.
 
-    Early on the half-life is at most `ramp` of what was seen, so that the start is forgotten (METHOD 7.1). Parameters
+    Early on the half-life is at most `ramp` of what was seen, so that the start is forgotten (as EDM). Parameters
     that a module's `not_averaged()` names are shared instead: large tables then cost nothing here.
     """
 

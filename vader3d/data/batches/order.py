@@ -23,7 +23,7 @@ def shuffled_objects(count: int, positions: Sequence[int], *, seed: int) -> Tens
 
 
 def drawn_views(count: int, views: int, *, position: int, seed: int) -> list[int]:
-    """`views` different numbers below `count`; with replacement where there are fewer (METHOD A22)."""
+    """`views` different numbers below `count`; with replacement where there are fewer (docs/paper.md, A22)."""
     generator = seeded(seed, position)
     order = torch.randperm(count, generator=generator)
     extra = torch.randint(count, (max(0, views - count),), generator=generator)

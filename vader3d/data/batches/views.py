@@ -98,7 +98,7 @@ class PosedViews:
         return view_batch(objects, picked)
 
     def random_views(self, objects: Tensor, views: int, generator: torch.Generator) -> ViewBatch:
-        """`views` different pictures of each object; with replacement where it has fewer (METHOD A22)."""
+        """`views` different pictures of each object; with replacement where it has fewer (docs/paper.md, A22)."""
         rows = []
         for o in objects.tolist():
             count = len(self.pictures[o])
