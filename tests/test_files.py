@@ -91,7 +91,7 @@ def test_a_garbled_state_says_what_to_do(tmp_path):
     path = tmp_path / "state.pt"
     save_state(path, STATE)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"state\.pt: not a run state .*delete it to start anew"):
+    with pytest.raises(ValueError, match=r"state\.pt: wanted a run state; .*delete it to start anew"):
         load_state(path)
 
 
@@ -102,20 +102,20 @@ class Evil:
 
 def test_no_state_runs_code(tmp_path, capsys):
     torch.save({"model": Evil()}, tmp_path / "state.pt")
-    with pytest.raises(ValueError, match="not a run state"):
+    with pytest.raises(ValueError, match="wanted a run state"):
         load_state(tmp_path / "state.pt")
     assert "ran" not in capsys.readouterr().out
 
 
 def test_strangers_are_no_snapshots(tmp_path):
-    with pytest.raises(ValueError, match="no such snapshot"):
+    with pytest.raises(ValueError, match="wanted a snapshot; got no such file"):
         read_header(tmp_path / "nothing")
     garbage = tmp_path / "garbage.safetensors"
     garbage.write_bytes(b"PK\x03\x04" * 100)
-    with pytest.raises(ValueError, match=r"garbage\.safetensors: not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"garbage\.safetensors: wanted a whole safetensors file"):
         read_header(garbage)
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="not a vader3d snapshot"):
+    with pytest.raises(ValueError, match="wanted a vader3d snapshot"):
         read_header(tmp_path / "other.safetensors")
 
 
@@ -123,7 +123,7 @@ def test_a_snapshot_cut_short_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     save_snapshot(path, {"a": torch.zeros(1000)}, {"kind": "toy"})
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="wanted a whole safetensors file"):
         load_snapshot(path)
 
 
@@ -131,5 +131,5 @@ def test_a_newer_version_is_refused_by_its_number(tmp_path):
     path = tmp_path / "model.safetensors"
     header = json.dumps({"format": "vader3d-snapshot", "version": 99, "kind": "autodecoder"})
     save_file({"a": torch.zeros(1)}, path, metadata={"vader3d": header})
-    with pytest.raises(ValueError, match=r"newer vader3d \(format 99\); upgrade"):
+    with pytest.raises(ValueError, match=r"got 99, of a newer vader3d; upgrade"):
         load_snapshot(path)

@@ -73,7 +73,7 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for name in ("model.safetensors", "autodecoder.safetensors"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"device: wanted cuda; this machine has no CUDA device"):
+    with pytest.raises(ValueError, match=r"device: wanted cuda; got a machine without a CUDA device"):
         Generator.from_pretrained(tmp_path, device="cuda")
 
 

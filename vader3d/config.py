@@ -73,7 +73,7 @@ def override(config: Config, assignments: typing.Iterable[str]) -> Config:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"--set {assignment}: wanted path.to.field=value")
+            raise ValueError(f"set: wanted path.to.field=value; got {assignment!r}")
         try:
             value = json.loads(text)
         except json.JSONDecodeError:

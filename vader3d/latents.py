@@ -96,7 +96,7 @@ def grouped(latents: Tensor, per: Grouping) -> tuple[Tensor, tuple[int, ...]]:
 def bounded_below(spread: Tensor, what: str) -> Tensor:
     """The spreads of all groups, none under a thousandth of the typical one. ValueError: all are 0."""
     if not bool((spread > 0).any()):
-        raise ValueError(f"latents: all alike ({what} 0); the autodecoder has not learned anything yet")
+        raise ValueError(f"latents: wanted unlike ones; got an {what} of 0; train the autodecoder longer")
     return spread.clamp_min(float(spread[spread > 0].median()) * 1e-3)
 
 
@@ -118,6 +118,6 @@ def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, head
 def load_latents(path: Path) -> tuple[Tensor, LatentStatistics, dict]:
     tensors, header = load_snapshot(path)
     if header.get("kind") != "latents":
-        raise ValueError(f"{path}: wanted latents; this is a snapshot of kind {header.get('kind')!r}")
+        raise ValueError(f"{path}: wanted latents; got a snapshot of kind {header.get('kind')!r}")
     statistics = LatentStatistics(tensors["median"], tensors["spread"], header["latent_scale"], header["clip"])
     return tensors["latents"], statistics, header

@@ -35,7 +35,7 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 def chosen_device(name: str) -> torch.device:
     """auto: a GPU where there is one. ValueError: cuda, and there is none."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: wanted cuda; this machine has no CUDA device: choose auto or cpu")
+        raise ValueError("device: wanted cuda; got a machine without a CUDA device; choose auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

@@ -32,16 +32,18 @@ def save_snapshot(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a snapshot. ValueError: no such file, another format, or a newer version."""
     if not Path(path).is_file():
-        raise ValueError(f"{path}: no such snapshot; train a model first, or give its run folder")
+        raise ValueError(f"{path}: wanted a snapshot; got no such file; train a model first, or give its run folder")
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("vader3d", "{}"))
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
+        raise ValueError(f"{path}: wanted a whole safetensors file; got a damaged one ({error})") from error
     if header.get("format") != "vader3d-snapshot":
-        raise ValueError(f"{path}: not a vader3d snapshot (no vader3d header)")
+        raise ValueError(f"{path}: wanted a vader3d snapshot; got one without a vader3d header")
     if header["version"] > SNAPSHOT_VERSION:
-        raise ValueError(f"{path}: written by a newer vader3d (format {header['version']}); upgrade vader3d")
+        raise ValueError(
+            f"{path}: wanted format {SNAPSHOT_VERSION} or older; got {header['version']}, of a newer vader3d; upgrade"
+        )
     return header
 
 

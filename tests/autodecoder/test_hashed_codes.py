@@ -91,7 +91,7 @@ def test_the_count_of_different_rows_is_exact():
 
 
 def test_clashing_codes_are_refused_unless_they_are_wanted():
-    with pytest.raises(ValueError, match=r"64 objects have only 2 different codes; set codes\.key_mix=true"):
+    with pytest.raises(ValueError, match=r"wanted 64 different ones; got 2; set codes\.key_mix=true"):
         HashedCodes(64, 512, CodeConfig("hashed", key_mix=False))
     codes = HashedCodes(64, 512, CodeConfig("hashed", key_mix=False, allow_clashes=True))
     assert len(torch.cat(list(codes.batches())).unique(dim=0)) == 2

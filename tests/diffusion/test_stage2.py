@@ -131,7 +131,7 @@ def test_n_and_n_latents_are_2n_bit_for_bit(tmp_path, precision):
 
 
 def test_an_unfinished_autodecoder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no latents\.safetensors; finish `vader3d train autodecoder`"):
+    with pytest.raises(ValueError, match=r"without latents\.safetensors; finish `vader3d train autodecoder`"):
         train_diffusion(tmp_path, SHORT, tmp_path / "run")
 
 

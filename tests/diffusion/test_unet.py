@@ -73,7 +73,7 @@ def test_weight_gradients_stay_finite_in_bfloat16_down_to_two_voxels(resolution)
 
 
 def test_a_latent_that_cannot_be_halved_so_often_is_refused():
-    with pytest.raises(ValueError, match=r"channel_multipliers: 3 levels do not halve 6"):
+    with pytest.raises(ValueError, match=r"channel_multipliers: wanted levels that halve 6; got 3"):
         unet(UNetConfig(16, (1, 1, 1)), resolution=6)
 
 

@@ -87,7 +87,7 @@ def test_bad_pictures_and_unknown_names_are_refused(network):
         network(torch.full((1, 3, 64, 64), torch.nan))
     with pytest.raises(ValueError, match="EfficientNet-Lite0@128"):
         load_features("EfficientNet-Lite0@129")
-    with pytest.raises(ValueError, match="takes no weights"):
+    with pytest.raises(ValueError, match="wanted none for EfficientNet"):
         load_features("EfficientNet-Lite0", "inception.pth")
 
 
@@ -130,7 +130,7 @@ def test_wrong_inception_weights_are_refused(extractor, tmp_path):
     torch.save({"fc.bias": torch.zeros(3)}, tmp_path / "few.pth")
     (tmp_path / "broken.pth").write_bytes(b"not weights")
     for name in ("few.pth", "broken.pth"):
-        with pytest.raises(ValueError, match=f"{name} holds no weights of torch-fidelity"):
+        with pytest.raises(ValueError, match=f"wanted torch-fidelity's Inception-v3; got .*{name}"):
             load_features("inception", tmp_path / name)
 
 

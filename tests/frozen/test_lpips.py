@@ -90,7 +90,7 @@ def test_bad_input_is_refused_by_name(weights, tmp_path, monkeypatch):
             distance(rendered, target)
     with pytest.raises(ValueError, match="lpips-vgg16"):
         load_perceptual_distance("lpips-vgg")
-    with pytest.raises(ValueError, match="takes no weights"):
+    with pytest.raises(ValueError, match="wanted none for lpips"):
         load_perceptual_distance("lpips-vgg16-hed", weights)
     monkeypatch.setenv("VADER3D_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

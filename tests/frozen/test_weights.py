@@ -93,18 +93,22 @@ def test_a_file_that_lies_there_already_is_verified_not_fetched(monkeypatch, ser
     path.write_bytes(BODY)
     assert download_weights("vgg19") == path
     path.write_bytes(BODY[:-1])
-    with pytest.raises(ValueError, match=rf"{RIGHT[:8]}\.\.\. wanted; got .* from .*{place}.*delete it"):
+    with pytest.raises(ValueError, match=rf"wanted a SHA-256 of {RIGHT[:8]}\.\.\.; got .* from .*{place}.*delete it"):
         download_weights("vgg19")
     assert server.asked == []
 
 
 WRONG = {
-    "another file": ("/right", {"sha256": "dcbb9e9d"}, r"dcbb9e9d\.\.\. wanted; got .*5120000 bytes; nothing was kept"),
-    "a full checksum that differs at the end": ("/right", {"sha256": RIGHT[:-1] + "x"}, "wanted; got"),
-    "an answer cut short": ("/cut", {}, "wanted; got|could not be fetched"),
+    "another file": (
+        "/right",
+        {"sha256": "dcbb9e9d"},
+        r"wanted a SHA-256 of dcbb9e9d\.\.\.; got .*5120000 bytes; nothing was kept",
+    ),
+    "a full checksum that differs at the end": ("/right", {"sha256": RIGHT[:-1] + "x"}, r"x\.\.\.; got"),
+    "an answer cut short": ("/cut", {}, r"\.\.\.; got|got no answer"),
     "too large": ("/right", {"largest": 1_000_000}, "at most 1000000 bytes"),
     "too large and of unsaid length": ("/endless", {"largest": 1_000_000}, "at most 1000000 bytes"),
-    "nothing at the address": ("/absent", {}, r"could not be fetched \(.*Not Found.*put it at .*vgg19-dcbb9e9d\.pth"),
+    "nothing at the address": ("/absent", {}, r"got no answer \(.*Not Found.*put it at .*vgg19-dcbb9e9d\.pth"),
 }
 
 
@@ -146,7 +150,7 @@ def test_a_killed_download_leaves_no_weights_and_the_next_cleans_up(monkeypatch,
     process.send_signal(signal.SIGKILL)
     process.wait(300)
     assert [path.suffix for path in ours.iterdir()] == [".part"]
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="got no such file"):
         find_weights("vgg19")
     serve(monkeypatch, server, "/right")
     assert download_weights("vgg19").read_bytes() == BODY

@@ -116,8 +116,8 @@ def test_a_set_covers_itself_whole():
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda: chamfer_distance(torch.zeros(0, 3), torch.zeros(4, 3)), "a: expected points"),
-        (lambda: chamfer_distance(torch.zeros(4, 3), torch.full((4, 3), torch.nan)), "b: expected finite"),
+        (lambda: chamfer_distance(torch.zeros(0, 3), torch.zeros(4, 3)), "a: wanted points"),
+        (lambda: chamfer_distance(torch.zeros(4, 3), torch.full((4, 3), torch.nan)), "b: wanted finite"),
         (lambda: coverage_and_mmd(torch.zeros(0, 4, 3), torch.zeros(2, 4, 3)), "generated"),
         (lambda: coverage_and_mmd(torch.zeros(2, 4, 3), torch.zeros(4, 3)), "reference"),
         (lambda: coverage_and_mmd(torch.zeros(2, 4, 3), torch.zeros(2, 0, 3)), "reference"),

@@ -117,7 +117,7 @@ class HashedCodes(Codes):
         different = count_different(self.entries, objects)
         if different < objects and not config.allow_clashes:
             raise ValueError(
-                f"codes: {objects} objects have only {different} different codes; set codes.key_mix=true or a larger "
+                f"codes: wanted {objects} different ones; got {different}; set codes.key_mix=true or a larger "
                 "codes.codebook_size (or codes.allow_clashes=true to train so)"
             )
 
@@ -177,9 +177,11 @@ def count_different(entries, objects: int) -> int:
 def codes_for(config: CodeConfig, objects: int, code_length: int, *, initial_std: float) -> Codes:
     """The codes of a configuration. ValueError names the field that does not fit."""
     if config.whiten and config.kind == "hashed":
-        raise ValueError("codes.whiten: wanted codes.kind=table; hashed codes cannot be whitened")
+        raise ValueError("codes.whiten: wanted codes.kind=table; got hashed, which cannot be whitened")
     if config.whiten and config.update != "dense":
-        raise ValueError("codes.whiten: moves every row at every step; set codes.update=dense too")
+        raise ValueError(
+            f"codes.whiten: wanted codes.update=dense, for it moves every row at every step; got {config.update}"
+        )
     if config.kind == "hashed":
         return HashedCodes(objects, code_length, config, initial_std=initial_std)
     if config.whiten:

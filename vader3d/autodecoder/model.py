@@ -64,7 +64,7 @@ def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, 
     path = Path(path)
     tensors, header = load_snapshot(path / MODEL if path.is_dir() else path)
     if header.get("kind") != "autodecoder":
-        raise ValueError(f"{path}: wanted an autodecoder; this is a snapshot of kind {header.get('kind')!r}")
+        raise ValueError(f"{path}: wanted an autodecoder; got a snapshot of kind {header.get('kind')!r}")
     config = config_from_dict(AutodecoderConfig, header["config"])
     model = Autodecoder(config, header["objects"])
     model.load_state_dict(tensors)

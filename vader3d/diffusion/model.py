@@ -56,7 +56,7 @@ def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
     """A denoiser from its snapshot, in evaluation mode, with the statistics of its latents and its header."""
     tensors, header = load_snapshot(Path(path))
     if header.get("kind") != "denoiser":
-        raise ValueError(f"{path}: wanted a denoiser; this is a snapshot of kind {header.get('kind')!r}")
+        raise ValueError(f"{path}: wanted a denoiser; got a snapshot of kind {header.get('kind')!r}")
     statistics = LatentStatistics(tensors.pop("median"), tensors.pop("spread"), header["latent_scale"], header["clip"])
     config = config_from_dict(DiffusionConfig, header["config"])
     denoiser = build_denoiser(config, tuple(header["latent_shape"]), rank=header["prior_rank"])

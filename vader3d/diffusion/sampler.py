@@ -58,7 +58,9 @@ def sample(
     for sigma, sigma_next in pairwise(sigmas):
         if churn.amount > 0 and churn.sigma_min <= sigma <= churn.sigma_max:
             if draw is None:
-                raise ValueError(f"draw: wanted, a source of unit noise, where churn.amount > 0 ({churn.amount})")
+                raise ValueError(
+                    f"draw: wanted a source of unit noise where churn.amount is above 0 ({churn.amount}); got None"
+                )
             gamma = min(churn.amount / steps, 2**0.5 - 1)
             raised = sigma * (1 + gamma)
             x = x + (raised**2 - sigma**2).sqrt() * churn.noise * draw()

@@ -91,7 +91,10 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
     team = join_team(config.loop.device)
     latents_path = autodecoder_run / "latents.safetensors"
     if not latents_path.is_file():
-        raise ValueError(f"{autodecoder_run}: no latents.safetensors; finish `vader3d train autodecoder` there first")
+        raise ValueError(
+            f"autodecoder: wanted a finished run; got {autodecoder_run}, without latents.safetensors; "
+            "finish `vader3d train autodecoder` there first"
+        )
     notes = RunNotes("diffusion", checksum_of(latents_path), config)
     if team.leads:
         notes.check(run)

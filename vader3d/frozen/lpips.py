@@ -44,7 +44,7 @@ class PerceptualDistance:
         """Values are clamped to [0, 1]. ValueError: unlike shapes, sides under 16 px, NaN."""
         if rendered.shape != target.shape or rendered.ndim < 3 or target.shape[-3] != 3:
             raise ValueError(
-                f"rendered: expected pictures [..., 3, H, W] of the target's shape {list(target.shape)}, "
+                f"rendered: wanted pictures [..., 3, H, W] of the target's shape {list(target.shape)}; "
                 f"got {list(rendered.shape)}"
             )
         require_finite(rendered=rendered, target=target)
@@ -79,7 +79,7 @@ def load_perceptual_distance(
         file = find_weights("vgg16", weights)
         trunk = filled(VGG(LAST_OF_EACH, taps=LAST_OF_EACH, **IMAGENET), file, "vgg16")
     elif weights is not None:
-        raise ValueError(f"weights: {name} takes no weights file; leave it out, or choose lpips-vgg16")
+        raise ValueError(f"weights: wanted none for {name}; got {weights}; leave it out, or choose lpips-vgg16")
     else:
         file = hed_weights()
         trunk = with_hed_weights(VGG(LAST_OF_EACH, taps=LAST_OF_EACH, **HED))
@@ -93,4 +93,6 @@ def find_heads() -> Path:
         for folder in (found.submodule_search_locations or []) if found else []:
             if (path := Path(folder, file)).is_file():
                 return path
-    raise ValueError("weights: LPIPS wants the linear heads that torchmetrics ships: pip install 'vader3d[evaluation]'")
+    raise ValueError(
+        "weights: wanted LPIPS's heads, which torchmetrics ships; got none; pip install 'vader3d[evaluation]'"
+    )

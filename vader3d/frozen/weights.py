@@ -83,7 +83,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         if place.is_file():
             return place
     raise ValueError(
-        f"weights: {' or '.join(map(str, places))} wanted, the {known_weights(name).what}; there is no such file. "
+        f"weights: wanted {' or '.join(map(str, places))}, the {known_weights(name).what}; got no such file; "
         f"`vader3d weights {name}` fetches it where the internet is{known_weights(name).instead}"
     )
 
@@ -111,7 +111,7 @@ def fetch(weights: Weights, temporary: Path, target: Path) -> None:
         for share, chunk in chunks(weights, target):
             size += len(chunk)
             if size > weights.largest:
-                raise ValueError(f"{weights.url}: at most {weights.largest} bytes wanted; this is something larger")
+                raise ValueError(f"weights: wanted at most {weights.largest} bytes from {weights.url}; got more")
             digest.update(chunk)
             file.write(chunk)
             tell(share, f"{size / 1e6:.0f} MB")
@@ -129,7 +129,7 @@ def chunks(weights: Weights, target: Path) -> Iterator[tuple[float, bytes]]:
                 yield min(1.0, got / total), chunk
     except (OSError, HTTPException) as error:
         raise ValueError(
-            f"weights: {weights.url} could not be fetched ({getattr(error, 'reason', None) or error}); where there is "
+            f"weights: wanted {weights.url}; got no answer ({getattr(error, 'reason', None) or error}); where there is "
             f"no internet, fetch it elsewhere and put it at {target}"
         ) from error
 
@@ -137,4 +137,4 @@ def chunks(weights: Weights, target: Path) -> Iterator[tuple[float, bytes]]:
 def check(weights: Weights, found: str, *, where: str) -> None:
     """ValueError unless the SHA-256 `found` is, or begins as, the one wanted."""
     if not found.startswith(weights.sha256):
-        raise ValueError(f"weights: a SHA-256 of {weights.sha256}... wanted; got {found[:16]}... from {where}")
+        raise ValueError(f"weights: wanted a SHA-256 of {weights.sha256}...; got {found[:16]}... from {where}")

@@ -82,7 +82,9 @@ def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
     """
     across = torch.linalg.cross(target - eye, up.expand_as(eye)).norm(dim=-1)
     if not bool((across > 1e-10 * (target - eye).norm(dim=-1) * up.norm(dim=-1)).all()):
-        raise ValueError("up: a direction across the view wanted, and eye apart from target; choose another up")
+        raise ValueError(
+            "up: wanted a direction across the view, and eye apart from target; got one along it; choose another up"
+        )
     forward = torch.nn.functional.normalize(target - eye, dim=-1)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, up.expand_as(forward)), dim=-1)
     down = torch.linalg.cross(forward, right)

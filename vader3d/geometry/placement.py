@@ -10,7 +10,7 @@ from vader3d.geometry.rays import cube_crossing
 def placed(cameras: Cameras, *, scale: float, offset) -> Cameras:
     """The same cameras in a world where x becomes (x - offset) * scale; `offset` [3] in the old world's units."""
     if not (np.isfinite(scale) and scale > 0) or np.shape(offset) != (3,) or not np.isfinite(offset).all():
-        raise ValueError(f"placement: a scale above 0 and an offset of 3 numbers wanted, {scale} and {offset} given")
+        raise ValueError(f"placement: wanted a scale above 0 and an offset of 3 numbers; got {scale} and {offset}")
     matrices = cameras.world_from_camera.clone()
     matrices[:, :3, 3] = (matrices[:, :3, 3] - torch.as_tensor(offset).to(matrices)) * scale
     return Cameras(matrices, cameras.intrinsics, cameras.height, cameras.width)
@@ -28,14 +28,15 @@ def automatic_placement(cameras: Cameras) -> tuple[float, np.ndarray]:
     total = across.sum(0)
     if np.linalg.eigvalsh(total)[0] < 1e-3 * len(axes):
         raise ValueError(
-            "cameras: all look the same way, so they do not say where the object is; give --scale and --offset"
+            "cameras: wanted views from several sides; got axes all but parallel, which leave the object's place open; "
+            "give --scale and --offset"
         )
     offset = np.linalg.solve(total, (across @ centres[:, :, None]).sum(0)[:, 0])
     radii = _sphere_radius_in_view(cameras, offset)
     if radii.min() <= 0:
         raise ValueError(
-            f"cameras: they do not look at one common point, e.g. view {radii.argmin()} ({(radii <= 0).sum()} of "
-            f"{len(radii)} do not see it); mend their matrices, or give --scale and --offset"
+            f"cameras: wanted one common point in all views; got none, e.g. in view {radii.argmin()} "
+            f"({(radii <= 0).sum()} of {len(radii)} do not see it); mend their matrices, or give --scale and --offset"
         )
     return float(1 / radii.min()), offset
 
@@ -59,8 +60,8 @@ def check_placement(cameras: Cameras) -> None:
     ):
         if views:
             raise ValueError(
-                f"cameras: view {views[0]} {fault} ({len(views)} of {len(cameras.intrinsics)} do); "
-                "wrong axes, or another scale and offset needed"
+                f"cameras: wanted them outside the object's cube, looking at it; got view {views[0]}, which {fault} "
+                f"({len(views)} of {len(cameras.intrinsics)} do); mend the axes, or give another scale and offset"
             )
 
 

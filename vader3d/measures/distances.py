@@ -40,7 +40,7 @@ class Moments:
 def feature_moments(features: Tensor) -> Moments:
     """Moments of features [N, d], N >= 1."""
     if features.ndim != 2 or len(features) == 0:
-        raise ValueError(f"features: expected [N, d] with N > 0, got {list(features.shape)}")
+        raise ValueError(f"features: wanted [N, d] with N > 0; got {list(features.shape)}")
     require_finite(features=features)
     features = features.double()
     centred = features - features.mean(0)
@@ -64,10 +64,10 @@ def frechet_distance(generated: Moments, reference: Moments) -> float:
     counts only. Raises ValueError for fewer than 2 pictures or unlike feature sizes.
     """
     if min(generated.count, reference.count) < 2:
-        raise ValueError(f"features: expected at least 2 on each side, got {generated.count} and {reference.count}")
+        raise ValueError(f"features: wanted at least 2 on each side; got {generated.count} and {reference.count}")
     if generated.mean.shape != reference.mean.shape:
         raise ValueError(
-            f"features: expected both sides of one network, got {len(generated.mean)} and {len(reference.mean)} wide"
+            f"features: wanted both sides of one network; got {len(generated.mean)} and {len(reference.mean)} wide"
         )
     shift = (generated.mean - reference.mean).square().sum()
     factors = covariance_factor(generated.covariance).mT @ covariance_factor(reference.covariance)
@@ -100,10 +100,10 @@ def kernel_distance(
     Raises ValueError for fewer than 2 pictures a side or unlike feature sizes.
     """
     if generated.ndim != 2 or reference.ndim != 2 or generated.shape[1] != reference.shape[1]:
-        raise ValueError(f"features: expected [N, d] and [M, d], got {list(generated.shape)}, {list(reference.shape)}")
+        raise ValueError(f"features: wanted [N, d] and [M, d]; got {list(generated.shape)}, {list(reference.shape)}")
     subset_size = min(subset_size, len(generated), len(reference))
     if subset_size < 2:
-        raise ValueError(f"features: expected at least 2 on each side, got {len(generated)} and {len(reference)}")
+        raise ValueError(f"features: wanted at least 2 on each side; got {len(generated)} and {len(reference)}")
     require_finite(generated=generated, reference=reference)
     if subset_size == len(generated) == len(reference):
         subsets = 1

@@ -29,7 +29,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Interval of the mean of scores [N], or [N, V] of V views of N objects. ValueError: fewer than 2 objects, NaN."""
     if values.ndim not in (1, 2) or len(values) < 2:
-        raise ValueError(f"values: expected [N] or [N, V] with N of 2 or more, got {list(values.shape)}")
+        raise ValueError(f"values: wanted [N] or [N, V] with N of 2 or more; got {list(values.shape)}")
     require_finite(values=values)
     means = values.double().reshape(len(values), -1).mean(1)
     return percentiles(resampled_means(means, generator, resamples), level)
@@ -94,7 +94,7 @@ def kernel_interval(
 
 def grouped(name: str, features: Tensor) -> Tensor:
     if features.ndim != 3 or len(features) < 2 or features.shape[1] == 0:
-        raise ValueError(f"{name}: expected features [N, V, d] of 2 objects or more, got {list(features.shape)}")
+        raise ValueError(f"{name}: wanted features [N, V, d] of 2 objects or more; got {list(features.shape)}")
     require_finite(**{name: features})
     return features
 

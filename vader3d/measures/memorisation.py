@@ -52,13 +52,13 @@ def memorisation(samples: Tensor, training: Tensor, *, quantile: float = QUANTIL
     """
     if samples.ndim < 2 or training.shape[1:] != samples.shape[1:] or len(samples) == 0:
         raise ValueError(
-            f"samples: expected [N, ...] with N > 0 of the training objects' sizes {list(training.shape[1:])}, "
+            f"samples: wanted [N, ...] with N > 0 of the training objects' sizes {list(training.shape[1:])}; "
             f"got {list(samples.shape)}"
         )
     if len(training) < 2:
-        raise ValueError(f"training: expected at least 2 objects, got {len(training)}")
+        raise ValueError(f"training: wanted at least 2 objects; got {len(training)}")
     if not 0 < quantile < 1:
-        raise ValueError(f"quantile: expected a share between 0 and 1, got {quantile}")
+        raise ValueError(f"quantile: wanted a share between 0 and 1; got {quantile}")
     require_finite(samples=samples, training=training)
     points, seen = samples.flatten(1).float(), training.flatten(1).float()
     middle = seen.mean(0)  # small coordinates lose the fewest digits

@@ -57,11 +57,11 @@ def density_coverage(generated: Tensor, reference: Tensor, *, neighbours: int = 
 
 def require_neighbours(generated: Tensor, reference: Tensor, neighbours: int) -> None:
     if generated.ndim != 2 or reference.ndim != 2 or generated.shape[1] != reference.shape[1]:
-        raise ValueError(f"features: expected [N, d] and [M, d], got {list(generated.shape)}, {list(reference.shape)}")
+        raise ValueError(f"features: wanted [N, d] and [M, d]; got {list(generated.shape)}, {list(reference.shape)}")
     if not 0 < neighbours < min(len(generated), len(reference)):
         raise ValueError(
-            f"neighbours: expected 1 to {min(len(generated), len(reference)) - 1} with {len(generated)} generated and "
-            f"{len(reference)} reference features, got {neighbours}"
+            f"neighbours: wanted 1 to {min(len(generated), len(reference)) - 1} with {len(generated)} generated and "
+            f"{len(reference)} reference features; got {neighbours}"
         )
     require_finite(generated=generated, reference=reference)
 

@@ -13,7 +13,7 @@ def require_finite(**values: Tensor) -> None:
     for name, value in values.items():
         if not value.isfinite().all():
             raise ValueError(
-                f"{name}: expected finite numbers, got NaN or infinity: leave those items out and count them"
+                f"{name}: wanted finite numbers; got NaN or infinity; leave those items out and count them"
             )
 
 
@@ -23,7 +23,7 @@ def psnr(rendered: Tensor, target: Tensor) -> Tensor:
     -10 log10(mean squared error) of values clamped to [0, 1]. Raises ValueError for unlike shapes or NaN.
     """
     if rendered.shape != target.shape or rendered.ndim < 3:
-        raise ValueError(f"rendered: expected the target's shape {list(target.shape)}, got {list(rendered.shape)}")
+        raise ValueError(f"rendered: wanted the target's shape {list(target.shape)}; got {list(rendered.shape)}")
     require_finite(rendered=rendered, target=target)
     error = (rendered.double().clamp(0, 1) - target.double().clamp(0, 1)).square().mean((-3, -2, -1))
     return -10 * error.clamp_min(SMALLEST_SQUARED_ERROR).log10()
@@ -36,9 +36,9 @@ def ssim(rendered: Tensor, target: Tensor) -> Tensor:
     clamped to [0, 1]. Raises ValueError for unlike shapes, sides under 11 px, NaN.
     """
     if rendered.shape != target.shape or rendered.ndim < 3:
-        raise ValueError(f"rendered: expected the target's shape {list(target.shape)}, got {list(rendered.shape)}")
+        raise ValueError(f"rendered: wanted the target's shape {list(target.shape)}; got {list(rendered.shape)}")
     if min(target.shape[-2:]) <= 2 * SSIM_REACH:
-        raise ValueError(f"target: expected sides of at least {2 * SSIM_REACH + 1} px, got {list(target.shape[-2:])}")
+        raise ValueError(f"target: wanted sides of at least {2 * SSIM_REACH + 1} px; got {list(target.shape[-2:])}")
     require_finite(rendered=rendered, target=target)
     x, y = (side.double().clamp(0, 1).reshape(-1, 1, *side.shape[-2:]) for side in (rendered, target))
     places = torch.arange(-SSIM_REACH, SSIM_REACH + 1, dtype=x.dtype, device=x.device)
@@ -62,7 +62,7 @@ def iou(occupancy: Tensor, mask: Tensor) -> Tensor:
     Two empty silhouettes agree: 1. Raises ValueError for unlike shapes or NaN.
     """
     if occupancy.shape != mask.shape or occupancy.ndim < 2:
-        raise ValueError(f"occupancy: expected the mask's shape {list(mask.shape)}, got {list(occupancy.shape)}")
+        raise ValueError(f"occupancy: wanted the mask's shape {list(mask.shape)}; got {list(occupancy.shape)}")
     require_finite(occupancy=occupancy, mask=mask)
     rendered, target = occupancy > 0.5, mask > 0.5
     union = (rendered | target).sum((-2, -1))

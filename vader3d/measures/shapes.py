@@ -33,9 +33,9 @@ def chamfer_distance(a: Tensor, b: Tensor) -> Tensor:
     """
     for name, points in (("a", a), ("b", b)):
         if points.ndim < 2 or points.shape[-1] != 3 or points.shape[-2] == 0:
-            raise ValueError(f"{name}: expected points [..., P, 3] with P > 0, got {list(points.shape)}")
+            raise ValueError(f"{name}: wanted points [..., P, 3] with P > 0; got {list(points.shape)}")
         if not points.isfinite().all():
-            raise ValueError(f"{name}: expected finite points, got NaN or infinity")
+            raise ValueError(f"{name}: wanted finite points; got NaN or infinity")
     sizes = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     sets = (points.expand(*sizes, -1, 3).reshape(-1, points.shape[-2], 3) for points in (a, b))
     squares = (nearest_squares(*pair) for pair in zip(*sets, strict=True))
@@ -146,7 +146,7 @@ def compare_shapes(generated: Tensor, reference: Tensor) -> ShapeScores:
     """
     distances = joint_distances(generated, reference)
     if min(len(generated), len(reference)) < 2:
-        raise ValueError(f"shapes: expected at least 2 a side, got {len(generated)} and {len(reference)}")
+        raise ValueError(f"shapes: wanted at least 2 a side; got {len(generated)} and {len(reference)}")
     first, second = range(len(generated)), range(len(generated), len(distances.shapes))
     scores = cross_scores(distances, len(generated))
     alike = [
@@ -170,11 +170,11 @@ def joint_distances(generated: Tensor, reference: Tensor) -> ShapeDistances:
     """Distances among the generated shapes, numbered first, and the references."""
     for name, points in (("generated", generated), ("reference", reference)):
         if points.ndim != 3 or points.shape[-1] != 3 or points.shape[:2].numel() == 0:
-            raise ValueError(f"{name}: expected point sets [N, P, 3] with N, P > 0, got {list(points.shape)}")
+            raise ValueError(f"{name}: wanted point sets [N, P, 3] with N, P > 0; got {list(points.shape)}")
         if not points.isfinite().all():
-            raise ValueError(f"{name}: expected finite points, got NaN or infinity")
+            raise ValueError(f"{name}: wanted finite points; got NaN or infinity")
     if generated.shape[1] != reference.shape[1]:
-        raise ValueError(f"generated: expected {reference.shape[1]} points as the reference, got {generated.shape[1]}")
+        raise ValueError(f"generated: wanted {reference.shape[1]} points as the reference; got {generated.shape[1]}")
     return ShapeDistances(torch.cat([generated, reference]).float())
 
 

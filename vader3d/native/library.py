@@ -36,7 +36,7 @@ def find_or_build() -> Path:
         return build.LIBRARY
     compiler = build.find_compiler()
     if compiler is None:
-        raise RuntimeError("no C++ compiler found; install g++, or name one in CXX")
+        raise RuntimeError("compiler: wanted g++, c++ or clang++; got no C++ compiler; install g++, or name one in CXX")
     path = cache_folder() / build.build_name(compiler)
     if not path.exists():
         build.compile_march(path, compiler)

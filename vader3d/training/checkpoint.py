@@ -23,4 +23,6 @@ def load_state(path: Path) -> dict[str, Any]:
                 raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: not a run state this version can read ({error}); delete it to start anew") from error
+        raise ValueError(
+            f"{path}: wanted a run state; got what cannot be read ({error}); delete it to start anew"
+        ) from error

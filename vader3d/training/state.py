@@ -55,7 +55,7 @@ class RunState:
                 raise ValueError("; ".join(problems))
         if len(starts := set(self.team.gather([self.seen])[:, 0].tolist())) > 1:
             raise ValueError(
-                f"{self.newest.parent}: processes begin at {starts}; is the folder shared by all machines?"
+                f"{self.newest.parent}: wanted one start for all processes; got {starts}; share the folder"
             )
 
     def take_over(self, state: dict[str, Any]) -> None:

@@ -109,7 +109,9 @@ def join_team(device: str = "auto") -> Team:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
-        raise ImportError(f"{size} processes: `accelerate` wanted; pip install 'vader3d[distributed]'") from error
+        raise ImportError(
+            f"accelerate: wanted for {size} processes; got none; pip install 'vader3d[distributed]'"
+        ) from error
     warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1^3 kernels: any strides are the same ones
     # Norms are synchronised as they run, so that buffers are alike without being sent around.
     settings = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -83,8 +83,8 @@ NERFSTUDIO_FAULTS = {
     "matrix with scale": (matrix_changed(lambda m: m @ np.diag([2.0, 2, 2, 1])), "rigid matrix .* view 2"),
     "mirrored matrix": (matrix_changed(lambda m: m @ np.diag([-1.0, 1, 1, 1])), "right-handed .* view 2"),
     "matrix of 3 x 3": (matrix_changed(lambda m: m[:3, :3]), "transform_matrix of 4 x 4"),
-    "camera looking away": (matrix_changed(turned_away), "view 2 looks away"),
-    "camera inside the object": (matrix_changed(moved_inside), "view 2 stands inside"),
+    "camera looking away": (matrix_changed(turned_away), "view 2, which looks away"),
+    "camera inside the object": (matrix_changed(moved_inside), "view 2, which stands inside"),
 }
 
 
@@ -158,7 +158,7 @@ def test_missing_and_empty_folders_are_named(prepare, tmp_path):
 
 
 def test_one_view_needs_a_stated_placement(good, tmp_path):
-    with pytest.raises(ValueError, match="all look the same way"):
+    with pytest.raises(ValueError, match="got axes all but parallel"):
         prepare_srn(good / "srn", tmp_path / "out.zip", size=16, views=1)
     report = prepare_srn(good / "srn", tmp_path / "out.zip", size=16, views=1, scale=1.0, offset=(0, 0, 0))
     assert report.objects == 1
