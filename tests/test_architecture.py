@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"files", "machine", "randomness", "config", "progress", "blocks", "geometry"},
-    {"native", "snapshots"},
+    {"files", "machine", "randomness", "config", "progress", "cpu_layers", "geometry"},
+    {"native", "snapshots", "blocks"},
     {"render", "measures", "data", "training", "latents"},
     {"export", "frozen"},
     {"pages", "assets"},

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from vader3d.blocks import FEW_TOKENS, Attention3d, Conv3d, GroupNorm, attend, downsample, upsample, zero_initialised
+from vader3d.blocks import Attention3d, downsample, upsample, zero_initialised
+from vader3d.cpu_layers import FEW_TOKENS, Conv3d, GroupNorm, attend
 
 
 @pytest.mark.parametrize("head_channels", [None, 4])

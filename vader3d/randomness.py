@@ -42,7 +42,7 @@ def seeded(*numbers: int) -> torch.Generator:
 
 
 def sample_seed(seed: int, index: int) -> int:
-    """The seed of object `index`: below 2^32, for torch's generator on the CPU heeds no more bits.
+    """The seed of object `index`: below 2^32, since torch's generator on the CPU reads 32 bits of a seed.
 
     Distinct for all indices of a seed, and across seeds as long as seeds times indices stay below 1.9e9: multiples of
     the golden ratio keep apart.

@@ -28,7 +28,7 @@ class AutodecoderConfig:
     latents: LatentConfig = field(default_factory=LatentConfig)
     views_per_object: int = 4
     stream_buffer: int = 4096  # objects that are held and shuffled at a time where data are streamed from shards
-    pixel_stride: int = 1  # render every so-manieth pixel of each training view, from a random first one
+    pixel_stride: int = 1  # render every n-th pixel of each row and column of a training view, from a random first one
     code_std: float = 1.0  # initial standard deviation of the codes
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     code_lr: float = 5e-4

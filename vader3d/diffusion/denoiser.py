@@ -1,8 +1,14 @@
 """EDM's denoiser: preconditioning and loss around any network F(x, c_noise).
 
-Karras et al., arXiv:2206.00364, Table 1 and Eq. 7-8, derived for data ~ N(0, sigma_data^2 I). Around another Gaussian
-the same derivation gives matrices: c_skip is the best linear denoiser of that Gaussian (Wiener filter), c_out the
-square root of what it leaves. The network then learns only what is not Gaussian about the data.
+Karras et al., arXiv:2206.00364, Table 1 and Eq. 7-8, derived for data ~ N(0, sigma_data^2 I):
+
+    D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)    c_skip = sigma_data^2 / (sigma^2 + sigma_data^2)
+    c_in = 1 / sqrt(sigma^2 + sigma_data^2)              c_out = sigma sigma_data / sqrt(sigma^2 + sigma_data^2)
+    c_noise = ln(sigma) / 4
+
+That is a `GaussianPrior` of rank 0. Around another Gaussian the same derivation gives matrices: c_skip is the best
+linear denoiser of that Gaussian (Wiener filter), c_out the square root of what it leaves. The network then learns only
+what is not Gaussian about the data.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vader3d.blocks import Attention3d, Conv3d, GroupNorm, downsample, upsample, zero_initialised
+from vader3d.blocks import Attention3d, downsample, upsample, zero_initialised
+from vader3d.cpu_layers import Conv3d, GroupNorm
 from vader3d.diffusion.transformer import TokenTransformer3d
 
 

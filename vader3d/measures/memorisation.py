@@ -32,10 +32,6 @@ class Memorisation:
     flagged: Tensor
 
     @property
-    def flagged_share(self) -> float:
-        return float(self.flagged.double().mean())
-
-    @property
     def ratios(self) -> Tensor:
         """[N]: distance of each sample, in medians of the training objects' own; far below 1 is a copy."""
         return self.distances / self.training_distances.median()
