@@ -3,7 +3,7 @@
     python examples/own_pictures.py                        # makes pictures of three balls first
     python examples/own_pictures.py --source my_scans/     # reads yours: folders with transforms.json, one an object
 
-Then open OUTPUT/look, and train: vader3d train autodecoder --data OUTPUT/data.zip --output runs/mine
+Prints the commands as it runs them; then open OUTPUT/look.
 """
 
 import json
@@ -15,9 +15,7 @@ import tyro
 from PIL import Image
 
 from vader3d import Cameras
-from vader3d.data.inspection.faults import inspect_archive
-from vader3d.data.named import open_archive
-from vader3d.data.reading.nerfstudio import prepare_nerfstudio
+from vader3d.cli.main import main as command_line
 from vader3d.geometry.cameras import OPENCV_FROM_OPENGL, orbit_cameras
 
 COLOURS = {"red": (0.9, 0.2, 0.1), "green": (0.2, 0.7, 0.3), "blue": (0.1, 0.3, 0.9)}
@@ -53,13 +51,20 @@ def write_scan(folder: Path, colour: tuple[float, float, float]) -> None:
     (folder / "caption.txt").write_text(f"a {folder.name} ball")
 
 
+def run(*command: object) -> None:
+    """A command as it is typed in a shell."""
+    print("vader3d", *command)
+    command_line([str(word) for word in command])
+
+
 def main(*, source: Path | None = None, output: Path = Path("runs/own_pictures"), size: int = 64) -> None:
     if source is None:
         source = output / "scans"
         for name, colour in COLOURS.items():
             write_scan(source / name, colour)
-    print(prepare_nerfstudio(source, output / "data.zip", size=size, title="my objects"))
-    print(inspect_archive(open_archive(output / "data.zip"), output / "look"))
+    run("prepare", "nerfstudio", source, "--output", output / "data.zip", "--size", size)
+    run("inspect", output / "data.zip", "--output", output / "look")
+    print(f"next: vader3d train autodecoder --data {output / 'data.zip'} --output runs/mine")
 
 
 if __name__ == "__main__":

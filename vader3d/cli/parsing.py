@@ -12,7 +12,7 @@ Settings = Annotated[
 
 
 def say(what: str) -> None:
-    """Printed once, by the first of several processes."""
+    """Printed once, by the first of several processes (torchrun and `accelerate launch` set RANK)."""
     if os.environ.get("RANK", "0") == "0":
         print(what)
 
