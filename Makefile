@@ -1,21 +1,28 @@
 # Two commands: `make demo` and `make test`. Both install what they need into .venv first.
-PYTHON ?= python3
 VENV ?= .venv
-RUN = $(VENV)/bin/
 ARGS ?=
+WORKERS ?= auto
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+RUN = $(VENV)/Scripts/
+else
+PYTHON ?= python3
+RUN = $(VENV)/bin/
+endif
 
 .PHONY: demo test lint bench install
 
 demo: $(VENV)/installed
 	$(RUN)vader3d demo $(ARGS)
 
+# A process a core, eight at most, each with the tests of whole files.
 test: $(VENV)/installed
-	$(RUN)python -m pytest -q $(ARGS)
+	$(RUN)python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed
-	$(RUN)ruff check .
-	$(RUN)ruff format --check .
-	$(RUN)mypy vader3d
+	$(RUN)python -m ruff check .
+	$(RUN)python -m ruff format --check .
+	$(RUN)python -m mypy vader3d examples
 
 bench: $(VENV)/installed
 	$(RUN)python benchmarks/render.py $(ARGS)

@@ -1,10 +1,15 @@
 """What all tests share: seeds, one table of tolerances, buffers that start as NaN."""
 
 import contextlib
+import os
 
 import pytest
 import torch
 from fidelity import torch_fidelity  # noqa: F401  a fixture
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: a thread for each, and for each process it starts
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 # How near a back-end must be to the reference: (largest difference over largest value, relative L2, 1 - cosine).
 TOLERANCES = {

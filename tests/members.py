@@ -18,7 +18,8 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.latents import robust_statistics
 from vader3d.presets import preset
-from vader3d.training.loop import Terminated, train
+from vader3d.training.errors import Terminated
+from vader3d.training.loop import train
 from vader3d.training.team import ALONE, Team, join_team, leave_team
 
 BATCH, STEPS = 4, 6

@@ -8,22 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vader3d.autodecoder.model import AutodecoderConfig
-from vader3d.config import config_from_dict, config_to_dict, field_paths, fingerprint, override, unknown_name
+from vader3d.config import (
+    config_from_dict,
+    config_to_dict,
+    described_fields,
+    field_paths,
+    fingerprint,
+    override,
+    unknown_name,
+)
 from vader3d.diffusion.model import DiffusionConfig
 
 
 @dataclass(frozen=True)
 class Inner:
-    width: int = 3
+    width: int = 3  # in # px
     rate: float = 0.5
-    kind: Literal["adam", "muon"] = "adam"
+    kind: Literal["adam", "muon"] = "adam"  # the optimiser
 
 
 @dataclass(frozen=True)
 class Outer:
     inner: Inner = field(default_factory=Inner)
-    sizes: tuple[int, ...] = (1, 2)
+    sizes: tuple[int, ...] = (1, 2)  # of the levels
     limit: float | None = None
+    # said above,
+    # on two lines
     exact: bool = False
     name: str = "x"
     pair: tuple[float, float] = (0.5, 1.0)
@@ -91,6 +101,28 @@ def test_unknown_fields_in_files_are_refused_by_their_full_name():
 
 def test_missing_fields_take_their_defaults():
     assert config_from_dict(Outer, {"inner": {"width": 9}}) == Outer(Inner(width=9))
+
+
+@dataclass(frozen=True)
+class Wider(Outer):
+    """Inherits its fields, and says one anew."""
+
+    name: str = "wide"  # said anew
+
+
+def test_fields_are_described_by_the_comments_above_and_beside_them():
+    described = {field.path: field for field in described_fields(Wider())}
+    assert list(described) == field_paths(Wider())
+    meanings = {path: field.meaning for path, field in described.items() if field.meaning}
+    assert meanings == {
+        "inner.width": "in # px",
+        "inner.kind": "the optimiser",
+        "sizes": "of the levels",
+        "exact": "said above, on two lines",
+        "name": "said anew",
+    }
+    assert described["inner.kind"].choices == ("adam", "muon")
+    assert (described["inner.width"].value, described["inner.width"].choices) == (3, ())
 
 
 def test_fingerprints_change_with_any_value_and_only_then():

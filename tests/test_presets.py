@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vader3d.cli.presets import COLUMNS, preset_row
+from vader3d.cli.presets import COLUMNS, TABLE, field_rows, presets_table
+from vader3d.config import described_fields, field_paths, override
 from vader3d.costs import decoder_parameters
 from vader3d.diffusion.model import build_denoiser
 from vader3d.presets import PRESETS
@@ -63,10 +64,31 @@ def test_both_stages_are_those_of_table_5(name):
     assert first.loop.cooldown == second.loop.cooldown == 1.0
 
 
+def test_the_printed_table_is_what_tracing_gives():
+    assert presets_table() == TABLE.read_text(encoding="utf-8"), "run `python -m vader3d.cli.presets`"
+
+
+def test_every_preset_has_a_row_with_all_columns_and_a_note():
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    rows = lines[1 : 1 + len(PRESETS)]
+    assert [row.split()[0] for row in rows] == list(PRESETS)
+    for row in rows:
+        assert [len(part.split()) for part in row.split("|")] == [3, 4, 4]
+        assert [len(part) for part in row.split("|")] == [len(part) for part in COLUMNS.split("|")]
+    assert all(f"{name}: {chosen.note}" in lines and chosen.score for name, chosen in PRESETS.items())
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_s_row_has_all_its_columns(name):
-    row = preset_row(name)
-    assert row.startswith(name)
-    assert [len(part.split()) for part in row.split("|")] == [3, 4, 4]
-    assert [len(part) for part in row.split("|")] == [len(part) for part in COLUMNS.split("|")]
-    assert PRESETS[name].score
+@pytest.mark.parametrize("stage", ["autodecoder", "diffusion"])
+def test_every_settable_field_has_a_meaning(name, stage):
+    config = getattr(PRESETS[name], stage)
+    described = described_fields(config)
+    assert [field.path for field in described] == field_paths(config)
+    assert [field.path for field in described if len(field.meaning.split()) < 2] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_fields_as_they_are_listed_set_what_is_set(name):
+    for config in (PRESETS[name].autodecoder, PRESETS[name].diffusion):
+        listed = [row.partition("    ")[0].rstrip().replace(" = ", "=", 1) for row in field_rows(config)]
+        assert override(type(config)(), listed) == config

@@ -1,12 +1,17 @@
 """Configurations: frozen dataclasses of plain values <-> JSON, with dotted overrides."""
 
+import ast
 import dataclasses
 import difflib
 import hashlib
+import inspect
+import io
 import json
+import textwrap
+import tokenize
 import types
 import typing
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Config = TypeVar("Config")
 
@@ -100,6 +105,49 @@ def field_paths(config: Any, prefix: str = "") -> list[str]:
         nested = dataclasses.is_dataclass(value)
         paths += field_paths(value, prefix + field.name + ".") if nested else [prefix + field.name]
     return paths
+
+
+class DescribedField(NamedTuple):
+    """One settable field: its dotted name, its value, what it may be where that is a list, its meaning."""
+
+    path: str
+    value: Any
+    choices: tuple[str, ...]
+    meaning: str
+
+
+def described_fields(config: Any, prefix: str = "") -> list[DescribedField]:
+    """Every name of `field_paths` explained; a meaning is the field's comment in the source, or "" without one."""
+    hints, described = typing.get_type_hints(type(config)), []
+    meanings: dict[str, str] = {}
+    for kind in reversed(type(config).__mro__[:-1]):
+        meanings |= comments_on_fields(kind)
+    for field in dataclasses.fields(config):
+        value, path, hint = getattr(config, field.name), prefix + field.name, hints[field.name]
+        if dataclasses.is_dataclass(value):
+            described += described_fields(value, path + ".")
+        else:
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+            described.append(DescribedField(path, value, choices, meanings.get(field.name, "")))
+    return described
+
+
+def comments_on_fields(kind: type) -> dict[str, str]:
+    """The comments in the source of a class: those on the lines of each field and on the lines right above it."""
+    source = textwrap.dedent(inspect.getsource(kind))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
+    alone = {line for line, token in comments.items() if token.line.lstrip().startswith("#")}
+    meanings = {}
+    body = [node for top in ast.parse(source).body if isinstance(top, ast.ClassDef) for node in top.body]
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            first, last = node.lineno, node.end_lineno or node.lineno
+            while first - 1 in alone:
+                first -= 1
+            lines = [comments[line].string.lstrip("# ") for line in range(first, last + 1) if line in comments]
+            meanings[node.target.id] = " ".join(lines)
+    return meanings
 
 
 def fingerprint(config: Any) -> str:

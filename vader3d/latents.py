@@ -22,11 +22,11 @@ Grouping = Literal["global", "channel", "voxel"]
 class LatentConfig:
     """How latents are normalised. The paper: global statistics, no clip named."""
 
-    per: Grouping = "global"
-    latent_scale: float = 0.5
-    clip: float | None = None
+    per: Grouping = "global"  # what shares its statistics: all numbers, each channel, or each channel of each voxel
+    latent_scale: float = 0.5  # spread of normalised latents, what the diffusion's sigma_data should be
+    clip: float | None = None  # in spreads, beyond which latents are cut; None: nowhere
     measure_clip: bool = True  # choose the smallest clip that costs less than 0.1 dB; `clip` is then ignored
-    method: Literal["robust", "moments"] = "robust"  # median and interquartile range, or mean and standard deviation
+    method: Literal["robust", "moments"] = "robust"  # by median and interquartile range, or mean and standard deviation
 
 
 @dataclass(frozen=True)

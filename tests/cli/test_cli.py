@@ -46,6 +46,33 @@ def test_every_command_explains_itself(command, capsys):
     assert len(shown.splitlines()) > 5
 
 
+ASKED = "import sys\nfrom vader3d.cli.main import main\ntry:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+
+
+@pytest.mark.parametrize("command", ["--help", "train --help", "train autodecoder --help", "presets"])
+def test_help_and_the_presets_come_at_once_without_torch(command):
+    asked = [sys.executable, "-c", ASKED, *command.split()]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_help_says_where_the_fields_are(capsys):
+    for stage in ("autodecoder", "diffusion"):
+        with pytest.raises(SystemExit):
+            main(["train", stage, "--help"])
+        assert "vader3d presets NAME" in capsys.readouterr().out.replace("│", " ").replace("\n", " ")
+
+
+def test_a_preset_s_fields_come_as_set_takes_them_with_their_meaning(capsys):
+    main(["presets", "small"])
+    lines = capsys.readouterr().out.splitlines()
+    fields = {line.partition("    ")[0].rstrip(): line.partition("    ")[2].strip() for line in lines if " = " in line}
+    assert fields["decoder.code_length = 64"] == "numbers that an object is learned as"
+    assert fields["codes.update = sparse"].startswith("rows | sparse | dense: rows: Adam on")
+    for name in ("unet.attention_resolutions = [4]", "loop.seconds = null", "unet.linear_skip = true", "P_mean = -1.2"):
+        assert fields[name]
+
+
 BAD = {
     "a data set that is not there": (
         ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"],
@@ -74,6 +101,7 @@ BAD = {
     "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
     "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
+    "fields of an unknown preset": (["presets", "smal"], "nearest: small"),
     "weights nobody knows": (["weights", "vgg18"], "nearest: vgg19"),
     "no meshes": (["prepare", "meshes", "OUT", "--output", "OUT2.zip"], "OUT"),
     "a folder that holds no shards": (["train", "autodecoder", "--data", ".", "--output", "OUT"], "a folder"),

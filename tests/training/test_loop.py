@@ -15,8 +15,9 @@ from toy import CONFIG, ToyTask
 from vader3d.randomness import step_generator
 from vader3d.snapshots import load_snapshot
 from vader3d.training.checkpoint import load_state
+from vader3d.training.errors import TrainingDiverged
 from vader3d.training.log import read_metrics
-from vader3d.training.loop import TrainingDiverged, learning_rate_factor, train
+from vader3d.training.loop import learning_rate_factor, train
 from vader3d.training.step import gradient_norm, scale_gradients
 
 

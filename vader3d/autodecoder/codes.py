@@ -18,7 +18,7 @@ OBJECTS_AT_ONCE = 4096
 class CodeConfig:
     """How codes are kept and learned. Defaults: PhotoShape chairs and MVImgNet in the paper."""
 
-    kind: Literal["table", "hashed"] = "table"
+    kind: Literal["table", "hashed"] = "table"  # one learned vector an object, or put together from shared pieces
     num_codebooks: int = 256  # pieces of a hashed code, each of code_length / num_codebooks numbers (A1)
     codebook_size: int = 256  # variants of each piece, a power of two
     key_mix: bool = True  # object numbers are mixed first; false: Eq. 10-11 to the letter, whose codes clash (A2)

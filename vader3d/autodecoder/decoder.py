@@ -20,17 +20,17 @@ BASE_RESOLUTION = 4
 class DecoderConfig:
     """channels[i] belongs to resolution 4 * 2^i; the last level is the volume's. Defaults: the paper's 64^3 decoder."""
 
-    code_length: int = 1024
-    channels: tuple[int, ...] = (512, 256, 128, 64, 32)
+    code_length: int = 1024  # numbers that an object is learned as
+    channels: tuple[int, ...] = (512, 256, 128, 64, 32)  # of the levels from 4^3 up, each twice as fine as the last
     blocks_per_level: int = 4  # d of Table 5: one up-sampling residual block and d - 1 of the same size (A7)
-    attention_resolutions: tuple[int, ...] = (8, 16)
+    attention_resolutions: tuple[int, ...] = (8, 16)  # of the levels that end in self-attention
     latent_resolution: int = 8  # where to_latent ends and to_volume begins: 4, 8, 16 (A9)
     subvoxels: int = 1  # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
-    extra_channels: int = 0  # skinning logits, rendered as extra channels
+    extra_channels: int = 0  # skinning logits beside colour and density, rendered as they are
     initial_density: float = 0.0  # bias of the raw density at the start
-    norm_order: Literal["before", "after"] = "before"  # ReLU, norm, conv; or conv, norm, ReLU (A5)
+    norm_order: Literal["before", "after"] = "before"  # in residual blocks: ReLU, norm, conv; or conv, norm, ReLU (A5)
     skip_convolutions: int = 1  # 1^3 convolutions in a row on the skip of each up-sampling block (A4)
-    head_kernel: int = 1  # 3: as in the code the paper builds on (A6)
+    head_kernel: int = 1  # voxels across that the last convolution sees; 3: as in the code the paper builds on (A6)
     colour_activation: Literal["identity", "sigmoid"] = "identity"  # of the volume's colours (A16)
 
     @property

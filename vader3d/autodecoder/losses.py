@@ -18,14 +18,15 @@ SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (docs/p
 class LossConfig:
     """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
 
+    # features that the perceptual term compares
     trunk: Literal["vgg19", "vgg16-hed", "vgg19-random", "gradients"] = "vgg19"
-    trunk_weights: str | None = None  # a file; None: the user's cache, or an installed package
-    perceptual: float = 10.0
-    scales: tuple[int, ...] = (1, 2, 4)
-    mask: float = 10.0
+    trunk_weights: str | None = None  # the trunk's file; None: from the user's cache, or an installed package
+    perceptual: float = 10.0  # weight of the perceptual term, for each layer and scale
+    scales: tuple[int, ...] = (1, 2, 4)  # reductions of the pictures for the perceptual term, none to under 16 px
+    mask: float = 10.0  # weight of |opacity - mask|
     binary_mask: bool = False  # masks are cut at a half for the mask term (A18)
-    pixel: float = 0.0
-    code: float = 0.0  # mean square of the codes
+    pixel: float = 0.0  # weight of the squared error of colours; not in the paper
+    code: float = 0.0  # weight of the mean square of the codes
 
 
 def antialias(pictures: Tensor, factor: int) -> Tensor:

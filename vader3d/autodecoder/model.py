@@ -26,12 +26,12 @@ class AutodecoderConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     latents: LatentConfig = field(default_factory=LatentConfig)
-    views_per_object: int = 4
+    views_per_object: int = 4  # rendered and compared of each object in a step
     stream_buffer: int = 4096  # objects that are held and shuffled at a time where data are streamed from shards
-    pixel_stride: int = 1  # render every n-th pixel of each row and column of a training view, from a random first one
+    pixel_stride: int = 1  # of each training view every n-th pixel across and down is rendered, from a random first one
     code_std: float = 1.0  # initial standard deviation of the codes
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    code_lr: float = 5e-4
+    code_lr: float = 5e-4  # learning rate of the codes at the start
     noise_steps: int | None = None  # the density noise is gone after so many steps; None: at the end (A17)
     code_noise: float = 0.0  # standard deviation of noise on the codes in training: neighbours then decode alike
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 import tyro
 from tyro.conf import Positional
+from tyro.extras import SubcommandApp
 
 from vader3d.cli.evaluate import evaluate_command, print_scores
-from vader3d.cli.parsing import choice, group, later
 from vader3d.cli.prepare import (
     prepare_chairs_command,
     prepare_meshes_command,
@@ -19,8 +19,10 @@ from vader3d.cli.prepare import (
     prepare_shards_command,
     prepare_srn_command,
 )
+from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
+from vader3d.training.errors import Terminated, TrainingDiverged
 
 
 def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
@@ -72,17 +74,6 @@ def generate_command(
     print(f"{output}: {len(written)} files of {count} objects" + (f"; {empty} were empty" if empty else ""))
 
 
-def presets_command() -> None:
-    """The named configurations: what they are for, their sizes, memory and arithmetic of a step, score where known.
-
-    Memory is of training on one device at the preset's batch: weights, optimiser, averages, codes, and what the forward
-    pass keeps; the renderer's buffers come on top.
-    """
-    from vader3d.cli.presets import presets_table
-
-    print(presets_table())
-
-
 def weights_command(name: Positional[str] = "") -> None:
     """Weights of frozen networks: the list, or download one and verify its checksum. No other command does.
 
@@ -129,52 +120,49 @@ def demo_command(
     print(f"open {output / 'index.html'}")
 
 
-COMMANDS = {
-    "demo": later(demo_command),
-    "prepare": group(
-        "Make an archive of posed pictures from meshes or another format; or pack one into shards.",
-        {
-            "meshes": later(prepare_meshes_command),
-            "chairs": later(prepare_chairs_command),
-            "nerfstudio": later(prepare_nerfstudio_command),
-            "srn": later(prepare_srn_command),
-            "shards": later(prepare_shards_command),
-        },
-    ),
-    "inspect": later(inspect_command),
-    "train": group(
-        "Train stage 1 (autodecoder) or stage 2 (diffusion).",
-        {"autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command)},
-    ),
-    "generate": later(generate_command),
-    "evaluate": later(evaluate_command),
-    "study": later(study_command),
-    "presets": later(presets_command),
-    "weights": later(weights_command),
-    "doctor": later(doctor_command),
-}
+TRAIN = SubcommandApp()
+TRAIN.command(name="autodecoder")(train_autodecoder_command)
+TRAIN.command(name="diffusion")(train_diffusion_command)
+
+PREPARE = SubcommandApp()
+PREPARE.command(name="meshes")(prepare_meshes_command)
+PREPARE.command(name="chairs")(prepare_chairs_command)
+PREPARE.command(name="nerfstudio")(prepare_nerfstudio_command)
+PREPARE.command(name="srn")(prepare_srn_command)
+PREPARE.command(name="shards")(prepare_shards_command)
+
+COMMANDS = SubcommandApp()
+COMMANDS.command(name="demo")(demo_command)
+COMMANDS.command(
+    PREPARE,
+    name="prepare",
+    help="Make an archive of posed pictures from meshes or another format; or pack one into shards.",
+)
+COMMANDS.command(name="inspect")(inspect_command)
+COMMANDS.command(TRAIN, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
+COMMANDS.command(name="generate")(generate_command)
+COMMANDS.command(name="evaluate")(evaluate_command)
+COMMANDS.command(name="study")(study_command)
+COMMANDS.command(name="presets")(presets_command)
+COMMANDS.command(name="weights")(weights_command)
+COMMANDS.command(name="doctor")(doctor_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
     130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
     """
-    if "OMP_WAIT_POLICY" not in os.environ:  # read when torch loads OpenMP, below: idle threads then soon sleep, where
+    if "OMP_WAIT_POLICY" not in os.environ:  # read when a command loads torch: idle threads then soon sleep, where
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
-    from vader3d.training.loop import Terminated, TrainingDiverged
-    from vader3d.training.team import leave_team
-
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    command = tyro.cli(
-        choice(COMMANDS),
-        prog="vader3d",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-        description="2D pictures in, a generator of 3D assets out.",
-    )
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
     try:
-        command()
+        COMMANDS.cli(
+            prog="vader3d",
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes,),
+            description="2D pictures in, a generator of 3D assets out.",
+        )
     except (ValueError, OSError, ImportError, TrainingDiverged) as error:
         if os.environ.get("VADER3D_DEBUG"):
             raise
@@ -184,4 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     finally:
         signal.signal(signal.SIGTERM, before)
-    leave_team()
+    if "accelerate" in sys.modules:  # several processes
+        from vader3d.training.team import leave_team
+
+        leave_team()

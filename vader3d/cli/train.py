@@ -25,7 +25,8 @@ def train_autodecoder_command(
         output: The run folder.
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
-        settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4.
+        settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4; `vader3d presets NAME` lists all
+            fields of a preset with their meaning.
         dry_run: Print the resolved configuration, with what it costs, and stop.
         profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
@@ -65,7 +66,8 @@ def train_diffusion_command(
         output: The run folder of stage 2; it holds all that generation needs.
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
-        settings: Overrides, e.g. --set unet.dropout=0.1.
+        settings: Overrides, e.g. --set unet.dropout=0.1; `vader3d presets NAME` lists all fields of a preset with
+            their meaning.
         dry_run: Print the resolved configuration, with what it costs, and stop.
         profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """

@@ -20,10 +20,10 @@ class DiffusionConfig:
     unet: UNetConfig = field(default_factory=UNetConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=4.5e-5, betas=(0.9, 0.999)))
-    sigma_data: float = 0.5
+    sigma_data: float = 0.5  # standard deviation that preconditioning takes latents to have
     prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
-    P_mean: float = -1.2
-    P_std: float = 1.2
+    P_mean: float = -1.2  # mean of ln sigma in training
+    P_std: float = 1.2  # standard deviation of ln sigma in training
     token_dropout: float = 0.1  # share of texts that are dropped, so that guidance has its unconditional case (A24)
 
 

@@ -14,10 +14,10 @@ from vader3d.render.volume import Volume, render_volume
 class RenderConfig:
     """How a model's volumes are rendered; part of the model, since its densities were learned under it."""
 
-    samples_per_ray: int = 128
-    activation: Literal["relu", "softplus"] = "relu"
-    density_scale: float = 1.0
-    density_noise: float = 0.5  # of the raw density, in training only, falls linearly to 0 (A17)
+    samples_per_ray: int = 128  # points at which each ray reads the volume
+    activation: Literal["relu", "softplus"] = "relu"  # makes densities of raw ones
+    density_scale: float = 1.0  # multiplies the activated density
+    density_noise: float = 0.5  # std of noise on the raw density in training, falls linearly to 0 (A17)
 
 
 def render_views(

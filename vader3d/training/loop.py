@@ -17,6 +17,7 @@ from vader3d.machine import Precision, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
 from vader3d.randomness import step_generator
 from vader3d.training.ema import MovingAverage, Network
+from vader3d.training.errors import Terminated, TrainingDiverged
 from vader3d.training.log import MetricLog
 from vader3d.training.speed import counted_flops, profiled
 from vader3d.training.state import RunState
@@ -33,24 +34,24 @@ class LoopConfig:
     What is `free` may change when a run goes on: how long, where, and what it shows.
     """
 
-    objects_seen: int = free(1_000_000)
-    seconds: float | None = free(None)  # wall clock, summed over resumed runs
+    objects_seen: int = free(1_000_000)  # objects to train on, each counted as often as it is used
+    seconds: float | None = free(None)  # of training, summed over resumed runs; None: objects_seen alone ends it
     batch: int = 8  # objects a step, of all processes together
     accumulate: int = 1  # parts a batch is computed in, one after the other; batch norms see one part at a time
     warmup: float = 0.0  # share of the run in which learning rates rise from zero
     cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
-    ema_half_life: float = 2000.0  # objects
-    gradient_clip: float = 0.0  # norm over all parameters; 0 = off
-    precision: Precision = free("auto")  # bfloat16 where the machine has matrix units for it, else float32
-    device: Literal["auto", "cpu", "cuda"] = free("auto")  # auto: a GPU where there is one
+    ema_half_life: float = 2000.0  # of the moving average of the weights, in objects
+    gradient_clip: float = 0.0  # largest norm over all parameters; 0: any
+    precision: Precision = free("auto")  # auto: bfloat16 where the machine has matrix units for it, else float32
+    device: Literal["auto", "cpu", "cuda"] = free("auto")  # auto: cuda where there is a GPU
     recompute: bool = free(False)  # activation checkpointing: blocks keep their input only and run twice
     compile: bool = free(False)  # the network's blocks by torch.compile
     sync_norms: bool = True  # batch norms see the batch of all processes
     skipped_steps: int = free(20)  # steps with a non-finite loss or gradient are skipped at most so often
-    log_seconds: float = free(2.0)
-    checkpoint_seconds: float = free(60.0)
-    preview_seconds: float = free(60.0)
-    seed: int = 0
+    log_seconds: float = free(2.0)  # between lines in metrics.jsonl
+    checkpoint_seconds: float = free(60.0)  # between writes of the state to go on from
+    preview_seconds: float = free(60.0)  # between preview pictures
+    seed: int = 0  # of initial weights and of every step's randomness
 
 
 class Task(Protocol[Network]):
@@ -80,14 +81,6 @@ class Task(Protocol[Network]):
 
     def snapshot(self, model: Network, path: Path) -> None:
         """Write what is handed on."""
-
-
-class TrainingDiverged(RuntimeError):
-    """Too many non-finite steps."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: the state is written."""
 
 
 def share_done(config: LoopConfig, seen: int, seconds: float) -> float:

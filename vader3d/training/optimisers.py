@@ -13,10 +13,10 @@ from vader3d.machine import working_dtype
 class OptimiserConfig:
     """Learning rates at the start. The paper: Adam throughout."""
 
-    name: Literal["adam", "muon"] = "adam"
-    lr: float = 5e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    muon_lr: float = 1e-2  # scaled so that an update's root mean square is 0.2 muon_lr, as Adam's would be
+    name: Literal["adam", "muon"] = "adam"  # Muon takes the convolutions, with Adam for the rest
+    lr: float = 5e-4  # of Adam
+    betas: tuple[float, float] = (0.5, 0.999)  # of Adam: decay of the two moments
+    muon_lr: float = 1e-2  # of Muon, scaled so that an update's root mean square is 0.2 muon_lr, as Adam's would be
     momentum: float = 0.95  # of Muon
 
 
