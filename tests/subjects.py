@@ -79,7 +79,11 @@ def judged(model: Path, data: Path, protocol: Path, output: Path, *, team: Team 
     if evaluation is None:
         return None
     write_report(evaluation, output)
-    report = json.loads((output / "report.json").read_text())
+    return timeless(json.loads((output / "report.json").read_text()))
+
+
+def timeless(report: dict) -> dict:
+    """Without what differs from one run to the next."""
     assert report.pop("seconds_by_stage")
     return {key: value for key, value in report.items() if not key.startswith("cpu_seconds_per_sample")}
 

@@ -1,11 +1,13 @@
 """Variants differ in what they are named for and in nothing else."""
 
+import json
 from itertools import pairwise
 
 import pytest
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.config import config_to_dict
+from vader3d.cli.main import main
+from vader3d.config import config_from_dict, config_to_dict
 from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.sampler import STOCHASTIC
 from vader3d.evaluation.protocol import Reconstruction, load_protocol
@@ -103,6 +105,16 @@ def test_every_variant_can_be_built():
 def test_seeds_change_both_trainings_and_the_protocol_alone():
     config = variants("steps")["churned"]
     assert differing(config, config.seeded(5)) == {"autodecoder.loop.seed", "diffusion.loop.seed", "protocol.seed"}
+
+
+def test_a_dry_run_prints_every_variant_with_its_protocol(capsys, tmp_path):
+    output = tmp_path / "studies"
+    main(["study", "steps", "--data", "none", "--output", str(output), "--set", "protocol.samples=7", "--dry-run"])
+    printed = json.loads(capsys.readouterr().out)
+    expected = variants("steps", "protocol.samples=7")
+    assert {name: config_from_dict(StudyConfig, values) for name, values in printed.items()} == expected
+    assert expected["churned"].protocol.samples == 7
+    assert not output.exists()
 
 
 def test_an_unknown_study_names_the_nearest():

@@ -65,7 +65,7 @@ RECONSTRUCTION = (
 FRECHET_RATIO = "frechet_ratio"  # of the two distances below
 RATIO = Column(FRECHET_RATIO, "Frechet distance / direct latent sampling's", 3, "lower")
 FRECHET = Column("frechet_generated", "Frechet distance", 1, "lower")
-BASELINE = Column("frechet_direct_latent_sampling", "direct latent sampling's", 1)
+BASELINE = Column("frechet_direct_latent_sampling", "direct latent sampling's distance", 1)
 CPU_SECONDS = Column("cpu_seconds_per_sample_generated", "CPU s a sample", 3)
 
 
