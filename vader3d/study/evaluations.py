@@ -19,8 +19,8 @@ from vader3d.training.run import flatten
 REPORT = "report.json"
 
 
-def frozen_networks(protocol: Protocol) -> dict[str, Any]:
-    """Names and checksums of what the protocol looks through: asked for before a training, not after it.
+def protocol_facts(study: Study, protocol: Protocol) -> dict[str, Any]:
+    """The protocol of all variants, where it departs from the study's file, and the frozen networks it looks through.
 
     ValueError, ImportError or OSError: no weights.
     """
@@ -29,7 +29,12 @@ def frozen_networks(protocol: Protocol) -> dict[str, Any]:
     perceptual, missing = chosen_perceptual(protocol, device=cpu)
     if missing and perceptual is None:
         raise ValueError(f"{missing[0]}; or go without: --set protocol.reconstruction.perceptual=[]")
-    return {each.name: each.checksum for each in (network, perceptual) if each is not None}
+    return {
+        "protocol": protocol.name,
+        "protocol_version": protocol.version,
+        "deviations": departures(study, protocol),
+        "networks": {each.name: each.checksum for each in (network, perceptual) if each is not None},
+    }
 
 
 def departures(study: Study, protocol: Protocol) -> list[str]:

@@ -8,7 +8,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.named import AnyArchive, open_archive, readable_objects
 from vader3d.evaluation.protocol import Protocol
 from vader3d.progress import console
-from vader3d.study.evaluations import departures, evaluated, frozen_networks, scores_at
+from vader3d.study.evaluations import evaluated, protocol_facts, scores_at
 from vader3d.study.plans import Study, StudyConfig, base_of, study_named, variants_of
 from vader3d.study.report import Row, write_report
 from vader3d.study.trainings import (
@@ -35,7 +35,7 @@ def run_study(
     study = study_named(name)
     protocol = base_of(study, preset_name=preset_name, settings=settings).protocol
     variants = variants_of(study, preset_name=preset_name, settings=settings)
-    networks = frozen_networks(protocol)
+    about_protocol = protocol_facts(study, protocol)  # at once, not after a training, where weights are missing
     archive, problems = readable_objects(open_archive(data))
     for problem in problems:
         console.print(f"skipped: {problem}")
@@ -45,10 +45,7 @@ def run_study(
         "objects": len(archive),
         "preset": preset_name,
         "settings": list(settings),
-        "protocol": protocol.name,
-        "protocol_version": protocol.version,
-        "deviations": departures(study, protocol),
-        "networks": networks,
+        **about_protocol,
     }
     rows = {variant: rows_of(study, variant, config.protocol) for variant, config in variants.items()}
     every_row = [row for own in rows.values() for row in own.values()]
