@@ -74,14 +74,18 @@ def write_protocol(path: Path, **changes) -> Path:
 
 
 def judged(model: Path, data: Path, protocol: Path, output: Path, *, team: Team = ALONE) -> dict | None:
-    """The report without its seconds."""
+    """The report without its times."""
     evaluation = evaluate(open_subject(model, Archive(data), device="cpu"), planned(protocol), output, team=team)
     if evaluation is None:
         return None
     write_report(evaluation, output)
-    report = json.loads((output / "report.json").read_text())
+    return timeless(json.loads((output / "report.json").read_text()))
+
+
+def timeless(report: dict) -> dict:
+    """Without what differs from one run to the next."""
     assert report.pop("seconds_by_stage")
-    return report
+    return {key: value for key, value in report.items() if not key.startswith("cpu_seconds_per_sample")}
 
 
 if __name__ == "__main__":

@@ -39,6 +39,11 @@ class Outer:
     pair: tuple[float, float] = (0.5, 1.0)
 
 
+@dataclass(frozen=True)
+class Spared:
+    spare: Inner | None = None
+
+
 @given(
     st.builds(
         Outer,
@@ -67,6 +72,13 @@ def test_overrides_reach_every_depth_and_kind():
     assert changed == Outer(Inner(7, 0.001, "muon"), (4, 5), 2.0, True, "a=b")
     assert isinstance(changed.limit, float)
     assert override(changed, ["limit=null"]).limit is None
+
+
+def test_a_nested_configuration_that_is_not_there_is_given_whole():
+    with pytest.raises(ValueError, match=r"spare: wanted fields to set spare\.width; got null; give it whole"):
+        override(Spared(), ["spare.width=7"])
+    assert override(Spared(), ['spare={"width": 7}']) == Spared(Inner(7))
+    assert override(Spared(Inner(7)), ["spare.rate=2"]) == Spared(Inner(7, 2.0))
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,12 @@ def override(config: Config, assignments: typing.Iterable[str]) -> Config:
         node = values
         for depth, parent in enumerate(parents):
             if not isinstance(node.get(parent), dict):
-                raise ValueError(
-                    unknown_name(".".join(parents[: depth + 1]), field_paths(config), "configuration field")
-                )
+                place = ".".join(parents[: depth + 1])
+                if parent in node and node[parent] is None:
+                    raise ValueError(
+                        f"{place}: wanted fields to set {path}; got null; give it whole: '{place}={{...}}'"
+                    )
+                raise ValueError(unknown_name(place, field_paths(config), "configuration field"))
             node = node[parent]
         if last not in node:
             raise ValueError(unknown_name(path, field_paths(config), "configuration field"))

@@ -1,13 +1,17 @@
 """Variants differ in what they are named for and in nothing else."""
 
+import json
 from itertools import pairwise
 
 import pytest
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.config import config_to_dict
+from vader3d.cli.main import main
+from vader3d.config import config_from_dict, config_to_dict
 from vader3d.diffusion.model import build_denoiser
-from vader3d.study.plans import STUDIES, StudyConfig, study_named, variants_of
+from vader3d.diffusion.sampler import STOCHASTIC
+from vader3d.evaluation.protocol import Reconstruction, load_protocol
+from vader3d.study.plans import STUDIES, StudyConfig, base_of, study_named, variants_of
 from vader3d.training.run import flatten
 
 
@@ -45,14 +49,36 @@ def test_all_variants_see_as_many_objects(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_settings_reach_every_variant_but_not_what_is_varied(name):
     plain = variants(name)
-    changed = variants(name, "autodecoder.loop.batch=3", "judge.views=7")
+    changed = variants(name, "autodecoder.loop.batch=3", "protocol.views=7")
     for variant in plain:
-        assert differing(plain[variant], changed[variant]) == {"autodecoder.loop.batch", "judge.views"}
+        assert differing(plain[variant], changed[variant]) == {"autodecoder.loop.batch", "protocol.views"}
 
 
 def test_varied_fields_cannot_be_set_away():
-    steps = {config.judge.steps for config in variants("steps", "judge.steps=3").values()}
-    assert steps == {8, 16, 32, 64}
+    churned = [config.protocol.churn.amount for config in variants("steps", "protocol.churn.amount=3").values()]
+    assert churned == [0, 40]
+
+
+def test_the_churned_sampler_is_the_paper_s():
+    assert variants("steps")["churned"].protocol.churn == STOCHASTIC
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_judged_by_the_protocol_of_its_name(name):
+    protocol, _ = load_protocol(STUDIES[name].protocol)
+    assert protocol.name == f"study-{name}"
+    assert base_of(STUDIES[name], preset_name="small", settings=()).protocol == protocol
+    keys = {column.key for column in STUDIES[name].columns}
+    assert ("frechet_generated" in keys, "heldout_psnr" in keys) == (bool(protocol.steps), not protocol.steps)
+
+
+def test_fields_of_what_a_protocol_does_not_measure_are_refused_with_the_way_to_set_them():
+    with pytest.raises(
+        ValueError, match=r"protocol\.reconstruction: wanted fields to set .*views; got null; give it whole"
+    ):
+        variants("steps", "protocol.reconstruction.views=1")
+    whole = variants("steps", 'protocol.reconstruction={"views": 1}')["churned"].protocol.reconstruction
+    assert whole == Reconstruction(views=1)
 
 
 def test_networks_of_figure_3_are_of_one_size():
@@ -76,9 +102,19 @@ def test_every_variant_can_be_built():
             assert len(Autodecoder(config.autodecoder, 163).codes) == 163
 
 
-def test_seeds_change_both_trainings_alone():
-    config = variants("steps")["8 steps, churned"]
-    assert differing(config, config.seeded(5)) == {"autodecoder.loop.seed", "diffusion.loop.seed"}
+def test_seeds_change_both_trainings_and_the_protocol_alone():
+    config = variants("steps")["churned"]
+    assert differing(config, config.seeded(5)) == {"autodecoder.loop.seed", "diffusion.loop.seed", "protocol.seed"}
+
+
+def test_a_dry_run_prints_every_variant_with_its_protocol(capsys, tmp_path):
+    output = tmp_path / "studies"
+    main(["study", "steps", "--data", "none", "--output", str(output), "--set", "protocol.samples=7", "--dry-run"])
+    printed = json.loads(capsys.readouterr().out)
+    expected = variants("steps", "protocol.samples=7")
+    assert {name: config_from_dict(StudyConfig, values) for name, values in printed.items()} == expected
+    assert expected["churned"].protocol.samples == 7
+    assert not output.exists()
 
 
 def test_an_unknown_study_names_the_nearest():

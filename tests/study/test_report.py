@@ -11,6 +11,7 @@ from vader3d.study.report import Row, markdown_table, write_report
 
 PSNR = Column("psnr", "PSNR, dB", 2, "higher")
 CLIP = Column("clip", "clip", 1)
+UNMEASURED = Column("lpips", "LPIPS", 3, "lower")
 THREE = [27.1, 27.9, 26.3]
 
 
@@ -36,7 +37,7 @@ def test_a_single_seed_has_no_spread_and_a_missing_number_is_a_dash():
 
 
 def test_files_hold_every_score_and_leave_out_what_has_none(tmp_path):
-    study = Study("Which?", "reconstruction", (PSNR, CLIP), {"whole": (), "half": ("a=1",)})
+    study = Study("Which?", "study-hash", (UNMEASURED, PSNR, CLIP), {"whole": (), "half": ("a=1",)})
     write_report(tmp_path, "hash", study, rows(), {"data": "things"})
     report = json.loads((tmp_path / "hash.json").read_text())
     whole, half = report["variants"]
@@ -46,6 +47,7 @@ def test_files_hold_every_score_and_leave_out_what_has_none(tmp_path):
     assert half["spread"] == {"psnr": None, "clip": None}
     assert report["data"] == "things"
     assert "not yet" not in (tmp_path / "hash.md").read_text()
+    assert "LPIPS" not in (tmp_path / "hash.md").read_text()  # no variant has one
     assert (tmp_path / "hash.png").read_bytes().startswith(b"\x89PNG")
 
 

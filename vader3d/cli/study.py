@@ -23,17 +23,19 @@ def study_command(
 
     table2: stage 1 without several views, self-attention, depth, long codes. fig3: latents of 4^3, 8^3, 16^3 in 16 to
     64 steps. hash: codes of shared pieces. normalisation: of latents. steps: of the sampler, deterministic and churned.
-    Writes NAME.md, NAME.json and NAME.png after every variant. The same command again goes on where it stopped; more
-    seeds, and other studies in the same folder, use the trainings that are there.
+    Each judges by the protocol study-NAME, as `vader3d evaluate` does. Writes NAME.md, NAME.json and NAME.png after
+    every variant. The same command again goes on where it stopped; more seeds, and other studies in the same folder,
+    use the trainings that are there.
 
     Args:
         name: Which.
         data: An archive, or furniture, furniture-all, chairs.
         output: Folder for reports and trainings.
-        seeds: Of trainings and samples: 0, 1, ...
+        seeds: Of trainings and protocol: 0, 1, ...
         preset: What variants differ from; see `vader3d presets`.
-        settings: Overrides for all variants, e.g. --set autodecoder.loop.objects_seen=20000 --set judge.objects=64.
-        dry_run: Print the variants' configurations as JSON and stop.
+        settings: Overrides for all variants, e.g. --set autodecoder.loop.objects_seen=20000 --set protocol.samples=64;
+            those of the protocol are noted in NAME.json as deviations.
+        dry_run: Print the variants' configurations, their protocols included, as JSON and stop.
     """
     from vader3d.config import config_to_dict
     from vader3d.study.plans import study_named, variants_of

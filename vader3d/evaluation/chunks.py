@@ -29,12 +29,14 @@ FORMAT = 1  # of chunks: a change makes older ones foreign
 class Found:
     """What is known about some items: tensors that are joined along their first dimension, and what was left out.
 
-    excluded: reason -> how many. seconds: they took.
+    excluded: reason -> how many. seconds: they took. sampling_cpu_seconds: process time spent in the sampler; None
+    where nothing was sampled on a CPU, or the chunk is older than this measurement.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    sampling_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def run_stage(stage: Stage, folder: Path, *, team: Team) -> None:
 def collect_stage(stage: Stage, folder: Path) -> Found:
     """All chunks of a finished stage as one. ValueError where one is missing."""
     parts: dict[str, list[Tensor]] = {}
+    sampling: list[float | None] = []
     whole = Found()
     for numbers in stage.chunks():
         found = read_chunk(stage, folder, numbers)
@@ -85,7 +88,10 @@ def collect_stage(stage: Stage, folder: Path) -> Found:
             parts.setdefault(name, []).append(tensor)
         whole.excluded.update(found.excluded)
         whole.seconds += found.seconds
+        sampling.append(found.sampling_cpu_seconds)
     whole.tensors = {name: torch.cat(pieces) for name, pieces in parts.items()}
+    known = [seconds for seconds in sampling if seconds is not None]
+    whole.sampling_cpu_seconds = sum(known) if known and len(known) == len(sampling) else None
     return whole
 
 
@@ -93,10 +99,11 @@ def write_chunk(stage: Stage, folder: Path, numbers: list[int], found: Found) ->
     """Whole or not at all, with the checksum of what it holds."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.tensors.items() if tensor.numel()}
     header = {"kind": "evaluation", "stage": stage.fingerprint, "items": len(numbers), "content": content_of(tensors)}
+    times = {"seconds": found.seconds, "sampling_cpu_seconds": found.sampling_cpu_seconds}
     save_snapshot(
         stage.path(folder, numbers),
         tensors or {"nothing": torch.zeros(1)},
-        header | {"empty": not tensors, "excluded": dict(found.excluded), "seconds": found.seconds},
+        header | {"empty": not tensors, "excluded": dict(found.excluded), **times},
     )
 
 
@@ -111,7 +118,7 @@ def read_chunk(stage: Stage, folder: Path, numbers: list[int]) -> Found | None:
     wanted = (stage.fingerprint, len(numbers), content_of(tensors))
     if (header.get("stage"), header.get("items"), header.get("content")) != wanted:
         return None
-    return Found(tensors, Counter(header["excluded"]), header["seconds"])
+    return Found(tensors, Counter(header["excluded"]), header["seconds"], header.get("sampling_cpu_seconds"))
 
 
 def content_of(tensors: dict[str, Tensor]) -> str:

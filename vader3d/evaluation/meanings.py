@@ -124,6 +124,9 @@ MEANINGS = {
     "seconds_per_sample": Meaning(
         "Time for one object", "s", "Sampling one latent, decoding it, mesh and preview, one object at a time."
     ),
+    "cpu_seconds_per_sample_generated": Meaning(
+        "CPU time for one latent", "s", "Sampling alone, in batches of 16, of all threads together."
+    ),
     "feature_network": Meaning("Feature network", "", "The distances are in its features and compare with no other's."),
     "feature_checksum": Meaning("Weights of the feature network", "", "SHA-256."),
     "objects": Meaning("Objects compared", "", "In each set of pictures."),

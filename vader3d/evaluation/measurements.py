@@ -1,5 +1,6 @@
 """Which chunks of work a protocol asks for: features of each set, points on surfaces, scores of reconstructions."""
 
+import time
 from collections import Counter
 from dataclasses import asdict
 from functools import cached_property
@@ -129,6 +130,7 @@ class Stages:
         """Pictures of volumes, as features; of the first items also latents and points on surfaces, where wanted."""
         protocol, headline = self.protocol, steps == self.headline
         generated = name == "generated"
+        sampled_here = generated and self.sets.generator.device.type == "cpu"
         count = self.samples if generated else min(self.samples, self.objects)
         pictures = name in protocol.sets
         latents = max(SHOWN, protocol.memorisation if headline else 0) if generated else 0
@@ -137,7 +139,9 @@ class Stages:
 
         def compute(numbers: list[int]) -> Found:
             excluded: Counter[str] = Counter()
+            start = time.process_time()
             raw = self.sets.latents(name, numbers, steps=steps, churn=protocol.churn)
+            sampling = time.process_time() - start if sampled_here else None
             grid = self.sets.generator.decode(raw).grid
             good = finite(raw) & finite(grid).cpu()
             excluded[NOT_FINITE] += int((~good).sum())
@@ -153,7 +157,7 @@ class Stages:
             first = [place for place, number in enumerate(numbers) if number < shapes]
             found = self.sets.surfaces(grid[first], [numbers[place] for place in first], points, excluded)
             tensors["points"], tensors["point_owners"] = owned(found)
-            return Found(tensors, excluded)
+            return Found(tensors, excluded, sampling_cpu_seconds=sampling)
 
         title = f"generated, {steps} steps" if generated else name.replace("_", " ")
         inputs = {

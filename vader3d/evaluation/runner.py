@@ -186,6 +186,9 @@ def scores_of(stages: Stages, found: dict[str, Found]) -> Scores:
         subset = scores.values.get("kernel_subset_size", KERNEL_SUBSET)
         if subset < KERNEL_SUBSET and protocol.source != OURS:
             scores.notes.append(f"kernel distances of subsets of {subset} pictures, all there are, not {KERNEL_SUBSET}")
+    for name in map(stages.generated_name, protocol.steps):
+        if (spent := found[name].sampling_cpu_seconds) is not None:
+            scores.add(f"cpu_seconds_per_sample_{name}", spent / stages.samples)
     if "quality" in found:
         if "quality" not in found["quality"].tensors:
             raise ValueError(f"data: no object's reconstruction could be judged ({exclusions(found)})")

@@ -1,41 +1,36 @@
-"""Which variants each study compares; tables and figures are of arXiv:2307.05445."""
+"""Which variants each study compares, by which protocol; tables and figures are of arXiv:2307.05445."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import override, unknown_name
 from vader3d.diffusion.model import DiffusionConfig
+from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.presets import preset
 
 
 @dataclass(frozen=True)
-class JudgeConfig:
-    """What every variant is judged by: pictures of `objects` objects, `views` each, all of the data set's poses."""
-
-    objects: int = 163
-    views: int = 4
-    steps: int = 16  # of the sampler
-    churned: bool = False  # EDM's stochastic sampler; the paper's figure 3 is deterministic
-    features: str = "EfficientNet-Lite0@128"
-    perceptual: str = "lpips-vgg16-hed"  # the network that compares reconstructions
-
-
-@dataclass(frozen=True)
 class StudyConfig:
-    """One variant, whole: both trainings and the judge."""
+    """One variant, whole: both trainings, and the protocol that judges them."""
 
-    autodecoder: AutodecoderConfig = field(default_factory=AutodecoderConfig)
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
-    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    autodecoder: AutodecoderConfig
+    diffusion: DiffusionConfig
+    protocol: Protocol
 
     def seeded(self, seed: int) -> "StudyConfig":
-        """The same with this seed for both trainings."""
-        return override(self, [f"autodecoder.loop.seed={seed}", f"diffusion.loop.seed={seed}"])
+        """The same with this seed for both trainings and for samples, poses and views."""
+        return override(self, [f"{part}={seed}" for part in SEEDS])
+
+
+SEEDS = ("autodecoder.loop.seed", "diffusion.loop.seed", "protocol.seed")
 
 
 class Column(NamedTuple):
-    """A score: its key, how tables call it, its unit's digits after the point, and which way is better."""
+    """A score of the report or a fact of a training: its key, title, digits after the point, and which way is better.
+
+    Keys of samples (`..._generated`) are read at the sampling steps of the row.
+    """
 
     key: str
     title: str
@@ -47,11 +42,12 @@ class Column(NamedTuple):
 class Study:
     """What is asked; `base` sets the whole study's model, each variant one thing more. The first column is plotted.
 
-    judged: reconstructions on held-out views, or generated objects.
+    protocol: its name. A variant has a row for each of the protocol's sampling steps; where there are none, stage 1
+    alone is trained. Columns of which nothing was measured are left out of tables.
     """
 
     question: str
-    judged: Literal["reconstruction", "generation"]
+    protocol: str
     columns: tuple[Column, ...]
     variants: dict[str, tuple[str, ...]]
     base: tuple[str, ...] = ()
@@ -60,12 +56,17 @@ class Study:
 # How long small trainings are: a few CPU minutes for each variant and seed. All variants see as many objects.
 LENGTHS = ("autodecoder.loop.objects_seen=8000", "diffusion.loop.objects_seen=40000")
 
-PSNR = Column("psnr", "PSNR, dB", 2, "higher")
-PERCEPTUAL = Column("perceptual", "perceptual distance x100", 2, "lower")
-SILHOUETTE = Column("iou", "silhouette IoU", 3, "higher")
-RATIO = Column("frechet_ratio", "Frechet distance / direct latent sampling's", 3, "lower")
-FRECHET = Column("frechet", "Frechet distance", 1, "lower")
-CPU_SECONDS = Column("cpu_seconds_per_sample", "CPU s a sample", 2)
+RECONSTRUCTION = (
+    Column("heldout_psnr", "PSNR, dB", 2, "higher"),
+    Column("heldout_lpips_vgg16", "LPIPS", 4, "lower"),
+    Column("heldout_lpips_vgg16_hed", "LPIPS on another VGG-16", 4, "lower"),
+    Column("heldout_iou", "silhouette IoU", 3, "higher"),
+)
+FRECHET_RATIO = "frechet_ratio"  # of the two distances below
+RATIO = Column(FRECHET_RATIO, "Frechet distance / direct latent sampling's", 3, "lower")
+FRECHET = Column("frechet_generated", "Frechet distance", 1, "lower")
+BASELINE = Column("frechet_direct_latent_sampling", "direct latent sampling's distance", 1)
+CPU_SECONDS = Column("cpu_seconds_per_sample_generated", "CPU s a sample", 3)
 
 
 def cumulative(steps: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -74,7 +75,7 @@ def cumulative(steps: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {name: (settings := settings + added) for name, added in steps.items()}
 
 
-# METHOD A30: as many parameters at every resolution, within 5 %; the lowest level is 4^3.
+# Docs/paper.md, A30: as many parameters at every resolution, within 5 %; the lowest level is 4^3.
 FIG3_UNETS = {
     4: ("diffusion.unet.channel_multipliers=[1]", "diffusion.unet.model_channels=66"),
     8: ("diffusion.unet.channel_multipliers=[1,2]", "diffusion.unet.model_channels=32"),
@@ -84,8 +85,8 @@ FIG3_UNETS = {
 STUDIES = {
     "table2": Study(
         question="Table 2: what stage 1 loses as its parts are removed one after the other.",
-        judged="reconstruction",
-        columns=(PSNR, PERCEPTUAL, SILHOUETTE),
+        protocol="study-table2",
+        columns=RECONSTRUCTION,
         base=("autodecoder.decoder.code_length=1024", "autodecoder.decoder.blocks_per_level=4"),
         variants=cumulative(
             {
@@ -99,33 +100,27 @@ STUDIES = {
     ),
     "fig3": Study(
         question="Figure 3: at which resolution latents are best generated, networks of one size.",
-        judged="generation",
+        protocol="study-fig3",
         columns=(
             RATIO,
             FRECHET,
-            Column("psnr", "training views decoded, dB", 2),
+            BASELINE,
+            Column("training_views_psnr", "training views decoded, dB", 2),
             Column("denoiser_parameters", "parameters", 0),
             CPU_SECONDS,
         ),
         # Channels fall with the resolution, as in the paper; the head makes 2^3 voxels of each 16^3 feature.
         base=("autodecoder.decoder.channels=[64,32,16]", "autodecoder.decoder.subvoxels=2"),
         variants={
-            f"{resolution}^3, {steps} steps": (
-                f"autodecoder.decoder.latent_resolution={resolution}",
-                *unet,
-                f"judge.steps={steps}",
-            )
-            for steps in (16, 32, 64)
+            f"{resolution}^3": (f"autodecoder.decoder.latent_resolution={resolution}", *unet)
             for resolution, unet in FIG3_UNETS.items()
         },
     ),
     "hash": Study(
         question="Codes in a plain table against codes of shared pieces (Eq. 9-11), pieces of 4 numbers.",
-        judged="reconstruction",
+        protocol="study-hash",
         columns=(
-            PSNR,
-            PERCEPTUAL,
-            SILHOUETTE,
+            *RECONSTRUCTION,
             Column("code_kilobytes", "codes, kB", 1, "lower"),
             Column("different_codes", "different codes", 0),
         ),
@@ -144,10 +139,11 @@ STUDIES = {
     ),
     "normalisation": Study(
         question="Latents by median and interquartile range or by mean and deviation; clipped at k of those, or not.",
-        judged="generation",
+        protocol="study-normalisation",
         columns=(
             RATIO,
             FRECHET,
+            BASELINE,
             Column("clip", "clip", 1),
             Column("clipped_percent", "clipped, %", 2),
             Column("normalised_kurtosis", "excess kurtosis", 2),
@@ -162,13 +158,9 @@ STUDIES = {
     ),
     "steps": Study(
         question="One model, sampled in few or many steps, deterministic or churned.",
-        judged="generation",
-        columns=(RATIO, FRECHET, CPU_SECONDS),
-        variants={
-            f"{steps} steps, {kind}": (f"judge.steps={steps}", f"judge.churned={churned}")
-            for kind, churned in (("deterministic", "false"), ("churned", "true"))
-            for steps in (8, 16, 32, 64)
-        },
+        protocol="study-steps",
+        columns=(RATIO, FRECHET, BASELINE, CPU_SECONDS),
+        variants={"deterministic": ("protocol.churn.amount=0",), "churned": ("protocol.churn.amount=40",)},
     ),
 }
 
@@ -180,8 +172,14 @@ def study_named(name: str) -> Study:
     return STUDIES[name]
 
 
+def base_of(study: Study, *, preset_name: str, settings: tuple[str, ...]) -> StudyConfig:
+    """What all variants have in common: preset and protocol < the study's base < `settings`."""
+    chosen, (protocol, _) = preset(preset_name), load_protocol(study.protocol)
+    common = StudyConfig(chosen.autodecoder, chosen.diffusion, protocol)
+    return override(common, [*LENGTHS, *study.base, *settings])
+
+
 def variants_of(study: Study, *, preset_name: str, settings: tuple[str, ...]) -> dict[str, StudyConfig]:
-    """Every variant's configuration: preset < the study's base < `settings` < what the variant is about."""
-    chosen = preset(preset_name)
-    base = override(StudyConfig(chosen.autodecoder, chosen.diffusion), [*LENGTHS, *study.base, *settings])
+    """Every variant's configuration: the base < what the variant is about."""
+    base = base_of(study, preset_name=preset_name, settings=settings)
     return {name: override(base, changes) for name, changes in study.variants.items()}

@@ -45,21 +45,22 @@ def mean_and_spread(values: list[float]) -> tuple[float, float] | None:
 def write_report(output: Path, name: str, study: Study, rows: list[Row], facts: dict[str, Any]) -> None:
     """`output`/NAME.json with every score, NAME.md and NAME.png."""
     known = [row for row in rows if row.scores]
+    columns = tuple(column for column in study.columns if any(row.values(column) for row in known))
     variants = [
         {
             "name": row.name,
             "settings": row.settings,
             "seeds": len(row.scores),
-            "mean": {column.key: numbers(row, column, 0) for column in study.columns},
-            "spread": {column.key: numbers(row, column, 1) for column in study.columns},
+            "mean": {column.key: numbers(row, column, 0) for column in columns},
+            "spread": {column.key: numbers(row, column, 1) for column in columns},
             "scores": row.scores,
         }
         for row in known
     ]
     report = {"question": study.question, **facts, "variants": variants}
     write_text(output / f"{name}.json", json.dumps(report, indent=2) + "\n")
-    write_text(output / f"{name}.md", f"{study.question}\n\n{markdown_table(study.columns, known)}\n\n{PLUS_MINUS}\n")
-    first = study.columns[0]
+    write_text(output / f"{name}.md", f"{study.question}\n\n{markdown_table(columns, known)}\n\n{PLUS_MINUS}\n")
+    first = columns[0]
     picture = draw_plot([(row.name, row.values(first)) for row in known], title=heading(first)).quantize(16)
     write_whole(output / f"{name}.png", lambda temporary: picture.save(temporary, "PNG", optimize=True))
 

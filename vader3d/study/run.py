@@ -1,19 +1,24 @@
 """A study from data to table: train or find, judge, write down, one variant and seed after the other."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vader3d.config import fingerprint
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.views import PosedViews
 from vader3d.data.named import AnyArchive, open_archive, readable_objects
-from vader3d.files import write_text
+from vader3d.evaluation.protocol import Protocol
 from vader3d.progress import console
-from vader3d.study.judge import Judge
-from vader3d.study.plans import JudgeConfig, Study, StudyConfig, study_named, variants_of
+from vader3d.study.evaluations import evaluated, protocol_facts, scores_at
+from vader3d.study.plans import Study, StudyConfig, base_of, study_named, variants_of
 from vader3d.study.report import Row, write_report
-from vader3d.study.trainings import Recipe, code_facts, cut_latents, latent_facts, trained_autodecoder, trained_denoiser
+from vader3d.study.trainings import (
+    code_facts,
+    cut_latents,
+    denoiser_facts,
+    latent_facts,
+    trained_autodecoder,
+    trained_denoiser,
+)
 
 
 def run_study(
@@ -21,77 +26,58 @@ def run_study(
 ) -> list[Row]:
     """Train what is missing, judge all variants for seeds 0, 1, ..., and write `output`/NAME.md, .json and .png.
 
-    The report is written anew after every score, all variants of one seed before the next seed: what is there is a
-    whole comparison. The same call goes on where an earlier one stopped; studies in one folder share trainings.
-    ValueError: an unknown study or setting, no seeds.
+    The report is written anew after every variant, all variants of one seed before the next seed: what is there is a
+    whole comparison. The same call goes on where an earlier one stopped, in the middle of a training or an evaluation;
+    studies in one folder share trainings. ValueError: an unknown study or setting, no seeds, missing weights.
     """
     if seeds < 1:
         raise ValueError(f"seeds: wanted at least 1; got {seeds}")
     study = study_named(name)
+    protocol = base_of(study, preset_name=preset_name, settings=settings).protocol
     variants = variants_of(study, preset_name=preset_name, settings=settings)
+    about_protocol = protocol_facts(study, protocol)  # at once, not after a training, where weights are missing
     archive, problems = readable_objects(open_archive(data))
     for problem in problems:
         console.print(f"skipped: {problem}")
-    judged = next(iter(variants.values())).judge
-    judge = Judge(archive)
-    network = judge.network(study, judged)  # at once, not after training, where its weights are missing
     facts = {
         "study": name,
         "data": data,
         "objects": len(archive),
         "preset": preset_name,
         "settings": list(settings),
-        "judge": asdict(judged),
-        "network": network.name,
-        "checksum": network.checksum,
+        **about_protocol,
     }
-    rows = [Row(variant, list(study.variants[variant])) for variant in variants]
+    rows = {variant: rows_of(study, variant, config.protocol) for variant, config in variants.items()}
+    every_row = [row for own in rows.values() for row in own.values()]
     for seed in range(seeds):
-        for row, config in zip(rows, variants.values(), strict=True):
-            console.print(f"{name}: {row.name}, seed {seed}")
-            row.scores.append(scored(study, config.seeded(seed), archive, judge, output, seed=seed))
-            write_report(output, name, study, rows, facts)
-    return rows
+        for variant, config in variants.items():
+            console.print(f"{name}: {variant}, seed {seed}")
+            about, report = measured(study, config.seeded(seed), archive, output)
+            for steps, row in rows[variant].items():
+                row.scores.append({"seed": seed, **about, **scores_at(report, study, steps)})
+            write_report(output, name, study, every_row, facts)
+    return every_row
 
 
-def scored(
-    study: Study, config: StudyConfig, archive: AnyArchive, judge: Judge, root: Path, *, seed: int
-) -> dict[str, Any]:
-    """All scores of one variant with one seed, from the file an earlier call left if there is one."""
-    return remembered(
-        root / "scores" / f"{study.judged}-{score_name(study, config, archive)}.json",
-        lambda: measured(study, config, archive, judge, root, seed=seed),
-    )
-
-
-def score_name(study: Study, config: StudyConfig, archive: AnyArchive) -> str:
-    """Named after what has a part in the scores: stage 2 and its sampler have none in those of reconstructions."""
-    judge = config.judge
-    if study.judged == "reconstruction":
-        recipe = Recipe(archive.fingerprint, config.autodecoder)
-        judge = JudgeConfig(judge.objects, judge.views, perceptual=judge.perceptual)
-    else:
-        recipe, judge = Recipe(archive.fingerprint, config.autodecoder, config.diffusion), replace(judge, perceptual="")
-    return f"{fingerprint(recipe)}-{fingerprint(judge)}"
-
-
-def remembered(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The numbers in the file, measured and written first where it is missing."""
-    if not path.is_file():
-        write_text(path, json.dumps(measure(), indent=2) + "\n")
-    return json.loads(path.read_text(encoding="utf-8"))
+def rows_of(study: Study, variant: str, protocol: Protocol) -> dict[int | None, Row]:
+    """A row for each number of sampling steps; one where the protocol names one or none."""
+    settings, steps = list(study.variants[variant]), protocol.steps
+    if len(steps) > 1:
+        return {count: Row(f"{variant}, {count} steps", settings) for count in steps}
+    return {steps[0] if steps else None: Row(variant, settings)}
 
 
 def measured(
-    study: Study, config: StudyConfig, archive: AnyArchive, judge: Judge, root: Path, *, seed: int
-) -> dict[str, Any]:
-    """Train what is missing, and judge."""
-    trained = trained_autodecoder(archive, config, root)
-    where: dict[str, Any] = {"seed": seed, "autodecoder": trained.name}
-    if study.judged == "reconstruction":
-        scores = judge.reconstruction(trained, config.judge)
-        return where | scores | code_facts(config.autodecoder, len(archive))
-    latents = cut_latents(trained, judge.training, config, root)
-    denoiser = trained_denoiser(latents, archive.fingerprint, config, root)
-    scores = judge.generation(denoiser, config.judge, autodecoder=trained, seed=seed)
-    return where | {"diffusion": denoiser.name} | latent_facts(latents) | scores
+    study: Study, config: StudyConfig, archive: AnyArchive, root: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train what is missing, and evaluate: what is known of the trainings and where all lies, and the report."""
+    run = trained_autodecoder(archive, config, root)
+    about: dict[str, Any] = {"autodecoder": run.name}
+    if config.protocol.steps:
+        latents = cut_latents(run, PosedViews(archive, training_views), config, root)
+        run = trained_denoiser(latents, archive.fingerprint, config, root)
+        about |= {"diffusion": run.name, **latent_facts(latents), **denoiser_facts(run)}
+    else:
+        about |= code_facts(config.autodecoder, len(archive))
+    folder, report = evaluated(run, study, config.protocol, archive, root)
+    return about | {"evaluation": folder.name}, report

@@ -14,7 +14,7 @@ from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import config_to_dict, fingerprint
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.named import AnyArchive
-from vader3d.diffusion.model import DiffusionConfig
+from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.diffusion.train import train_diffusion
 from vader3d.latents import LatentConfig, load_latents, save_latents
 from vader3d.snapshots import MODEL, save_snapshot
@@ -68,15 +68,21 @@ def trained_denoiser(latents: Path, data: str, config: StudyConfig, root: Path) 
 
 
 def latent_facts(latents: Path) -> dict[str, float | None]:
-    """What normalisation did: the clip, per cent of numbers clipped, excess kurtosis and deviation after it; PSNR."""
+    """What normalisation did: the clip, per cent clipped, excess kurtosis and deviation after it; PSNR in dB."""
     report = load_latents(latents / LATENTS)[2]["report"]
     return {
         "clip": report["clip"],
         "clipped_percent": 100 * report["clipped_share"],
         "normalised_kurtosis": report["normalised_kurtosis"],
         "normalised_std": report["normalised_std"],
-        "psnr": report["psnr_db"],
+        "training_views_psnr": report["psnr_db"],
     }
+
+
+def denoiser_facts(run: Path) -> dict[str, float]:
+    """How large the network of stage 2 is."""
+    denoiser, _, _ = load_denoiser(run / MODEL)
+    return {"denoiser_parameters": float(sum(parameter.numel() for parameter in denoiser.network.parameters()))}
 
 
 def code_facts(config: AutodecoderConfig, objects: int) -> dict[str, float]:
