@@ -24,7 +24,6 @@ from vader3d.measures.distances import Moments, feature_moments, frechet_distanc
 from vader3d.measures.pictures import iou, psnr
 from vader3d.progress import track
 from vader3d.randomness import sample_seed
-from vader3d.render import Volume
 from vader3d.study.plans import JudgeConfig, Study
 
 OBJECTS_PER_BATCH = 16
@@ -61,7 +60,8 @@ class Judge:
         for numbers in self.batches(config, "reconstruction on held-out views"):
             target = first_views(self.heldout, numbers, config.views)
             with autocast("auto", torch.device("cpu")):
-                volume = Volume(model(numbers).grid.float())
+                volume = model(numbers)
+            volume = volume.with_grid(volume.grid.float())
             colour, opacity = render_clamped(volume, target.cameras, settings.render)
             distance = perceptual(colour, target.colour).flatten()
             overlap = iou(opacity[:, :, 0], target.mask[:, :, 0])

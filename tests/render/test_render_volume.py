@@ -1,4 +1,4 @@
-"""The door to rendering: what is true of every back-end, parity with the reference, bad input."""
+"""Rendering along rays: what is true of every back-end, parity with the reference, bad calls."""
 
 import math
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.geometry.rays import Rays, cube_crossing
-from vader3d.render import RenderConfig, Volume, cpu, render_views, render_volume
+from vader3d.render import March, RenderConfig, Volume, cpu, render_views, render_volume
 
 CPU_WORKS = cpu.why_not(torch.zeros(1, 4, 2, 2, 2)) is None
 BACKENDS = ["reference", pytest.param("cpu", marks=pytest.mark.skipif(not CPU_WORKS, reason="no C++ compiler"))]
@@ -30,7 +30,7 @@ def straight_ray() -> Rays:
 @pytest.mark.parametrize("samples", [1, 7, 64])
 def test_a_uniform_slab_lets_through_what_beer_lambert_says(backend, samples):
     grid = torch.full((1, 4, 3, 3, 3), 0.7)
-    rendering = render_volume(Volume(grid), straight_ray(), samples_per_ray=samples, early_stop=0, backend=backend)
+    rendering = render_volume(Volume(grid), straight_ray(), March(samples, early_stop=0), backend=backend)
     assert rendering.opacity.item() == pytest.approx(1 - math.exp(-0.7 * 2), abs=1e-6)
     assert rendering.colour[0, 0].tolist() == pytest.approx([0.7 * rendering.opacity.item()] * 3, abs=1e-6)
 
@@ -38,11 +38,10 @@ def test_a_uniform_slab_lets_through_what_beer_lambert_says(backend, samples):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_black_and_shows_the_background(backend):
     grid = torch.cat([torch.rand(1, 3, 4, 4, 4), torch.full((1, 1, 4, 4, 4), -1.0)], 1)
-    rendering = render_volume(
-        Volume(grid), random_rays(1, 50), samples_per_ray=8, background=torch.tensor([0.1, 0.2, 0.3]), backend=backend
-    )
+    colour = torch.tensor([0.1, 0.2, 0.3])
+    rendering = render_volume(Volume(grid), random_rays(1, 50), March(8), background=colour, backend=backend)
     assert rendering.opacity.abs().max() == 0
-    assert torch.allclose(rendering.colour, torch.tensor([0.1, 0.2, 0.3]).expand(1, 50, 3))
+    assert torch.allclose(rendering.colour, colour.expand(1, 50, 3))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -70,7 +69,7 @@ def test_a_ball_has_a_ball_s_silhouette_depth_and_normals(backend):
     offsets = torch.linspace(-0.95, 0.95, 39)
     origins = torch.stack([torch.full_like(offsets, -3), offsets, torch.zeros_like(offsets)], -1)[None]
     rays = Rays(origins, torch.tensor([1.0, 0, 0]).expand_as(origins))
-    rendering = render_volume(Volume(grid), rays, samples_per_ray=200, normals=True, backend=backend)
+    rendering = render_volume(Volume(grid), rays, March(200), normals=True, backend=backend)
     inside = offsets.abs() < 0.55
     assert (rendering.opacity[0, inside] > 0.99).all()
     assert (rendering.opacity[0, offsets.abs() > 0.65] < 0.01).all()
@@ -89,7 +88,7 @@ SIZES = [(1, 1, 2, 4), (31, 33, 5, 4), (33, 31, 8, 7), (4, 1, 33, 14)]
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
 def test_cpu_equals_the_reference(rays, samples, voxels, channels, activation, threads):
     grid = torch.randn(2, channels, voxels, voxels + 1, voxels + 2)
-    bundle = random_rays(2, rays)
+    bundle, march = random_rays(2, rays), March(samples, density_noise=0.3, seed=1, early_stop=0)
     found, wanted = [], []
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -97,17 +96,7 @@ def test_cpu_equals_the_reference(rays, samples, voxels, channels, activation, t
         with nan_filled():
             for backend, results, dtype in (("cpu", found, torch.float32), ("reference", wanted, torch.float64)):
                 leaves = [part.to(dtype, copy=True).requires_grad_() for part in (grid, *bundle)]
-                rendering = render_volume(
-                    Volume(leaves[0]),
-                    Rays(*leaves[1:]),
-                    samples_per_ray=samples,
-                    early_stop=0,
-                    activation=activation,
-                    density_scale=3.0,
-                    density_noise=0.3,
-                    backend=backend,
-                    generator=torch.Generator().manual_seed(1),
-                )
+                rendering = render_volume(Volume(leaves[0], activation, 3.0), Rays(*leaves[1:]), march, backend=backend)
                 weight = torch.linspace(0.5, 1.5, rays, dtype=dtype)
                 features = rendering.colour.sin().sum(-1) + rendering.extra.square().sum(-1)
                 ((features + rendering.opacity * 2 + rendering.depth) * weight).sum().backward()
@@ -125,10 +114,9 @@ def test_skipping_what_is_empty_changes_nothing_that_shows(backend, activation):
     line = torch.linspace(-1, 1, 33)
     z, y, x = torch.meshgrid(line, line, line, indexing="ij")
     density = 40 * (0.4 - ((x - 0.3) ** 2 + y**2 + (z + 0.2) ** 2).sqrt()) - (20 if activation == "softplus" else 0)
-    grid = torch.cat([torch.rand(3, 33, 33, 33), density[None]])[None]
-    call = {"samples_per_ray": 48, "activation": activation, "density_scale": 25.0}
-    whole = render_volume(Volume(grid), rays := random_rays(1, 300), backend="reference", **call)
-    quick = render_volume(Volume(grid), rays, skip_empty=True, backend=backend, **call)
+    volume = Volume(torch.cat([torch.rand(3, 33, 33, 33), density[None]])[None], activation, 25.0)
+    whole = render_volume(volume, rays := random_rays(1, 300), March(48), backend="reference")
+    quick = render_volume(volume, rays, March(48, skip_empty=True), backend=backend)
     assert whole.opacity.max() > 0.5 or activation == "softplus"
     for name, a, b in zip(("colour", "opacity", "depth"), whole, quick, strict=False):
         assert (a - b).abs().max() < EARLY_STOP_TOLERANCE * max(1, float(a.abs().max())), name
@@ -150,15 +138,10 @@ def test_cpu_equals_the_reference_on_any_shape(objects, rays, samples, depth, wi
     torch.manual_seed(seed)
     grid = torch.randn(objects, 4, depth, 3, width).to(dtype)
     bundle = random_rays(objects, rays)
-    results = []
+    march, results = March(samples, seed=seed if jitter else None, early_stop=0), []
     exact = grid.double(), Rays(*(part.double() for part in bundle))  # rays that graze want it
     for backend, (voxels, rays_) in (("cpu", (grid, bundle)), ("reference", exact)):
-        generator = torch.Generator().manual_seed(seed) if jitter else None
-        results.append(
-            render_volume(
-                Volume(voxels), rays_, samples_per_ray=samples, early_stop=0, generator=generator, backend=backend
-            )
-        )
+        results.append(render_volume(Volume(voxels), rays_, march, backend=backend))
     for name, a, b in zip(results[0]._fields, *results, strict=True):
         if b is not None:
             assert_near(a, b, what=name)
@@ -167,8 +150,8 @@ def test_cpu_equals_the_reference_on_any_shape(objects, rays, samples, depth, wi
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_early_stop_costs_little(backend):
     grid, rays = torch.rand(1, 4, 8, 8, 8) * 20, random_rays(1, 200)
-    exact = render_volume(Volume(grid), rays, samples_per_ray=64, early_stop=0, backend="reference")
-    stopped = render_volume(Volume(grid), rays, samples_per_ray=64, backend=backend)
+    exact = render_volume(Volume(grid), rays, March(64, early_stop=0), backend="reference")
+    stopped = render_volume(Volume(grid), rays, March(64), backend=backend)
     assert (exact.opacity - stopped.opacity).abs().max() < EARLY_STOP_TOLERANCE
 
 
@@ -178,9 +161,7 @@ def test_the_reference_has_the_gradient_of_its_values():
     origins, directions = (part.double().requires_grad_() for part in bundle)
 
     def render(grid, origins, directions):
-        rendering = render_volume(
-            Volume(grid), Rays(origins, directions), samples_per_ray=5, activation="softplus", early_stop=0
-        )
+        rendering = render_volume(Volume(grid, "softplus"), Rays(origins, directions), March(5, early_stop=0))
         return rendering.colour, rendering.opacity, rendering.depth, rendering.extra
 
     assert torch.autograd.gradcheck(render, (grid, origins, directions))
@@ -192,14 +173,8 @@ def test_chunks_change_nothing(monkeypatch):
     def run():
         grid = torch.randn(2, 4, 5, 5, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
         torch.manual_seed(3)
-        rendering = render_volume(
-            Volume(grid),
-            random_rays(2, 37),
-            samples_per_ray=9,
-            generator=torch.Generator().manual_seed(4),
-            density_noise=0.2,
-            backend="reference",
-        )
+        march = March(9, density_noise=0.2, seed=4)
+        rendering = render_volume(Volume(grid), random_rays(2, 37), march, backend="reference")
         rendering.colour.square().sum().backward()
         return rendering.colour, grid.grad
 
@@ -217,12 +192,12 @@ def test_a_perturbed_camera_is_found_by_descent(backend):
     volume = Volume(torch.stack([blob, blob * x, blob * y, 3 * blob])[None])
     camera = orbit_cameras(torch.tensor([20.0]), torch.tensor([15.0]), distance=4, fov_degrees=40, size=24)
     rays = camera[None].rays()
-    target = render_volume(volume, rays, samples_per_ray=24).colour
+    target = render_volume(volume, rays, March(24)).colour
     shift = torch.tensor([0.12, -0.1, 0.08], requires_grad=True)
     optimiser = torch.optim.Adam([shift], lr=0.02)
     for _ in range(120):
         moved = Rays(rays.origins + shift, rays.directions)
-        colour = render_volume(volume, moved, samples_per_ray=24, backend=backend).colour
+        colour = render_volume(volume, moved, March(24), backend=backend).colour
         loss = (colour - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -254,23 +229,23 @@ BAD = {
         "rays.directions",
     ),
     "devices that differ": ({"rays": Rays(torch.ones(2, 5, 3, device="meta"), torch.ones(2, 5, 3))}, "rays"),
-    "no samples": ({"samples_per_ray": 0}, "samples_per_ray"),
-    "negative samples": ({"samples_per_ray": -4}, "samples_per_ray"),
-    "an unknown activation": ({"activation": "tanh"}, "activation"),
     "an unknown back-end": ({"backend": "gpu"}, "backend"),
-    "a back-end that cannot": ({"backend": "cpu", "volume": Volume(GRID.double())}, "cpu cannot take this call"),
-    "noise from nowhere": ({"density_noise": 0.5}, "generator"),
-    "skipping under training": ({"skip_empty": True, "volume": Volume(GRID.clone().requires_grad_())}, "skip_empty"),
-    "no light to stop at": ({"early_stop": 1.0}, "early_stop"),
+    "a back-end that cannot": (
+        {"backend": "cpu", "volume": Volume(GRID.double())},
+        "backend: wanted one for this call; got cpu, but",
+    ),
+    "skipping under training": (
+        {"march": March(4, skip_empty=True), "volume": Volume(GRID.clone().requires_grad_())},
+        "skip_empty",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_calls_are_refused_by_name(case):
     changed, wanted = BAD[case]
-    call = {"volume": Volume(GRID), "rays": RAYS, "samples_per_ray": 4} | changed
     with pytest.raises(ValueError, match=wanted):
-        render_volume(call.pop("volume"), call.pop("rays"), **call)
+        render_volume(**{"volume": Volume(GRID), "rays": RAYS, "march": March(4)} | changed)
 
 
 def test_values_that_are_not_finite_are_refused_on_demand(monkeypatch):
@@ -278,15 +253,15 @@ def test_values_that_are_not_finite_are_refused_on_demand(monkeypatch):
     grid[0, 0, 0, 0, 0] = math.nan
     monkeypatch.setenv("VADER3D_CHECK_FINITE", "1")
     with pytest.raises(ValueError, match="volume: wanted finite"):
-        render_volume(Volume(grid), RAYS, samples_per_ray=4)
+        render_volume(Volume(grid), RAYS, March(4))
 
 
 def test_the_environment_names_the_back_end(monkeypatch):
     monkeypatch.setenv("VADER3D_RENDER_BACKEND", "fastest")
     with pytest.raises(ValueError, match="fastest"):
-        render_volume(Volume(GRID), RAYS, samples_per_ray=4)
+        render_volume(Volume(GRID), RAYS, March(4))
 
 
 def test_no_rays_make_no_pixels():
-    rendering = render_volume(Volume(GRID), Rays(torch.zeros(2, 0, 3), torch.zeros(2, 0, 3)), samples_per_ray=4)
+    rendering = render_volume(Volume(GRID), Rays(torch.zeros(2, 0, 3), torch.zeros(2, 0, 3)), March(4))
     assert rendering.colour.shape == (2, 0, 3)
