@@ -10,13 +10,13 @@ A to C are fog: something absorbs everywhere, so nothing can be skipped. Results
 import argparse
 import ctypes
 import json
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import independent
 import torch
+from yardsticks import processor
 
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.rays import Rays
@@ -219,14 +219,6 @@ def main() -> None:
     path.with_suffix(".json").write_text(json.dumps(report, indent=1))
     path.with_suffix(".md").write_text(as_markdown(report))
     print(as_markdown(report))
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
