@@ -10,17 +10,17 @@ A to C are fog: something absorbs everywhere, so nothing can be skipped. Results
 import argparse
 import ctypes
 import json
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import independent
 import torch
+from yardsticks import processor
 
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.rays import Rays
-from vader3d.render import Volume, cpu, render_volume
+from vader3d.render import March, Volume, cpu, render_volume
 
 # objects, views, picture size, samples a ray, voxels along an edge, channels, solid object without gradient
 CASES = {
@@ -61,9 +61,8 @@ class Ours:
     def __call__(self, grid, rays, samples, with_gradient, skip_empty=False):
         grid = grid.detach().requires_grad_(with_gradient)
         with torch.set_grad_enabled(with_gradient):
-            rendering = render_volume(
-                Volume(grid), rays, samples_per_ray=samples, backend=self.backend, skip_empty=skip_empty
-            )
+            march = March(samples, skip_empty=skip_empty)
+            rendering = render_volume(Volume(grid), rays, march, backend=self.backend)
         parts = (rendering.colour, rendering.extra, rendering.opacity, rendering.depth)
         if with_gradient:
             return parts, torch.autograd.grad(sum(part.sum() for part in parts), grid)[0]
@@ -72,8 +71,7 @@ class Ours:
 
 def loads_only(grid, rays, samples):
     """What places all samples and loads their corners, and does nothing else: a floor under any march on the CPU."""
-    settings = cpu.Settings(samples, "relu", 1.0, 0.0, None, 1e-4)
-    done = cpu.march(grid, rays.origins, rays.directions, settings, False)
+    done = cpu.march_forward(cpu.job_of(Volume(grid), rays.origins, March(samples)), grid, *rays)
     return lambda: cpu.library()[0].vader3d_floor(ctypes.byref(done.job))
 
 
@@ -221,14 +219,6 @@ def main() -> None:
     path.with_suffix(".json").write_text(json.dumps(report, indent=1))
     path.with_suffix(".md").write_text(as_markdown(report))
     print(as_markdown(report))
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

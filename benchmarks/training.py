@@ -13,18 +13,13 @@ Result: benchmarks/results/training-<device>.md and .json.
 
 import argparse
 import json
-import platform
-import statistics
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
+from yardsticks import conv_peak, layers_alone, layers_called, matrix_peak, once, processor, timed
 
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.config import override
@@ -37,9 +32,9 @@ from vader3d.data.shards.writer import write_shards
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.generate import Generator
 from vader3d.latents import robust_statistics
-from vader3d.machine import PEAK_SIDE, working_dtype
+from vader3d.machine import working_dtype
 from vader3d.presets import PRESETS, preset
-from vader3d.render import Volume, render_views
+from vader3d.render import render_views
 from vader3d.training.ema import MovingAverage
 from vader3d.training.speed import counted_flops
 from vader3d.training.step import GradientStep, gradient_norm
@@ -47,102 +42,8 @@ from vader3d.training.team import Team
 
 RESULTS = Path(__file__).with_name("results")
 OBJECTS, VIEWS = 16, 6
-LARGE = {  # batch, channels, side of the convolutions that "conv peak" is the best of
-    "cpu": [(8, 64, 16), (8, 128, 16), (8, 256, 8), (16, 512, 8)],
-    "cuda": [(64, 256, 16), (64, 512, 16), (256, 512, 8)],
-}
 SAMPLES = [(1, 32), (1, 64), (64, 32), (64, 64)]  # batch, steps
 BATCH_OF_A_GPU = {"autodecoder": 8, "diffusion": 32}  # where memory is compared
-
-
-def timed(run: Callable[[], object], device: torch.device, *, seconds: float, least: int = 3) -> tuple[float, float]:
-    """The shortest and the median of calls over `seconds`, at least `least`, after two that warm up."""
-    for _ in range(2):
-        once(run, device)
-    times: list[float] = []
-    while len(times) < least or sum(times) < seconds:
-        times.append(once(run, device))
-    return min(times), statistics.median(times)
-
-
-def once(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-# What the machine can do.
-
-
-def layer_run(kind: str, x: torch.Tensor, weight: torch.Tensor, padding: int, dtype: torch.dtype) -> Callable[[], None]:
-    """A convolution or linear layer, forward and backward as far as gradients are wanted, all in `dtype`."""
-    function = getattr(nn.functional, kind)
-    layout = {"conv2d": torch.channels_last, "conv3d": torch.channels_last_3d}.get(kind, torch.contiguous_format)
-    leaves = [
-        t.detach().to(dtype).contiguous(memory_format=layout).requires_grad_(t.requires_grad) for t in (x, weight)
-    ]
-    options = {"padding": padding} if kind != "linear" else {}
-    wanted = [leaf for leaf in leaves if leaf.requires_grad]
-    upstream = torch.randn_like(function(*leaves, **options))
-
-    def run() -> None:
-        out = function(*leaves, **options)
-        if wanted:
-            torch.autograd.grad(out, wanted, upstream)
-
-    return run
-
-
-def matrix_peak(device: torch.device, dtype: torch.dtype, *, seconds: float) -> float:
-    """Operations a second of a large matrix product."""
-    a, b = torch.randn(2, PEAK_SIDE[device.type], PEAK_SIDE[device.type], device=device).to(dtype)
-    return 2 * len(a) ** 3 / timed(lambda: a @ b, device, seconds=seconds, least=5)[0]
-
-
-def conv_peak(device: torch.device, dtype: torch.dtype, *, seconds: float, quick: bool = False) -> float:
-    """Operations a second of the best of the large convolutions, forward and backward."""
-    rates = []
-    for batch, channels, side in [(2, 64, 8)] if quick else LARGE[device.type]:
-        x = torch.randn(batch, channels, side, side, side, device=device, requires_grad=True)
-        weight = torch.randn(channels, channels, 3, 3, 3, device=device, requires_grad=True)
-        shortest, _ = timed(layer_run("conv3d", x, weight, 1, dtype), device, seconds=seconds)
-        rates.append(3 * 2 * x.numel() * channels * 27 / shortest)
-    return max(rates)
-
-
-@contextmanager
-def layers_called() -> Iterator[Counter]:
-    """How often each size of layer is called inside: its kind, shapes, padding, which gradients are wanted."""
-    calls: Counter = Counter()
-
-    def note(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        kind = {nn.Conv2d: "conv2d", nn.Conv3d: "conv3d", nn.Linear: "linear"}
-        for cls, name in kind.items():
-            if isinstance(layer, cls):
-                padding = 0 if name == "linear" else layer.padding[0]
-                grads = (inputs[0].requires_grad, layer.weight.requires_grad and output.requires_grad)
-                calls[name, tuple(inputs[0].shape), tuple(layer.weight.shape), padding, grads] += 1
-
-    hook = nn.modules.module.register_module_forward_hook(note)
-    try:
-        yield calls
-    finally:
-        hook.remove()
-
-
-def layers_alone(calls: Counter, device: torch.device, dtype: torch.dtype, *, seconds: float) -> float:
-    """Seconds that these layers take one by one."""
-    total = 0.0
-    for (kind, shape, weights, padding, grads), count in calls.items():
-        x = torch.randn(shape, device=device, requires_grad=grads[0])
-        weight = torch.randn(weights, device=device, requires_grad=grads[1])
-        shortest, _ = timed(layer_run(kind, x, weight, padding, dtype), device, seconds=seconds / len(calls), least=5)
-        total += count * shortest
-    return total
 
 
 # What training does with it.
@@ -214,13 +115,12 @@ def rendering_ms(task: AutodecoderTask, device: torch.device, *, seconds: float)
     target = task.views.training_batch(seen=0, batch=config.loop.batch, views=config.views_per_object, seed=0)
     target = target.strided(config.pixel_stride, generator).to(device)
     with torch.no_grad():
-        grid = task.model(target.objects).grid.detach().requires_grad_()
+        volume = task.model(target.objects)
+    volume = volume.with_grid(volume.grid.detach().requires_grad_())
 
     def run() -> None:
-        colour, opacity = render_views(
-            Volume(grid), target.cameras, config.render, generator=generator, noise_factor=0.5
-        )
-        torch.autograd.grad((colour.sum() + opacity.sum()), grid)
+        colour, opacity = render_views(volume, target.cameras, config.render, generator=generator, noise_factor=0.5)
+        torch.autograd.grad((colour.sum() + opacity.sum()), volume.grid)
 
     return 1e3 * timed(run, device, seconds=seconds)[0]
 
@@ -390,16 +290,6 @@ def as_markdown(report: dict) -> str:
             cells = ["does not fit" if value is None else f"{value:.3g}" for value in row.values()]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def processor() -> str:
-    known = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in known.read_text().splitlines() if line.startswith("model name")]
-        if known.is_file()
-        else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from processes import environment
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"files", "machine", "randomness", "config", "progress", "cpu_layers", "geometry"},
+    {"files", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry"},
     {"native", "snapshots", "blocks"},
     {"render", "measures", "data", "training", "latents"},
     {"export", "frozen"},
@@ -24,9 +24,12 @@ FLOORS = (
     {"cli"},
     {"__main__", "__init__"},
 )
-EXPORT_TAKES = {"Volume", "ALIGN_CORNERS", "activate_density"}  # of render: what a volume is, not how it is rendered
+EXPORT_TAKES = {"Volume", "ALIGN_CORNERS"}  # of render: what a volume is, not how it is rendered
 PURE = {
-    "render/reference.py": {"vader3d.geometry.rays"},
+    "colour.py": set(),
+    "render/volume.py": set(),
+    "render/settings.py": {"vader3d.render.volume"},
+    "render/reference.py": {"vader3d.geometry.rays", "vader3d.render.settings", "vader3d.render.volume"},
     "diffusion/sampler.py": set(),
     "measures/pictures.py": set(),
     "measures/distances.py": {"vader3d.measures.pictures"},

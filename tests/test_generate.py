@@ -23,11 +23,13 @@ def generator(device: str = "cpu", *, token_dim: int = 0) -> Generator:
     tiny = preset("tiny")
     unet = dataclasses.replace(tiny.diffusion.unet, token_dim=token_dim, token_resolutions=(4,))
     config = dataclasses.replace(tiny.diffusion, unet=unet)
-    decoder = Decoder(tiny.autodecoder.decoder).eval().requires_grad_(False)
+    render = tiny.autodecoder.render
+    decoder = Decoder(tiny.autodecoder.decoder, activation=render.activation, density_scale=render.density_scale)
+    decoder = decoder.eval().requires_grad_(False)
     denoiser = build_denoiser(config, decoder.config.latent_shape, rank=0).eval().requires_grad_(False)
     torch.nn.init.normal_(denoiser.network.conv_out.weight, std=0.02)
     statistics = LatentStatistics(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1))
-    return Generator(decoder.to(device), tiny.autodecoder.render, denoiser.to(device), statistics)
+    return Generator(decoder.to(device), render, denoiser.to(device), statistics)
 
 
 def near(one: torch.Tensor, two: torch.Tensor) -> bool:

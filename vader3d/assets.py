@@ -38,9 +38,7 @@ class Asset:
 
     def mesh(self):
         """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""
-        return volume_to_mesh(
-            self.volume.grid[0].cpu(), activation=self.settings.activation, density_scale=self.settings.density_scale
-        )
+        return volume_to_mesh(self.volume)
 
     def save(self, path: str | Path) -> Path:
         """Write by suffix: .glb .obj .ply (coloured mesh) or .webp (turntable)."""

@@ -21,7 +21,7 @@ def findings() -> Iterator[str]:
 
     from vader3d import __version__
     from vader3d.geometry.rays import Rays
-    from vader3d.render import Volume, cpu, render_volume
+    from vader3d.render import March, Volume, cpu, render_volume
 
     yield f"ok      vader3d {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     yield f"ok      {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads ({platform.machine()})"
@@ -33,7 +33,7 @@ def findings() -> Iterator[str]:
         yield "note    no CUDA device: everything runs on the CPU"
     grid, rays = torch.rand(1, 4, 8, 8, 8), Rays(torch.tensor([[[-3.0, 0, 0]]]), torch.tensor([[[1.0, 0, 0]]]))
     reason = cpu.why_not(grid)
-    render_volume(Volume(grid), rays, samples_per_ray=8)
+    render_volume(Volume(grid), rays, March(8))
     if reason is None:
         yield "ok      the C++ renderer works"
     else:

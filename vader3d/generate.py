@@ -115,7 +115,8 @@ class Generator:
     def decode(self, latents: Tensor) -> Volume:
         """Raw latents -> volumes."""
         with self.autocast():
-            return Volume(self.decoder.to_volume(latents.to(self.device)).grid.float())
+            volume = self.decoder.to_volume(latents.to(self.device))
+        return volume.with_grid(volume.grid.float())
 
     def __call__(
         self, count: int = 1, *, seed: int = 0, steps: int = 32, churn: Churn = DETERMINISTIC, batch: int = 16
@@ -125,8 +126,6 @@ class Generator:
         for start in range(0, count, batch):
             numbers = range(start, min(start + batch, count))
             latents = self.sample_latents([sample_seed(seed, i) for i in numbers], steps=steps, churn=churn)
-            grids = self.decode(latents).grid
-            assets += [
-                Asset(Volume(grid[None]), self.settings, f"{i:03d}") for i, grid in zip(numbers, grids, strict=True)
-            ]
+            volumes = self.decode(latents).objects()
+            assets += [Asset(volume, self.settings, f"{i:03d}") for i, volume in zip(numbers, volumes, strict=True)]
         return assets

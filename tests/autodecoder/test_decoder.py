@@ -37,7 +37,7 @@ def test_shapes_are_what_the_configuration_says(subvoxels, extra, latent_resolut
     assert config.volume_resolution == 16 * subvoxels
     assert volume.grid.shape == (2, 4 + extra, *(16 * subvoxels,) * 3)
     assert volume.colour.shape[1] == 3
-    assert volume.density.shape[1] == 1
+    assert volume.raw_density.shape[1] == 1
     assert volume.extra.shape[1] == extra
 
 
@@ -53,6 +53,15 @@ def test_the_two_halves_are_the_whole_bit_for_bit(latent_resolution, subvoxels):
     )
     decoder, codes = decoder_of(config), torch.randn(3, 6)
     assert torch.equal(decoder.to_volume(decoder.to_latent(codes)).grid, decoder(codes).grid)
+
+
+def test_both_ways_to_a_volume_say_how_its_density_is_read():
+    decoder = Decoder(SMALL, activation="softplus", density_scale=25.0).eval()
+    codes = torch.randn(2, 6)
+    for volume in (decoder(codes), decoder.to_volume(decoder.to_latent(codes))):
+        assert (volume.activation, volume.density_scale) == ("softplus", 25.0)
+    with pytest.raises(ValueError, match="activation: wanted one of relu, softplus; got 'tanh'"):
+        Decoder(SMALL, activation="tanh")(codes)
 
 
 def test_a_latent_from_the_disk_decodes_as_the_same_object():
@@ -97,7 +106,7 @@ def test_an_untrained_head_leans_to_grey_and_the_configured_density(subvoxels):
     torch.nn.init.zeros_(decoder.head.weight)
     volume = decoder.to_volume(torch.randn(1, 4, 8, 8, 8))
     assert torch.equal(volume.colour, torch.full_like(volume.colour, 0.5))
-    torch.testing.assert_close(volume.density, torch.full_like(volume.density, 0.7))
+    torch.testing.assert_close(volume.raw_density, torch.full_like(volume.raw_density, 0.7))
 
 
 def test_interleaved_channels_become_the_voxels_they_stand_for():

@@ -16,7 +16,9 @@ def report(tmp_path_factory) -> dict:
     arguments = ["--preset", "tiny", "--quick", "--device", "cpu", "--output", str(folder)]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    runpy.run_path(str(BENCHMARK))["main"](arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARK.parent)  # as for a program, which imports what lies beside it
+        runpy.run_path(str(BENCHMARK))["main"](arguments)
     torch.set_num_threads(before)
     table = (folder / "training-cpu.md").read_text()
     assert all(name in table for name in ("| autodecoder |", "| diffusion |", "shards", "| plain | 2 | 2 |"))

@@ -7,12 +7,10 @@ import pytest
 import torch
 import trimesh
 
-from vader3d.export.glb import linear_from_srgb, srgb_from_linear
+from vader3d.colour import srgb_from_linear
 from vader3d.export.mesh import EmptyVolumeError, sample_surface_points, save_mesh, surface_level, volume_to_mesh
 from vader3d.geometry.rays import Rays
-from vader3d.render import Volume, render_volume
-
-SETTINGS = {"activation": "softplus", "density_scale": 25.0}
+from vader3d.render import March, Volume, render_volume
 
 
 def coordinates(size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -22,10 +20,15 @@ def coordinates(size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return x, y, z
 
 
-def volume_of(distance: torch.Tensor, *, steepness: float = 60.0) -> torch.Tensor:
-    """A grid [4, D, H, W], dense where the signed distance is negative, coloured by place (red = x, and so on)."""
+def volume_of(distance: torch.Tensor, *, steepness: float = 60.0) -> Volume:
+    """One object, dense where the signed distance [D, H, W] is negative, coloured by place (red = x, and so on)."""
     colours = [(axis + 1) / 2 for axis in coordinates(len(distance))]
-    return torch.stack([*colours, -steepness * distance])
+    return Volume(torch.stack([*colours, -steepness * distance])[None], "softplus", 25.0)
+
+
+def uniform(raw: float, size: int, **read) -> Volume:
+    """One black object of one raw density throughout."""
+    return Volume(torch.tensor([0.0, 0.0, 0.0, raw]).view(1, 4, 1, 1, 1).expand(1, 4, size, size, size), **read)
 
 
 def sphere(size: int = 48, *, radius: float = 0.6, centre: tuple[float, ...] = (0, 0, 0)) -> torch.Tensor:
@@ -39,7 +42,7 @@ def box(size: int, half: tuple[float, float, float], centre=(0.0, 0.0, 0.0)) -> 
 
 
 def test_a_sphere_is_closed_outward_and_of_the_right_size_and_place():
-    mesh = volume_to_mesh(volume_of(sphere(centre=(0.2, 0, -0.1))), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(sphere(centre=(0.2, 0, -0.1))))
     assert mesh.is_watertight
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.05)
     np.testing.assert_allclose(mesh.center_mass, [0.2, 0, -0.1], atol=0.01)
@@ -48,102 +51,109 @@ def test_a_sphere_is_closed_outward_and_of_the_right_size_and_place():
 
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
 def test_the_surface_stands_where_a_voxel_absorbs_half_the_light(activation):
-    level = surface_level(1e3, 0.05, activation=activation, density_scale=25.0)
+    level = surface_level(uniform(1e3, 41, activation=activation, density_scale=25.0))
     density = 25 * max(level, 0) if activation == "relu" else 25 * math.log1p(math.exp(level))
     assert 1 - math.exp(-density * 0.05) == pytest.approx(0.5)
 
 
 def test_the_surface_lies_where_the_renderer_sees_it():
-    grid = volume_of(box(40, (0.3, 0.5, 0.7)))
-    points = sample_surface_points(volume_to_mesh(grid, **SETTINGS), 200, seed=0)
+    volume = volume_of(box(40, (0.3, 0.5, 0.7)))
+    points = sample_surface_points(volume_to_mesh(volume), 200, seed=0)
     outward = torch.nn.functional.one_hot((points.abs() / torch.tensor([0.3, 0.5, 0.7])).argmax(-1), 3) * points.sign()
     rays = Rays((points + 2 * outward)[None], -outward[None].float())
-    seen = render_volume(Volume(grid[None]), rays, samples_per_ray=512, backend="reference", **SETTINGS)
+    seen = render_volume(volume, rays, March(512), backend="reference")
     inside_box = (points.abs() < torch.tensor([0.26, 0.46, 0.66])).sum(-1) == 2  # off the edges
     assert inside_box.sum() > 100
     assert (seen.depth[0] / seen.opacity[0] - 2)[inside_box].abs().max() < 2 / 39  # one voxel
 
 
 def test_the_axes_of_a_grid_are_z_y_x():
-    mesh = volume_to_mesh(volume_of(box(40, (0.2, 0.4, 0.8))), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(box(40, (0.2, 0.4, 0.8))))
     np.testing.assert_allclose(mesh.extents, [0.4, 0.8, 1.6], atol=0.06)
 
 
 def test_an_object_that_fills_the_cube_is_closed_at_its_faces():
-    grid = torch.zeros(4, 20, 20, 20)
-    grid[3] = 5.0
-    mesh = volume_to_mesh(grid, **SETTINGS)
+    mesh = volume_to_mesh(uniform(5.0, 20, activation="softplus", density_scale=25.0))
     assert mesh.is_watertight
     np.testing.assert_allclose(mesh.bounds, [[-1] * 3, [1] * 3], atol=5e-3)
 
 
 def test_colours_are_those_at_the_surface():
-    mesh = volume_to_mesh(volume_of(sphere()), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(sphere()))
     colours = mesh.visual.vertex_colors[:, :3] / 255
     np.testing.assert_allclose(colours, (mesh.vertices + 1) / 2, atol=0.04)
 
 
 def test_colours_are_those_the_renderer_shows():
-    mesh = volume_to_mesh(grid := volume_of(box(32, (0.3, 0.5, 0.7))), **SETTINGS)
+    mesh = volume_to_mesh(volume := volume_of(box(32, (0.3, 0.5, 0.7))))
     normals = torch.tensor(mesh.vertex_normals, dtype=torch.float32)[None]
     rays = Rays(torch.tensor(mesh.vertices, dtype=torch.float32)[None] + 2 * normals, -normals)
-    seen = render_volume(Volume(grid[None]), rays, samples_per_ray=512, backend="reference", **SETTINGS).colour[0]
+    seen = render_volume(volume, rays, March(512), backend="reference").colour[0]
     assert np.abs(seen.numpy() - mesh.visual.vertex_colors[:, :3] / 255).mean() < 0.01
 
 
 def test_colours_are_clamped_and_come_from_inside_not_from_empty_space():
-    grid = volume_of(sphere(), steepness=300)
-    grid[:3] = torch.where(sphere() < 0.07, torch.tensor([1.7, 0.5, -0.3])[:, None, None, None], -9.0)
-    colours = volume_to_mesh(grid, **SETTINGS).visual.vertex_colors
+    volume = volume_of(sphere(), steepness=300)
+    volume.colour[0] = torch.where(sphere() < 0.07, torch.tensor([1.7, 0.5, -0.3])[:, None, None, None], -9.0)
+    colours = volume_to_mesh(volume).visual.vertex_colors
     np.testing.assert_allclose(colours.mean(0), [255, 128, 0, 255], atol=3)
 
 
 def test_floaters_are_dropped_and_large_parts_kept():
     parts = torch.minimum(sphere(centre=(0.35, 0, 0), radius=0.5), sphere(centre=(-0.6, 0, 0), radius=0.25))
     with_floater = torch.minimum(parts, sphere(centre=(-0.9, 0.9, 0.9), radius=0.045))
-    mesh = volume_to_mesh(volume_of(with_floater), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(with_floater))
     assert mesh.body_count == 2
     assert len(mesh.vertices) == len(np.unique(mesh.faces))
-    assert volume_to_mesh(volume_of(with_floater), smallest_part=0, **SETTINGS).body_count == 3
+    assert volume_to_mesh(volume_of(with_floater), smallest_part=0).body_count == 3
 
 
 def test_cavities_that_no_ray_can_see_are_filled():
     hollow = torch.maximum(sphere(), -sphere(radius=0.3))
-    mesh = volume_to_mesh(volume_of(hollow), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(hollow))
     assert mesh.body_count == 1
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.6**3, rel=0.05)
 
 
 def test_a_coarse_grid_is_refined_and_keeps_its_surface():
-    grid = volume_of(sphere(16))
-    coarse, fine = (volume_to_mesh(grid, resolution=points, **SETTINGS) for points in (2, 63))
+    volume = volume_of(sphere(16))
+    coarse, fine = (volume_to_mesh(volume, resolution=points) for points in (2, 63))
     assert len(fine.faces) > 10 * len(coarse.faces)
     assert fine.volume == pytest.approx(coarse.volume, rel=0.05)
 
 
 def test_a_fog_too_thin_for_the_level_still_gives_a_surface_and_an_empty_volume_a_clear_error():
-    fog = torch.zeros(4, 32, 32, 32)
-    fog[3] = torch.where(sphere(32) < 0, 3.0, 0.0)
-    assert volume_to_mesh(fog, activation="relu", density_scale=1).volume == pytest.approx(0.9, rel=0.1)
-    with pytest.raises(EmptyVolumeError, match="nothing to see"):
-        volume_to_mesh(torch.zeros(4, 32, 32, 32), activation="relu", density_scale=25)
+    fog = torch.zeros(1, 4, 32, 32, 32)
+    fog[:, 3] = torch.where(sphere(32) < 0, 3.0, 0.0)
+    assert volume_to_mesh(Volume(fog)).volume == pytest.approx(0.9, rel=0.1)
+    with pytest.raises(EmptyVolumeError, match=r"volume: wanted a density above 0\.347; got 0 at most"):
+        volume_to_mesh(uniform(0.0, 32, density_scale=25.0))
+
+
+@pytest.mark.parametrize(("activation", "raw"), [("relu", 0.1), ("softplus", -2.0)])
+def test_what_stands_in_a_volume_depends_on_how_its_density_is_read(activation, raw):
+    assert volume_to_mesh(uniform(raw, 20, activation=activation, density_scale=25.0)).volume > 7
+    with pytest.raises(EmptyVolumeError):
+        volume_to_mesh(uniform(raw, 20, activation=activation))
 
 
 @pytest.mark.parametrize(
     ("grid", "named"),
     [
-        (torch.zeros(1, 4, 8, 8, 8), "one volume"),
-        (torch.full((4, 8, 8, 8), torch.nan), "NaN"),
-        (torch.zeros(3, 8, 8, 8), "4"),
+        (torch.zeros(2, 4, 8, 8, 8), "one object"),
+        (torch.zeros(4, 8, 8, 8), "one object"),
+        (torch.full((1, 4, 8, 8, 8), torch.nan), "NaN"),
+        (torch.zeros(1, 3, 8, 8, 8), r"4 \+ K"),
+        (torch.zeros(1, 4, 8, 1, 8), "2 points"),
     ],
 )
 def test_wrong_grids_are_refused(grid, named):
     with pytest.raises(ValueError, match=named):
-        volume_to_mesh(grid, **SETTINGS)
+        volume_to_mesh(Volume(grid))
 
 
 def test_a_glb_is_y_up_with_linear_colours_that_come_back_exact(tmp_path):
-    mesh = volume_to_mesh(volume_of(box(24, (0.2, 0.4, 0.8), centre=(0.1, 0.2, 0))), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(box(24, (0.2, 0.4, 0.8), centre=(0.1, 0.2, 0))))
     save_mesh(tmp_path / "a.glb", mesh)
     (loaded,) = trimesh.load_scene(tmp_path / "a.glb", process=False).geometry.values()
     np.testing.assert_allclose(loaded.vertices, mesh.vertices[:, [0, 2, 1]] * [1, 1, -1], atol=1e-6)
@@ -156,17 +166,9 @@ def test_a_glb_is_y_up_with_linear_colours_that_come_back_exact(tmp_path):
     assert loaded.visual.material.metallicFactor == 0
 
 
-def test_srgb_conversion_is_the_standard_one_and_inverts_itself():
-    assert linear_from_srgb(np.array([0.0, 0.5, 1.0])) == pytest.approx([0, 0.214041, 1], abs=1e-6)
-    ramp = np.arange(256) / 255
-    np.testing.assert_allclose(srgb_from_linear(linear_from_srgb(ramp)), ramp, atol=1e-7)
-    stored = np.round(linear_from_srgb(ramp) * 65535) / 65535
-    np.testing.assert_array_equal(np.round(srgb_from_linear(stored) * 255), np.arange(256))
-
-
 @pytest.mark.parametrize("suffix", ["obj", "ply"])
 def test_obj_and_ply_keep_axes_and_colours(tmp_path, suffix):
-    mesh = volume_to_mesh(volume_of(box(24, (0.2, 0.4, 0.8))), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(box(24, (0.2, 0.4, 0.8))))
     save_mesh(tmp_path / f"a.{suffix}", mesh)
     loaded = trimesh.load(tmp_path / f"a.{suffix}", process=False, maintain_order=True)
     np.testing.assert_allclose(loaded.vertices, mesh.vertices, atol=1e-5)
@@ -174,7 +176,7 @@ def test_obj_and_ply_keep_axes_and_colours(tmp_path, suffix):
 
 
 def test_files_are_whole_or_absent(tmp_path, monkeypatch):
-    mesh = volume_to_mesh(volume_of(sphere(16)), **SETTINGS)
+    mesh = volume_to_mesh(volume_of(sphere(16)))
     (tmp_path / "a.glb").write_bytes(b"older")
 
     def full_disk(self, data):

@@ -12,7 +12,7 @@ from conftest import assert_near
 
 from vader3d.geometry.rays import Rays
 from vader3d.native import build
-from vader3d.render import Volume, cpu, render_volume
+from vader3d.render import March, Volume, cpu, render_volume
 
 pytestmark = pytest.mark.skipif(cpu.why_not(torch.zeros(1, 4, 2, 2, 2)) is not None, reason="no C++ compiler")
 ARM = shutil.which("aarch64-linux-gnu-g++")
@@ -20,12 +20,12 @@ RENDER = """
 import logging, torch
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 from vader3d.geometry.rays import Rays
-from vader3d.render import Volume, render_volume
+from vader3d.render import March, Volume, render_volume
 torch.manual_seed(0)
 grid = torch.rand(1, 4, 5, 6, 7)
 rays = Rays(torch.tensor([[[-3.0, 0.1, 0.2]]]).expand(1, 9, 3), torch.randn(1, 9, 3) * 0.1 + torch.tensor([1.0, 0, 0]))
 for _ in range(2):
-    opacity = render_volume(Volume(grid), rays, samples_per_ray=8).opacity
+    opacity = render_volume(Volume(grid), rays, March(8)).opacity
 print(*opacity.flatten().tolist())
 """
 
@@ -53,16 +53,8 @@ def test_every_instruction_set_gives_the_same_picture_and_gradient(level, channe
         results = []
         for backend in ("cpu", "reference"):
             leaves = [tensor.clone().requires_grad_() for tensor in (grid, *rays)]
-            rendering = render_volume(
-                Volume(leaves[0]),
-                Rays(*leaves[1:]),
-                samples_per_ray=37,
-                early_stop=0,
-                density_noise=0.1,
-                activation="softplus",
-                generator=torch.Generator().manual_seed(3),
-                backend=backend,
-            )
+            march = March(37, density_noise=0.1, seed=3, early_stop=0)
+            rendering = render_volume(Volume(leaves[0], "softplus"), Rays(*leaves[1:]), march, backend=backend)
             (rendering.colour.sin().sum() + rendering.extra.sum() + rendering.depth.sum()).backward()
             results.append([*rendering[:4], *(leaf.grad for leaf in leaves)])
         for found, wanted in zip(*results, strict=True):
@@ -112,9 +104,7 @@ def test_it_compiles_for_arm64(tmp_path):
 def some_fog(samples: int, rays: int = 20_000) -> None:
     grid = torch.rand(1, 4, 16, 16, 16, requires_grad=True)
     along = torch.nn.functional.normalize(torch.randn(1, rays, 3) * 0.2 + torch.tensor([1.0, 0, 0]), dim=-1)
-    rendering = render_volume(
-        Volume(grid), Rays(-3 * along, along), samples_per_ray=samples, early_stop=0, backend="cpu"
-    )
+    rendering = render_volume(Volume(grid), Rays(-3 * along, along), March(samples, early_stop=0), backend="cpu")
     rendering.colour.sum().backward()
 
 
@@ -157,8 +147,8 @@ def test_few_rays_through_a_large_grid_are_left_to_plain_torch():
     grid, ray = torch.rand(1, 4, 64, 64, 64), torch.tensor([[[0.0, 0.0, 1.0]]])
     assert cpu.why_slower(grid, 64) is not None
     assert cpu.why_slower(grid, 64 * 4096) is None
-    found = render_volume(Volume(grid), Rays(-3 * ray, ray), samples_per_ray=64)
-    wanted = render_volume(Volume(grid), Rays(-3 * ray, ray), samples_per_ray=64, backend="cpu")
+    found = render_volume(Volume(grid), Rays(-3 * ray, ray), March(64))
+    wanted = render_volume(Volume(grid), Rays(-3 * ray, ray), March(64), backend="cpu")
     assert_near(found.colour, wanted.colour)
 
 
@@ -175,7 +165,7 @@ def test_rays_that_pass_by_all_that_an_object_holds_show_nothing_and_no_others(s
     directions *= torch.rand(3, 1998, 1) + 0.1
     origins[1, 7, 2] = torch.nan
     found, wanted = (
-        render_volume(Volume(grid), Rays(origins, directions), samples_per_ray=40, skip_empty=skip, backend="cpu")
+        render_volume(Volume(grid), Rays(origins, directions), March(40, skip_empty=skip), backend="cpu")
         for skip in (True, False)
     )
     assert found.opacity[1, 7].isnan()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.blocks import Attention3d, upsample
-from vader3d.render import Volume
+from vader3d.render.volume import Activation, Volume
 
 BASE_RESOLUTION = 4
 
@@ -78,16 +78,19 @@ class ResidualBlock3d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes [B, code_length] -> Volume; `to_volume(to_latent(codes))` is the whole of it, bit for bit."""
+    """Codes [B, code_length] -> Volume; `to_volume(to_latent(codes))` is the whole of it, bit for bit.
 
-    def __init__(self, config: DecoderConfig):
+    activation, density_scale: how the raw densities it makes are read; its volumes carry them.
+    """
+
+    def __init__(self, config: DecoderConfig, *, activation: Activation = "relu", density_scale: float = 1.0):
         super().__init__()
         if config.head_kernel % 2 == 0:
             raise ValueError(f"head_kernel: wanted an odd number; got {config.head_kernel}")
         resolutions = [BASE_RESOLUTION << level for level in range(len(config.channels))]
         if config.latent_resolution not in resolutions:
             raise ValueError(f"latent_resolution: wanted one of {resolutions}; got {config.latent_resolution}")
-        self.config = config
+        self.config, self.activation, self.density_scale = config, activation, density_scale
         self.stem = nn.Linear(config.code_length, config.channels[0] * BASE_RESOLUTION**3)
         self.levels = nn.ModuleList()
         for level, (channels_in, channels_out) in enumerate(zip(config.channels, config.channels[1:], strict=False)):
@@ -131,7 +134,7 @@ class Decoder(nn.Module):
         grid = interleave(self.head(self.norm(x)), self.config.subvoxels)
         if self.config.colour_activation == "sigmoid":
             grid = torch.cat([grid[:, :3].sigmoid(), grid[:, 3:]], 1)
-        return Volume(grid)
+        return Volume(grid, self.activation, self.density_scale)
 
     def forward(self, codes: Tensor) -> Volume:
         return self.to_volume(self.to_latent(codes))

@@ -28,8 +28,8 @@ def decode(model: Autodecoder, latents: Tensor) -> Volume:
     """G2 in evaluation mode, in batches."""
     model.eval()
     device = model.decoder.stem.weight.device
-    grids = [model.decoder.to_volume(part.to(device)).grid for part in latents.split(OBJECTS_PER_BATCH)]
-    return Volume(torch.cat(grids))
+    volumes = [model.decoder.to_volume(part.to(device)) for part in latents.split(OBJECTS_PER_BATCH)]
+    return volumes[0].with_grid(torch.cat([volume.grid for volume in volumes]))
 
 
 @torch.no_grad()

@@ -42,7 +42,8 @@ class Autodecoder(nn.Module):
     def __init__(self, config: AutodecoderConfig, objects: int):
         super().__init__()
         self.codes = codes_for(config.codes, objects, config.decoder.code_length, initial_std=config.code_std)
-        self.decoder = Decoder(config.decoder)
+        render = config.render
+        self.decoder = Decoder(config.decoder, activation=render.activation, density_scale=render.density_scale)
         self.averages_codes = config.codes.average
 
     def forward(self, objects: Tensor) -> Volume:

@@ -28,7 +28,6 @@ from vader3d.export.mesh import sample_surface_points
 from vader3d.frozen.embeddings import FeatureNetwork
 from vader3d.frozen.lpips import PerceptualDistance
 from vader3d.measures.pictures import iou, psnr, ssim
-from vader3d.render import Volume
 
 SHOWN = 32  # samples whose latents are kept for the report's pictures, whatever else is measured
 QUALITY = ("psnr", "foreground_psnr", "ssim", "iou")  # and the perceptual distance, where there is one
@@ -142,20 +141,21 @@ class Stages:
             start = time.process_time()
             raw = self.sets.latents(name, numbers, steps=steps, churn=protocol.churn)
             sampling = time.process_time() - start if sampled_here else None
-            grid = self.sets.generator.decode(raw).grid
-            good = finite(raw) & finite(grid).cpu()
+            volume = self.sets.generator.decode(raw)
+            good = finite(raw) & finite(volume.grid).cpu()
             excluded[NOT_FINITE] += int((~good).sum())
-            raw, grid = raw[good], grid[good.to(grid.device)]
+            raw, volume = raw[good], volume.with_grid(volume.grid[good.to(volume.grid.device)])
             numbers = [number for number, kept in zip(numbers, good.tolist(), strict=True) if kept]
             tensors: dict[str, Tensor] = {}
             if pictures:
-                tensors |= self.embedded(self.sets.rendered(grid, numbers, excluded))
+                tensors |= self.embedded(self.sets.rendered(volume, numbers, excluded))
             first = [place for place, number in enumerate(numbers) if number < latents]
             tensors |= {"latents": raw[first], "latent_owners": torch.tensor([numbers[place] for place in first])}
             if first and generated and headline and protocol.memorisation:
-                tensors["looks"] = self.sets.looks(grid[first])
+                tensors["looks"] = self.sets.looks(volume.with_grid(volume.grid[first]))
             first = [place for place, number in enumerate(numbers) if number < shapes]
-            found = self.sets.surfaces(grid[first], [numbers[place] for place in first], points, excluded)
+            shaped = volume.with_grid(volume.grid[first])
+            found = self.sets.surfaces(shaped, [numbers[place] for place in first], points, excluded)
             tensors["points"], tensors["point_owners"] = owned(found)
             return Found(tensors, excluded, sampling_cpu_seconds=sampling)
 
@@ -210,8 +210,8 @@ class Stages:
 
         def compute(numbers: list[int]) -> Found:
             codes = self.sets.subject.codes(torch.tensor(numbers))
-            grid = self.sets.generator.decode(self.sets.generator.to_latent(codes)).grid
-            return Found({"looks": self.sets.looks(grid)})
+            volume = self.sets.generator.decode(self.sets.generator.to_latent(codes))
+            return Found({"looks": self.sets.looks(volume)})
 
         inputs = {"poses": self.protocol.poses}
         return Stage("training_looks", "training objects", self.objects, self.base | inputs, compute)
@@ -229,12 +229,12 @@ class Stages:
             if not found:
                 return Found({}, excluded)
             generator = self.sets.generator
-            grid = generator.decode(generator.to_latent(self.sets.codes("reconstruction", [*found]))).grid
-            good = finite(grid).tolist()
+            volume = generator.decode(generator.to_latent(self.sets.codes("reconstruction", [*found])))
+            good = finite(volume.grid).tolist()
             excluded[NOT_FINITE] += good.count(False)
             rows = {
-                number: self.quality_of(*render_clamped(Volume(volume[None]), views.cameras, generator.settings), views)
-                for (number, views), volume, kept in zip(found.items(), grid, good, strict=True)
+                number: self.quality_of(*render_clamped(each, views.cameras, generator.settings), views)
+                for (number, views), each, kept in zip(found.items(), volume.objects(), good, strict=True)
                 if kept
             }
             scores, owners = owned(rows)

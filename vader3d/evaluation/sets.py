@@ -129,7 +129,7 @@ class PictureSets:
             return self.generator.sample_latents(seeds, steps=steps, churn=churn)
         return self.generator.to_latent(self.codes(name, numbers))
 
-    def rendered(self, grid: Tensor, numbers: list[int], excluded: Counter[str]) -> dict[int, Tensor]:
+    def rendered(self, volume: Volume, numbers: list[int], excluded: Counter[str]) -> dict[int, Tensor]:
         """Pictures [V, 3, H, W] of volumes from the protocol's poses."""
         poses = self.readable_views(
             numbers, excluded, split=self.protocol.poses, views=self.protocol.views, purpose=POSES
@@ -141,31 +141,31 @@ class PictureSets:
             torch.cat([views.cameras.intrinsics for views in poses.values()]),
             *self.size,
         )
-        volume = Volume(grid[[number in poses for number in numbers]])
-        return dict(zip(poses, render_clamped(volume, cameras, self.generator.settings)[0], strict=True))
+        shown = volume.with_grid(volume.grid[[number in poses for number in numbers]])
+        return dict(zip(poses, render_clamped(shown, cameras, self.generator.settings)[0], strict=True))
 
-    def surfaces(self, grid: Tensor, numbers: list[int], points: int, excluded: Counter[str]) -> dict[int, Tensor]:
-        """Points [1, points, 3] on the surface of each volume; those without one are counted."""
+    def surfaces(self, volume: Volume, numbers: list[int], points: int, excluded: Counter[str]) -> dict[int, Tensor]:
+        """Points [1, points, 3] on the surface of each object; those without one are counted."""
         found = {}
-        for volume, number in zip(grid, numbers, strict=True):
+        for each, number in zip(volume.objects(), numbers, strict=True):
             try:
-                mesh = Asset(Volume(volume[None]), self.generator.settings).mesh()
+                mesh = Asset(each, self.generator.settings).mesh()
             except EmptyVolumeError:
                 excluded[EMPTY] += 1
                 continue
             found[number] = sample_surface_points(mesh, points, seed=self.protocol.seed)[None]
         return found
 
-    def looks(self, grid: Tensor) -> Tensor:
+    def looks(self, volume: Volume) -> Tensor:
         """Small pictures of volumes from the same few poses, to tell copies by: [B, V, 3, LOOK_SIZE, LOOK_SIZE]."""
-        cameras = self.look_cameras()
+        cameras, count = self.look_cameras(), len(volume.grid)
         spread = Cameras(
-            cameras.world_from_camera.expand(len(grid), -1, -1, -1),
-            cameras.intrinsics.expand(len(grid), -1, -1),
+            cameras.world_from_camera.expand(count, -1, -1, -1),
+            cameras.intrinsics.expand(count, -1, -1),
             cameras.height,
             cameras.width,
         )
-        return render_clamped(Volume(grid), spread, self.generator.settings)[0]
+        return render_clamped(volume, spread, self.generator.settings)[0]
 
     def look_cameras(self) -> Cameras:
         """The same for all: poses of the first readable object, [1, V]."""

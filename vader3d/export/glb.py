@@ -8,19 +8,11 @@ import struct
 
 import numpy as np
 
+from vader3d.colour import linear_from_srgb
+
 FLOAT, UINT16, UINT32 = 5126, 5123, 5125  # glTF component types
 VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963
 GLTF_FROM_WORLD = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) -> (x, z, -y)
-
-
-def linear_from_srgb(colour: np.ndarray) -> np.ndarray:
-    """sRGB values in [0, 1] -> linear light in [0, 1] (IEC 61966-2-1)."""
-    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
-
-
-def srgb_from_linear(light: np.ndarray) -> np.ndarray:
-    """Linear light in [0, 1] -> sRGB values in [0, 1]."""
-    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def glb_bytes(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, colours: np.ndarray) -> bytes:

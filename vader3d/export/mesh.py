@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vader3d.export.glb import glb_bytes
 from vader3d.files import write_bytes
-from vader3d.render.reference import ALIGN_CORNERS, activate_density
+from vader3d.render.volume import ALIGN_CORNERS, Volume
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -29,58 +29,54 @@ class EmptyVolumeError(ValueError):
     """The volume holds nothing that could be seen: there is no surface to export."""
 
 
-def volume_to_mesh(
-    grid: Tensor, *, activation: str, density_scale: float, smallest_part: float = SMALLEST_PART, resolution: int = 63
-) -> "Trimesh":
-    """The surface of one volume grid [4 + K, D, H, W] (see `render.Volume`) as a mesh in [-1, 1]^3 with vertex colours.
+def volume_to_mesh(volume: Volume, *, smallest_part: float = SMALLEST_PART, resolution: int = 63) -> "Trimesh":
+    """The surface of one object's volume [1, 4 + K, D, H, W] as a mesh in [-1, 1]^3 with vertex colours.
 
     Marching cubes at `surface_level`, closed where the object touches the cube's faces; cavities that no ray can see
     are filled, parts of under `smallest_part` of the faces dropped, the grid's steps smoothed. A grid coarser than
     `resolution` points is refined first, by a whole factor, which rounds the surface and does not move it. Colours are
-    what a ray along the inward normal would composite. Raises EmptyVolumeError; ValueError for a wrong shape, NaN.
+    what a ray along the inward normal would composite. Raises EmptyVolumeError; ValueError for another shape, NaN.
     """
     import trimesh
     from skimage.measure import marching_cubes
 
-    if grid.ndim != 4 or grid.shape[0] < 4 or min(grid.shape[1:]) < 2:
-        raise ValueError(f"grid: expected one volume [4 + K, D, H, W] of 2 points or more, got {list(grid.shape)}")
-    if not grid.isfinite().all():
-        raise ValueError("grid: expected finite values, got NaN or infinity: the decoder has diverged")
-    grid = grid.detach().float().cpu()
-    voxel = 2 / (max(grid.shape[1:]) - 1)
-    level = surface_level(float(grid[3].max()), voxel, activation=activation, density_scale=density_scale)
-    raw = closed_field(refined(grid[3], resolution), level)
+    sizes = list(volume.grid.shape)
+    if len(sizes) != 5 or sizes[0] != 1 or sizes[1] < 4 or min(sizes[2:]) < 2:
+        raise ValueError(f"volume: wanted one object, [1, 4 + K, D, H, W] of 2 points or more; got {sizes}")
+    if not volume.grid.isfinite().all():
+        raise ValueError("volume: wanted finite values; got NaN or infinity; train the decoder anew, it has diverged")
+    volume = volume.with_grid(volume.grid.detach().float().cpu())
+    level = surface_level(volume)
+    raw = closed_field(refined(volume.raw_density[0, 0], resolution), level)
     corners, faces, _, _ = marching_cubes(raw, level, gradient_direction="descent")
     vertices = (corners - 1) / (np.array(raw.shape) - 3) * 2 - 1  # minus the padding
     vertices, faces = without_small_parts(vertices[:, ::-1], faces, smallest_part)  # (z, y, x) -> (x, y, z)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     trimesh.smoothing.filter_taubin(mesh, iterations=SMOOTHING)
-    inward = -torch.tensor(mesh.vertex_normals, dtype=torch.float32) * voxel
-    colours = surface_colours(
-        grid,
-        torch.tensor(mesh.vertices, dtype=torch.float32),
-        inward,
-        activation=activation,
-        density_scale=density_scale,
-    )
+    inward = -torch.tensor(mesh.vertex_normals, dtype=torch.float32) * voxel_size(volume)
+    colours = surface_colours(volume, torch.tensor(mesh.vertices, dtype=torch.float32), inward)
     mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.round(colours.numpy() * 255).astype(np.uint8))
     return mesh
 
 
-def surface_level(peak: float, voxel: float, *, activation: str, density_scale: float) -> float:
-    """The raw density at which a surface stands, for a grid whose largest raw density is `peak`.
+def voxel_size(volume: Volume) -> float:
+    """The distance of two voxels along the longest side."""
+    return 2 / (max(volume.grid.shape[2:]) - 1)
+
+
+def surface_level(volume: Volume) -> float:
+    """The raw density at which the surface of one object stands.
 
     Where the density absorbs half the light within one voxel, density = ln 2 / voxel: there a ray turns from mostly
-    free to mostly stopped, whatever the activation, its scale and the grid's size. (On trained furniture at 32^3 the
+    free to mostly stopped, however the density is read and whatever the grid's size. (On trained furniture at 32^3 the
     meshes' silhouettes had IoU .900 with held-out masks; absorbing .2 .35 .65 .8 gave .885 .898 .897 .886.) A fog that
     never gets so dense is cut at half its peak. Raises EmptyVolumeError where even a ray through the whole cube at the
     peak would pass mostly free.
     """
-    peak_density = float(activate_density(torch.tensor(peak), activation, density_scale))
-    if peak_density * 2 < math.log(2):
-        raise EmptyVolumeError(f"volume: nothing to see, the largest density is {peak_density:.3g}")
-    density = min(math.log(2) / voxel, peak_density / 2) / density_scale
-    return density if activation == "relu" else math.log(math.expm1(density))
+    peak = float(volume.density_from_raw(volume.raw_density.max()))
+    if peak * 2 < math.log(2):
+        raise EmptyVolumeError(f"volume: wanted a density above {math.log(2) / 2:.3g}; got {peak:.3g} at most")
+    return volume.raw_from_density(min(math.log(2) / voxel_size(volume), peak / 2))
 
 
 def refined(field: Tensor, resolution: int) -> Tensor:
@@ -117,16 +113,16 @@ def without_small_parts(vertices: np.ndarray, faces: np.ndarray, smallest_part: 
     return vertices[used], (np.cumsum(used) - 1)[faces[used[faces[:, 0]]]]
 
 
-def surface_colours(grid: Tensor, vertices: Tensor, inward: Tensor, *, activation: str, density_scale: float) -> Tensor:
+def surface_colours(volume: Volume, vertices: Tensor, inward: Tensor) -> Tensor:
     """The colour [P, 3] in [0, 1] that a ray sees which enters at each vertex [P, 3]; `inward` is one voxel long."""
     points = vertices[:, None] + COLOUR_DEPTHS[:, None] * inward[:, None]
     sampled = torch.nn.functional.grid_sample(
-        grid[None, :4], points[None, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
+        volume.grid[:, :4], points[None, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
     )[0, :, 0]  # [4, P, S]
     step = (COLOUR_DEPTHS[1] - COLOUR_DEPTHS[0]) * inward.norm(dim=-1, keepdim=True)
-    thickness = activate_density(sampled[3], activation, density_scale) * step
-    weights = torch.exp(thickness - thickness.cumsum(-1)) * -torch.expm1(-thickness)
-    colours = (sampled[:3] * weights).sum(-1) / weights.sum(-1).clamp_min(1e-8)
+    thickness = volume.density_from_raw(sampled[3]) * step
+    ray_weights = torch.exp(thickness - thickness.cumsum(-1)) * -torch.expm1(-thickness)
+    colours = (sampled[:3] * ray_weights).sum(-1) / ray_weights.sum(-1).clamp_min(1e-8)
     return colours.T.clamp(0, 1)
 
 
@@ -145,9 +141,9 @@ def save_mesh(path: str | Path, mesh: "Trimesh") -> None:
     """
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise ValueError(f"path: expected a name that ends in {', '.join(FORMATS)}, got {path.name!r}")
+        raise ValueError(f"path: wanted a name that ends in {', '.join(FORMATS)}; got {path.name!r}")
     if len(mesh.faces) == 0:
-        raise EmptyVolumeError(f"{path.name}: the mesh has no faces")
+        raise EmptyVolumeError(f"mesh: wanted faces to write to {path.name}; got none")
     if path.suffix == ".glb":
         lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
         normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none

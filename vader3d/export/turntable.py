@@ -19,7 +19,7 @@ def turntable_bytes(frames: np.ndarray, *, frames_per_second: float = 12, qualit
     Raises ValueError for another shape or type.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] not in (3, 4) or len(frames) == 0:
-        raise ValueError(f"frames: expected uint8 [T, H, W, 3 or 4], got {frames.dtype} {list(frames.shape)}")
+        raise ValueError(f"frames: wanted uint8 [T, H, W, 3 or 4]; got {frames.dtype} {list(frames.shape)}")
     first, *rest = (Image.fromarray(frame) for frame in frames)
     file = io.BytesIO()
     first.save(
@@ -39,7 +39,7 @@ def save_turntable(path: str | Path, frames: np.ndarray, *, frames_per_second: f
     """Write `turntable_bytes` to `path` (.webp), whole or not at all."""
     path = Path(path)
     if path.suffix != ".webp":
-        raise ValueError(f"path: expected a name that ends in .webp, got {path.name!r}")
+        raise ValueError(f"path: wanted a name that ends in .webp; got {path.name!r}")
     data = turntable_bytes(frames, frames_per_second=frames_per_second, quality=quality)
     write_bytes(path, data)
 
@@ -55,10 +55,12 @@ def contact_sheet(pictures: Tensor, *, columns: int, background: float = 1.0) ->
     `background` is the grey between them, behind them, and in the places that stay free. Raises ValueError for other
     shapes and non-finite values.
     """
-    if pictures.ndim != 4 or pictures.shape[1] not in (1, 3, 4) or len(pictures) == 0 or columns < 1:
-        raise ValueError(f"pictures: expected [N, 1, 3 or 4, H, W] and 1 column or more, got {list(pictures.shape)}")
+    if pictures.ndim != 4 or pictures.shape[1] not in (1, 3, 4) or len(pictures) == 0:
+        raise ValueError(f"pictures: wanted [N, 1, 3 or 4, H, W]; got {list(pictures.shape)}")
+    if columns < 1:
+        raise ValueError(f"columns: wanted 1 or more; got {columns}")
     if not pictures.isfinite().all():
-        raise ValueError("pictures: expected finite values, got NaN or infinity")
+        raise ValueError("pictures: wanted finite values; got NaN or infinity")
     pictures = pictures.detach().float().cpu().clamp(0, 1)
     if pictures.shape[1] == 4:
         pictures, alpha = pictures[:, :3], pictures[:, 3:]

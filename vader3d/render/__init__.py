@@ -1,6 +1,7 @@
 """Volumes to pictures: one door (`render_volume`), several back-ends."""
 
-from vader3d.render.pictures import RenderConfig, render_views
-from vader3d.render.volume import Rendering, Volume, render_volume
+from vader3d.render.pictures import Rendering, render_views, render_volume
+from vader3d.render.settings import March, RenderConfig
+from vader3d.render.volume import Volume
 
-__all__ = ["RenderConfig", "Rendering", "Volume", "render_views", "render_volume"]
+__all__ = ["March", "RenderConfig", "Rendering", "Volume", "render_views", "render_volume"]

@@ -1,7 +1,6 @@
 """Volume rendering in C++ with OpenMP: the back-end for grids on the CPU."""
 
 import ctypes
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,40 +9,30 @@ from torch.autograd.function import once_differentiable
 
 from vader3d.geometry.rays import cube_crossing
 from vader3d.native.library import DOUBLE, INT64, POINTER, compiled, library
+from vader3d.render.packing import DTYPES, highest_empty, padded_channels
+from vader3d.render.reference import BYTES_STD
+from vader3d.render.settings import March
+from vader3d.render.volume import Volume
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 CHANNELS_LAST = torch.channels_last_3d
 MOST_CHANNELS, MOST_THREADS, BRICK = 256, 256, 2  # as in march.cpp
 # How many voxels are laid out (pack) while plain torch starts, and while it renders one point.
 VOXELS_LAID_OUT_IN_A_CALL, VOXELS_LAID_OUT_IN_A_POINT = 150_000, 45
 POINTS_PER_THREAD, VECTORS_PER_THREAD = 8192, 16384  # fewer are done sooner than a second thread wakes up
 MAPPED_ANEW = 32 << 20  # bytes from which glibc's malloc takes fresh pages from the system each time
-HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
-EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
 
 
-class March(ctypes.Structure):
-    """The call as march.cpp reads it."""
+class Job(ctypes.Structure):
+    """A call as march.cpp reads it: its struct March."""
 
     _fields_ = [
         *((name, INT64) for name in ("objects", "rays", "samples", "depth", "height", "width")),
         *((name, INT64) for name in ("channels", "features_per_ray", "threads", "seeded", "seed", "softplus")),
-        *((name, DOUBLE) for name in ("density_scale", "density_noise", "early_stop")),
+        *((name, DOUBLE) for name in ("density_scale", "noise_scale", "early_stop")),
         *((name, POINTER) for name in ("grid", "origins", "directions")),
         *((name, POINTER) for name in ("features", "opacity", "depth_sum", "marched", "empty", "bounds")),
         *((name, POINTER) for name in ("d_features", "d_opacity", "d_depth", "d_grid", "spare", "d_rays")),
     ]
-
-
-class Settings(NamedTuple):
-    """What a march takes besides tensors, as in `reference.march`."""
-
-    samples_per_ray: int
-    activation: str
-    density_scale: float
-    density_noise: float
-    seed: int | None
-    early_stop: float
 
 
 def why_not(grid: Tensor) -> str | None:
@@ -54,7 +43,7 @@ def why_not(grid: Tensor) -> str | None:
         return f"the cpu back-end takes float32, float16 or bfloat16 grids, not {str(grid.dtype)[6:]}"
     if grid.shape[1] > MOST_CHANNELS:
         return f"the cpu back-end takes up to {MOST_CHANNELS} channels, and the grid has {grid.shape[1]}"
-    if grid.shape[2:].numel() * padded(grid.shape[1]) >= 1 << 32:
+    if grid.shape[2:].numel() * padded_channels(grid.shape[1]) >= 1 << 32:
         return f"the cpu back-end counts an object's numbers in 32 bits, and {tuple(grid.shape[1:])} passes them"
     return library()[1]
 
@@ -78,79 +67,65 @@ def why_slower(grid: Tensor, points: int) -> str | None:
     return f"the cpu back-end lays out {voxels} voxels first, which {points} points do not repay" if few else None
 
 
-def render_rays(
-    grid: Tensor,
-    origins: Tensor,
-    directions: Tensor,
-    *,
-    samples_per_ray: int,
-    activation: str,
-    density_scale: float,
-    density_noise: float,
-    seed: int | None,
-    early_stop: float,
-    skip_empty: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+def render_rays(volume: Volume, origins: Tensor, directions: Tensor, march: March) -> tuple[Tensor, Tensor, Tensor]:
     """`reference.render_rays` in float32 arithmetic, with the same results and gradients; outputs are float32.
 
     `skip_empty` passes over empty bricks of the grid where no gradient is asked for, and does nothing elsewhere.
     """
-    if grid.shape[4] == 1:
-        grid = grid.expand(-1, -1, -1, -1, 2)  # every cell has a right half
-    origins, directions = origins.float(), directions.float()
-    settings = Settings(samples_per_ray, activation, density_scale, density_noise, seed, early_stop)
-    if torch.is_grad_enabled() and (grid.requires_grad or origins.requires_grad or directions.requires_grad):
-        return _Render.apply(grid, origins, directions, settings)
-    return march(grid, origins, directions, settings, skip_empty).outputs
+    wide = volume.grid if volume.grid.shape[4] > 1 else volume.grid.expand(-1, -1, -1, -1, 2)  # cells have a right half
+    volume, origins, directions = volume.with_grid(wide.float()), origins.float(), directions.float()
+    inputs, job = (volume.grid, origins, directions), job_of(volume, origins, march)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        return _Render.apply(*inputs, job)
+    empty = empty_bricks(volume, march, job.threads) if march.skip_empty else None
+    return march_forward(job, *inputs, empty=empty).outputs
 
 
-def padded(channels: int) -> int:
-    """Channels of a voxel as march.cpp wants them."""
-    return -(-channels // 4) * 4
+def job_of(volume: Volume, origins: Tensor, march: March) -> Job:
+    """The job's numbers; `march_forward` and the backward pass set its pointers."""
+    objects, channels, depth, height, width = volume.grid.shape
+    points = origins.shape[:2].numel() * march.samples_per_ray
+    return Job(
+        objects=objects,
+        rays=origins.shape[1],
+        samples=march.samples_per_ray,
+        depth=depth,
+        height=height,
+        width=width,
+        channels=padded_channels(channels),
+        features_per_ray=channels - 1,
+        threads=max(1, min(torch.get_num_threads(), MOST_THREADS, points // POINTS_PER_THREAD)),
+        seeded=march.seed is not None,
+        seed=march.seed or 0,
+        softplus=volume.activation == "softplus",
+        density_scale=volume.density_scale,
+        noise_scale=march.density_noise / BYTES_STD,
+        early_stop=march.early_stop,
+    )
 
 
 class Marched(NamedTuple):
     """A finished march: the job, what its pointers point to, and the three outputs."""
 
-    job: March
+    job: Job
     tensors: tuple[Tensor, ...]  # grid [B, D, H, W, padded C], origins, directions, samples marched [B, R] (int32)
     outputs: tuple[Tensor, Tensor, Tensor]
 
 
-def march(grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings, skip_empty: bool) -> Marched:
-    """The march forward; arguments as in `render_rays`, rays in float32."""
-    grid, origins, directions = grid.float(), origins.contiguous(), directions.contiguous()
-    objects, channels, depth, height, width = grid.shape
-    rays = origins.shape[1]
-    points = objects * rays * settings.samples_per_ray
-    threads = max(1, min(torch.get_num_threads(), MOST_THREADS, points // POINTS_PER_THREAD))
-    job = March(
-        objects,
-        rays,
-        settings.samples_per_ray,
-        depth,
-        height,
-        width,
-        padded(channels),
-        channels - 1,
-        threads,
-        settings.seed is not None,
-        settings.seed or 0,
-        settings.activation == "softplus",
-        settings.density_scale,
-        settings.density_noise,
-        settings.early_stop,
-    )
-    packed = channels_last(grid, threads)
-    empty, bounds = empty_bricks(grid, settings, threads) if skip_empty else (None, None)
-    features = torch.empty(objects, rays, channels - 1)
-    opacity, depth_sum = torch.empty(objects, rays), torch.empty(objects, rays)
-    marched = torch.empty(objects, rays, dtype=torch.int32)
+def march_forward(
+    job: Job, grid: Tensor, origins: Tensor, directions: Tensor, *, empty: tuple[Tensor, Tensor] | None = None
+) -> Marched:
+    """The march of float32 tensors; `empty`: what `empty_bricks` says, to pass over them."""
+    packed = channels_last(grid, job.threads)
+    origins, directions = origins.contiguous(), directions.contiguous()
+    features = torch.empty(job.objects, job.rays, job.features_per_ray)
+    opacity, depth_sum = torch.empty(job.objects, job.rays), torch.empty(job.objects, job.rays)
+    marched = torch.empty(job.objects, job.rays, dtype=torch.int32)
     job.grid, job.origins, job.directions = packed.data_ptr(), origins.data_ptr(), directions.data_ptr()
     job.features, job.opacity, job.depth_sum = features.data_ptr(), opacity.data_ptr(), depth_sum.data_ptr()
     job.marched = marched.data_ptr()
-    if empty is not None and bounds is not None:
-        job.empty, job.bounds = empty.data_ptr(), bounds.data_ptr()
+    if empty is not None:
+        job.empty, job.bounds = (tensor.data_ptr() for tensor in empty)
     compiled().vader3d_forward(ctypes.byref(job))
     return Marched(job, (packed, origins, directions, marched), (features, opacity, depth_sum))
 
@@ -167,44 +142,37 @@ def channels_last(grid: Tensor, threads: int) -> Tensor:
     objects, channels, *voxels = sizes = grid.shape
     if channels % 4 == 0 and grid.is_contiguous(memory_format=CHANNELS_LAST):
         return grid.movedim(1, -1)
-    packed = soon_written(torch.empty(objects, *voxels, padded(channels)))
+    packed = soon_written(torch.empty(objects, *voxels, padded_channels(channels)))
     shape, strides = (INT64 * 5)(*sizes), (INT64 * 5)(*grid.stride())
     compiled().vader3d_pack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
     return packed
 
 
-def empty_bricks(grid: Tensor, settings: Settings, threads: int) -> tuple[Tensor, Tensor]:
-    """How many bricks away the nearest one is that holds anything, uint8 [B, z, y, x]; and all those' bounds [B, 8].
-
-    Conservative: the activation, its scale and the strongest noise are reckoned with.
-    """
-    density = EMPTY_DENSITY / settings.density_scale
-    raw = math.log(math.expm1(density)) if settings.activation == "softplus" else density
-    noise = 0.0 if settings.seed is None else HIGHEST_NOISE * settings.density_noise
+def empty_bricks(volume: Volume, march: March, threads: int) -> tuple[Tensor, Tensor]:
+    """How many bricks away the nearest one is that holds anything, uint8 [B, z, y, x]; and all those' bounds [B, 8]."""
+    grid = volume.grid
     bricks = [max(0, size - 2) // BRICK + 1 for size in grid.shape[2:]]
     empty, *spare = torch.empty(3, grid.shape[0], *bricks, dtype=torch.uint8)
     bounds = torch.empty(grid.shape[0], 8)
     shape, strides = (INT64 * 5)(*grid.shape), (INT64 * 5)(*grid.stride())
     compiled().vader3d_empty_bricks(
-        grid.data_ptr(), shape, strides, raw - noise, empty.data_ptr(), bounds.data_ptr(), spare[0].data_ptr(), threads
+        grid.data_ptr(),
+        shape,
+        strides,
+        highest_empty(volume, march),
+        empty.data_ptr(),
+        bounds.data_ptr(),
+        spare[0].data_ptr(),
+        threads,
     )
     return empty, bounds
 
 
-class Like(NamedTuple):
-    """What a grid's gradient has to resemble."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    channels_last: bool
-
-
 class _Render(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, grid: Tensor, origins: Tensor, directions: Tensor, settings: Settings):
-        done = march(grid, origins, directions, settings, False)
-        ctx.job = done.job
-        ctx.like = Like(grid.shape, grid.dtype, grid.is_contiguous(memory_format=CHANNELS_LAST))
+    def forward(ctx, grid: Tensor, origins: Tensor, directions: Tensor, job: Job):
+        ctx.job, ctx.shape, ctx.channels_last = job, grid.shape, grid.is_contiguous(memory_format=CHANNELS_LAST)
+        done = march_forward(job, grid, origins, directions)
         ctx.save_for_backward(*done.tensors, *done.outputs)
         return done.outputs
 
@@ -227,19 +195,19 @@ class _Render(torch.autograd.Function):
             d_rays = torch.empty(*origins.shape[:2], 8)
             job.d_rays = d_rays.data_ptr()
         compiled().vader3d_backward(ctypes.byref(job))
-        d_grid = None if d_packed is None else channels_first(d_packed, ctx.like, job.threads)
+        d_grid = None if d_packed is None else channels_first(d_packed, ctx.shape, ctx.channels_last, job.threads)
         d_origins, d_directions = (None, None) if d_rays is None else through_crossing(origins, directions, d_rays)
         return d_grid, d_origins, d_directions, None
 
 
-def channels_first(packed: Tensor, like: Like, threads: int) -> Tensor:
-    """What `channels_last` made, laid out as the grid it made it from, if that was dense."""
-    if like.channels_last and packed.shape[-1] == like.shape[1]:
-        return packed.movedim(-1, 1).to(like.dtype)
-    grid = torch.empty(like.shape, memory_format=CHANNELS_LAST if like.channels_last else torch.contiguous_format)
-    shape, strides = (INT64 * 5)(*like.shape), (INT64 * 5)(*soon_written(grid).stride())
+def channels_first(packed: Tensor, sizes: torch.Size, stays_last: bool, threads: int) -> Tensor:
+    """What `channels_last` made of a grid of `sizes`, in the memory format that the grid had, if that was dense."""
+    if stays_last and packed.shape[-1] == sizes[1]:
+        return packed.movedim(-1, 1)
+    grid = torch.empty(sizes, memory_format=CHANNELS_LAST if stays_last else torch.contiguous_format)
+    shape, strides = (INT64 * 5)(*sizes), (INT64 * 5)(*soon_written(grid).stride())
     compiled().vader3d_unpack(grid.data_ptr(), shape, strides, packed.data_ptr(), packed.shape[-1], threads)
-    return grid.to(like.dtype)
+    return grid
 
 
 def through_crossing(origins: Tensor, directions: Tensor, d_rays: Tensor) -> tuple[Tensor, Tensor]:

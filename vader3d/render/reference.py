@@ -3,27 +3,28 @@
 Equations 6-7 of arXiv:2307.05445, docs/paper.md A14-A17 and A23. A ray crosses the cube between `near` and `far`; S
 points stand on it, `step = (far - near) / S` apart:
 
-    depth_i   = near + (i + u_i) step            u_i = 1/2, or uniform in [0, 1) with a seed (stratified)
-    density_i = scale * activation(raw_i + noise_i)
-    T_i       = exp(-step * sum_{j<i} density_j)   and the march ends before the first i with T_i < early_stop
-    weight_i  = T_i (1 - exp(-step * density_i))
-    features, opacity, depth = sum_i weight_i (channels_i, 1, depth_i)
+    depth_i      = near + (i + u_i) step            u_i = 1/2, or uniform in [0, 1) with a seed (stratified)
+    density_i    = scale * activation(raw_i + noise_i)
+    T_i          = exp(-step * sum_{j<i} density_j)   and the march ends before the first i with T_i < early_stop
+    ray_weight_i = T_i (1 - exp(-step * density_i))
+    features, opacity, depth = sum_i ray_weight_i (channels_i, 1, depth_i)
 
 The grid is sampled trilinearly; voxel centres of the outermost layers lie on the cube's faces (align_corners).
 """
-
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vader3d.geometry.rays import cube_crossing
+from vader3d.render.settings import March
+from vader3d.render.volume import ALIGN_CORNERS, Volume
 
-ALIGN_CORNERS = True
 POINTS_PER_CHUNK = 1 << 21  # bounds what one chunk keeps: about 100 bytes a point with 4 channels
 MASK32 = 0xFFFFFFFF
+KEY_FACTOR = 0x9E3779B9  # from a seed to the first key of its noise
+BYTES_MEAN, BYTES_STD = 510, (65535 / 3) ** 0.5  # of the sum of four uniform bytes
+HIGHEST_NOISE = BYTES_MEAN / BYTES_STD
 
 
 def hash32(key: Tensor) -> Tensor:
@@ -40,91 +41,62 @@ def sample_noise(seed: int, ray: Tensor, samples_per_ray: int) -> tuple[Tensor, 
     The noise is the sum of a hash's four bytes, standardised: bell-shaped within +-3.45, the same on every back-end.
     """
     sample = torch.arange(samples_per_ray, device=ray.device)
-    key = ray[..., None] * samples_per_ray + sample + (seed * 0x9E3779B9 & MASK32)
+    key = ray[..., None] * samples_per_ray + sample + first_key(seed)
     jitter = (hash32(key) >> 8).double() / (1 << 24)
     bits = hash32(key ^ 0x5BD1E995)
     total = (bits & 255) + ((bits >> 8) & 255) + ((bits >> 16) & 255) + (bits >> 24)
-    return jitter, (total - 510).double() / (65535 / 3) ** 0.5
+    return jitter, (total - BYTES_MEAN).double() / BYTES_STD
+
+
+def first_key(seed: int) -> int:
+    """The key of a seed's first sample, in 32 bits."""
+    return seed * KEY_FACTOR & MASK32
 
 
 def seed_from(seed: int, key: int) -> int:
     """The seed whose noise begins with what `seed` draws for the key ray * samples_per_ray + sample = `key`."""
-    return (seed + key * pow(0x9E3779B9, -1, 1 << 32)) & MASK32
+    return (seed + key * pow(KEY_FACTOR, -1, 1 << 32)) & MASK32
 
 
-def activate_density(raw: Tensor, activation: str, scale: float) -> Tensor:
-    """Raw density channel -> density in units of 1 / depth."""
-    return scale * (torch.relu(raw) if activation == "relu" else torch.nn.functional.softplus(raw))
-
-
-def march(
-    grid: Tensor,
-    origins: Tensor,
-    directions: Tensor,
-    ray_numbers: Tensor,
-    *,
-    samples_per_ray: int,
-    activation: str,
-    density_scale: float,
-    density_noise: float,
-    seed: int | None,
-    early_stop: float,
+def render_chunk(
+    volume: Volume, origins: Tensor, directions: Tensor, ray_numbers: Tensor, march: March
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One chunk: rays [B, r, 3] with their numbers [B, r] -> features [B, r, C-1], opacity and depth [B, r]."""
+    """Some rays [B, r, 3] with their numbers [B, r] -> features [B, r, C-1], opacity and depth [B, r]."""
+    grid, samples = volume.grid, march.samples_per_ray
     near, far = cube_crossing(origins, directions)
-    step = ((far - near) / samples_per_ray)[..., None]
+    step = ((far - near) / samples)[..., None]
     position, noise = grid.new_tensor(0.5), grid.new_tensor(0.0)
-    if seed is not None:
-        position, noise = (value.to(grid) for value in sample_noise(seed, ray_numbers, samples_per_ray))
-    depth = near[..., None] + (torch.arange(samples_per_ray, device=grid.device) + position) * step
+    if march.seed is not None:
+        position, noise = (value.to(grid) for value in sample_noise(march.seed, ray_numbers, samples))
+    depth = near[..., None] + (torch.arange(samples, device=grid.device) + position) * step
     points = origins[..., None, :] + depth[..., None] * directions[..., None, :]
     sampled = torch.nn.functional.grid_sample(
         grid, points[:, :, :, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
     )[..., 0]  # [B, C, r, S]
-    density = activate_density(sampled[:, 3] + density_noise * noise, activation, density_scale)
-    thickness = density * step
+    thickness = volume.density_from_raw(sampled[:, 3] + march.density_noise * noise) * step
     transmittance = torch.exp(-torch.nn.functional.pad(thickness[..., :-1].cumsum(-1), (1, 0)))
-    weights = torch.where(transmittance >= early_stop, transmittance * -torch.expm1(-thickness), 0.0)
+    absorbed = transmittance * -torch.expm1(-thickness)
+    ray_weights = torch.where(transmittance >= march.early_stop, absorbed, 0.0)
     channels = torch.cat([sampled[:, :3], sampled[:, 4:]], 1)
-    features = torch.einsum("bcrs,brs->brc", channels, weights)
-    return features, weights.sum(-1), (weights * depth).sum(-1)
+    features = torch.einsum("bcrs,brs->brc", channels, ray_weights)
+    return features, ray_weights.sum(-1), (ray_weights * depth).sum(-1)
 
 
-def render_rays(
-    grid: Tensor,
-    origins: Tensor,
-    directions: Tensor,
-    *,
-    samples_per_ray: int,
-    activation: str,
-    density_scale: float,
-    density_noise: float,
-    seed: int | None,
-    early_stop: float,
-    skip_empty: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Grid [B, C, D, H, W] (colour 3, density, extra channels) and rays [B, R, 3] -> what `march` returns, for all R.
+def render_rays(volume: Volume, origins: Tensor, directions: Tensor, march: March) -> tuple[Tensor, Tensor, Tensor]:
+    """Rays [B, R, 3] through a volume with C channels -> features [B, R, C-1], opacity and depth [B, R].
 
     Chunks of rays are recomputed in the backward pass, so memory does not grow with R * samples_per_ray. Half
     precision is computed in float32. `skip_empty` changes nothing: the definition visits every point.
     """
-    grid = grid if grid.dtype in (torch.float32, torch.float64) else grid.float()
-    origins, directions = origins.to(grid), directions.to(grid)
+    if volume.grid.dtype not in (torch.float32, torch.float64):
+        volume = volume.with_grid(volume.grid.float())
+    origins, directions = origins.to(volume.grid), directions.to(volume.grid)
     objects, rays = origins.shape[:2]
-    numbers = torch.arange(objects * rays, device=grid.device).view(objects, rays)
-    settings: dict[str, Any] = dict(
-        samples_per_ray=samples_per_ray,
-        activation=activation,
-        density_scale=density_scale,
-        density_noise=density_noise,
-        seed=seed,
-        early_stop=early_stop,
-    )
-    size = max(1, POINTS_PER_CHUNK // max(1, objects * samples_per_ray))
+    numbers = torch.arange(objects * rays, device=origins.device).view(objects, rays)
+    size = max(1, POINTS_PER_CHUNK // max(1, objects * march.samples_per_ray))
     if rays <= size:
-        return march(grid, origins, directions, numbers, **settings)
+        return render_chunk(volume, origins, directions, numbers, march)
     chunks = zip(*(tensor.split(size, 1) for tensor in (origins, directions, numbers)), strict=True)
-    march_chunk = partial(march, **settings)  # checkpoint has keywords of its own, early_stop among them
-    parts = [checkpoint(march_chunk, grid, *chunk, use_reentrant=False) for chunk in chunks]
+    parts = [checkpoint(render_chunk, volume, *chunk, march, use_reentrant=False) for chunk in chunks]
     features, opacity, depth = (torch.cat(part, 1) for part in zip(*parts, strict=True))
     return features, opacity, depth

@@ -8,18 +8,18 @@ captured in a CUDA graph (the seed is a plain number, and so frozen in the graph
 
 import importlib.util
 import os
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from vader3d.render import reference
+from vader3d.render.packing import CHANNEL_GROUP, DTYPES, highest_empty, padded_channels
+from vader3d.render.reference import first_key
+from vader3d.render.settings import March
+from vader3d.render.volume import Volume
 
-THREAD_CHANNELS = 4  # what one thread loads at once: 16 bytes of fp32
 WARP = 32
 OCCUPANCY_BLOCK = 4  # cells along an edge, as in triton_kernels.BLOCK
-HIGHEST_NOISE = 510 / (65535 / 3) ** 0.5  # of reference.sample_noise
-EMPTY_DENSITY = 1e-6  # densities up to this are passed over: the longest way through absorbs under 4e-6
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def why_not(grid: Tensor) -> str | None:
@@ -37,84 +37,96 @@ def why_not(grid: Tensor) -> str | None:
     return None
 
 
-def render_rays(
-    grid: Tensor,
-    origins: Tensor,
-    directions: Tensor,
-    *,
-    samples_per_ray: int,
-    activation: str,
-    density_scale: float,
-    density_noise: float,
-    seed: int | None,
-    early_stop: float,
-    skip_empty: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def render_rays(volume: Volume, origins: Tensor, directions: Tensor, march: March) -> tuple[Tensor, Tensor, Tensor]:
     """`reference.render_rays` in fp32 arithmetic, with the same results and gradients; outputs are float32.
 
     `skip_empty` passes over empty blocks of the grid where no gradient is asked for, and does nothing elsewhere.
     """
-    inputs = (grid, origins, directions)
-    learning = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    occupied = None
-    if skip_empty and not learning:
-        noise = 0.0 if seed is None else density_noise
-        occupied = occupied_blocks(grid[:, 3], activation=activation, scale=density_scale, noise=noise)
-    return march(
-        channels_last(grid),
-        origins.float().contiguous(),
-        directions.float().contiguous(),
-        occupied,
-        grid.shape[1],
-        samples_per_ray,
-        activation,
-        density_scale,
-        density_noise,
-        seed,
-        early_stop,
-    )
+    learning = torch.is_grad_enabled() and any(x.requires_grad for x in (volume.grid, origins, directions))
+    occupied = occupied_blocks(volume, march) if march.skip_empty and not learning else None
+    rays = (origins.float().contiguous(), directions.float().contiguous())
+    return march_operator(channels_last(volume.grid), *rays, occupied, *constants_of(volume, march).packed())
 
 
 def channels_last(grid: Tensor) -> Tensor:
-    """Grid [B, C, D, H, W] -> [B, D, H, W, C rounded up to a multiple of 4], contiguous (no copy if it is already)."""
-    spare = -grid.shape[1] % THREAD_CHANNELS
+    """Grid [B, C, D, H, W] -> [B, D, H, W, padded C], contiguous (no copy if it is already)."""
+    spare = padded_channels(grid.shape[1]) - grid.shape[1]
     moved = grid.movedim(1, -1)
     return (torch.nn.functional.pad(moved, (0, spare)) if spare else moved).contiguous()
 
 
-def occupied_blocks(raw: Tensor, *, activation: str, scale: float, noise: float) -> Tensor:
-    """Raw density [B, D, H, W] -> uint8 [B, blocks z, y, x], zero where no sample of a block's cells can absorb.
+def occupied_blocks(volume: Volume, march: March) -> Tensor:
+    """uint8 [B, blocks z, y, x], zero where no sample of a block's cells can absorb.
 
     A block is 4 x 4 x 4 cells, hence 5 x 5 x 5 voxels: it shares its outermost ones with its neighbours.
     """
+    raw = volume.grid[:, 3]
     edges = []
     for size in reversed(raw.shape[1:]):
         blocks = -(-max(size - 1, 1) // OCCUPANCY_BLOCK)
         edges += [0, blocks * OCCUPANCY_BLOCK + 1 - size]
     padded = torch.nn.functional.pad(raw.detach().float(), edges, value=-torch.inf)
-    highest = torch.nn.functional.max_pool3d(padded, OCCUPANCY_BLOCK + 1, OCCUPANCY_BLOCK) + HIGHEST_NOISE * noise
-    density = torch.relu(highest) if activation == "relu" else torch.nn.functional.softplus(highest)
-    return (~(density * scale <= EMPTY_DENSITY)).to(torch.uint8)
+    highest = torch.nn.functional.max_pool3d(padded, OCCUPANCY_BLOCK + 1, OCCUPANCY_BLOCK)
+    return (~(highest <= highest_empty(volume, march))).to(torch.uint8)  # not-a-numbers are something
 
 
-@torch.library.custom_op("vader3d::march", mutates_args=())
-def march(
+class Constants(NamedTuple):
+    """What the kernels take besides tensors. The operators carry it as two plain lists, for torch knows no structs."""
+
+    channels: int
+    samples_per_ray: int
+    softplus: int
+    seeded: int
+    seed_key: int  # signed, in 32 bits, which the kernels wrap back: triton would compile anew for a 64-bit number
+    density_scale: float
+    density_noise: float
+    early_stop: float
+
+    def packed(self) -> tuple[list[int], list[float]]:
+        return [*self[:5]], [*self[5:]]
+
+    @classmethod
+    def unpacked(cls, integers: list[int], numbers: list[float]) -> "Constants":
+        return cls(*integers, *numbers)
+
+
+def constants_of(volume: Volume, march: March) -> Constants:
+    """Those of one call."""
+    key = first_key(march.seed or 0)
+    return Constants(
+        channels=volume.grid.shape[1],
+        samples_per_ray=march.samples_per_ray,
+        softplus=int(volume.activation == "softplus"),
+        seeded=int(march.seed is not None),
+        seed_key=key - (key >> 31 << 32),
+        density_scale=volume.density_scale,
+        density_noise=march.density_noise,
+        early_stop=march.early_stop,
+    )
+
+
+@torch.library.custom_op(
+    "vader3d::march",
+    mutates_args=(),
+    schema="(Tensor grid, Tensor origins, Tensor directions, Tensor? occupied, SymInt[] integers, float[] numbers)"
+    " -> (Tensor, Tensor, Tensor)",
+)
+def march_operator(
     grid: Tensor,
     origins: Tensor,
     directions: Tensor,
     occupied: Tensor | None,
-    channels: int,
-    samples_per_ray: int,
-    activation: str,
-    density_scale: float,
-    density_noise: float,
-    seed: int | None,
-    early_stop: float,
+    integers: list[int],
+    numbers: list[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Grid [B, D, H, W, channels padded], rays [B, R, 3] -> features [B, R, channels - 1], opacity, depth [B, R]."""
+    """Grid [B, D, H, W, padded C], rays [B, R, 3] -> features [B, R, C - 1], opacity, depth [B, R].
+
+    integers, numbers: `Constants.packed`.
+    """
     from vader3d.render import triton_kernels
 
-    features, opacity, depth = outputs = empty_outputs(origins, channels)
+    constants = Constants.unpacked(integers, numbers)
+    features, opacity, depth = outputs = empty_outputs(origins, constants.channels)
     if opacity.numel():
         with torch.cuda.device_of(grid):
             triton_kernels.march_forward[programs(grid, opacity)](
@@ -123,117 +135,96 @@ def march(
                 origins,
                 directions,
                 grid if occupied is None else occupied,
-                *numbers(grid, origins, samples_per_ray, density_scale, density_noise, seed, early_stop),
-                **variant(grid, channels, activation, density_noise, seed),
+                *runtime_numbers(grid, origins, constants),
+                **variant(grid, constants),
                 SKIP=occupied is not None,
             )
     return features, opacity, depth
 
 
-@march.register_fake
-def march_shapes(grid, origins, directions, occupied, channels, *settings):
-    return empty_outputs(origins, channels)
+@march_operator.register_fake
+def march_shapes(grid, origins, directions, occupied, integers, numbers):
+    return empty_outputs(origins, Constants.unpacked(integers, numbers).channels)
 
 
-@torch.library.custom_op("vader3d::march_backward", mutates_args=())
+@torch.library.custom_op(
+    "vader3d::march_backward",
+    mutates_args=(),
+    schema="(Tensor[] gradients, Tensor[] outputs, Tensor[] inputs, bool[] needed, SymInt[] integers, float[] numbers)"
+    " -> (Tensor, Tensor, Tensor)",
+)
 def march_backward(
-    grad_features: Tensor,
-    grad_opacity: Tensor,
-    grad_depth: Tensor,
-    features: Tensor,
-    opacity: Tensor,
-    depth: Tensor,
-    grid: Tensor,
-    origins: Tensor,
-    directions: Tensor,
-    to_grid: bool,
-    to_rays: bool,
-    channels: int,
-    samples_per_ray: int,
-    activation: str,
-    density_scale: float,
-    density_noise: float,
-    seed: int | None,
-    early_stop: float,
+    gradients: list[Tensor],
+    outputs: list[Tensor],
+    inputs: list[Tensor],
+    needed: list[bool],
+    integers: list[int],
+    numbers: list[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to `march`'s grid (float32), origins and directions; empty tensors for those not asked for."""
+    """Gradients to `march_operator`'s grid (float32), origins and directions; empty tensors for those not asked for.
+
+    gradients: of its three outputs; outputs: those; inputs: grid, origins, directions; needed: to the grid, to rays.
+    """
     from vader3d.render import triton_kernels
 
-    gradients = empty_gradients(grid, origins, to_grid, to_rays)
-    gradients[0].zero_()
-    if opacity.numel():
+    (grid, origins, _), (to_grid, to_rays) = inputs, needed
+    constants = Constants.unpacked(integers, numbers)
+    made = empty_gradients(grid, origins, needed)
+    made[0].zero_()
+    if outputs[1].numel():
         with torch.cuda.device_of(grid):
-            triton_kernels.march_backward[programs(grid, opacity)](
-                *gradients,
-                grad_features.contiguous(),
-                grad_opacity.contiguous(),
-                grad_depth.contiguous(),
-                features,
-                opacity,
-                depth,
-                grid,
-                origins,
-                directions,
-                *numbers(grid, origins, samples_per_ray, density_scale, density_noise, seed, early_stop),
-                **variant(grid, channels, activation, density_noise, seed),
+            triton_kernels.march_backward[programs(grid, outputs[1])](
+                *made,
+                *(gradient.contiguous() for gradient in gradients),
+                *outputs,
+                *inputs,
+                *runtime_numbers(grid, origins, constants),
+                **variant(grid, constants),
                 TO_GRID=to_grid,
                 TO_RAYS=to_rays,
             )
-    return gradients
+    return made
 
 
 @march_backward.register_fake
-def march_backward_shapes(
-    grad_features,
-    grad_opacity,
-    grad_depth,
-    features,
-    opacity,
-    depth,
-    grid,
-    origins,
-    directions,
-    to_grid,
-    to_rays,
-    *settings,
-):
-    return empty_gradients(grid, origins, to_grid, to_rays)
+def march_backward_shapes(gradients, outputs, inputs, needed, integers, numbers):
+    return empty_gradients(inputs[0], inputs[1], needed)
 
 
 def remember(ctx, inputs, output):
-    grid, origins, directions, _, *ctx.settings = inputs
+    grid, origins, directions, _, *ctx.constants = inputs
     ctx.save_for_backward(*output, grid, origins, directions)
 
 
-def differentiate(ctx, grad_features, grad_opacity, grad_depth):
+def differentiate(ctx, *gradients):
+    outputs, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
     to_grid, to_origins, to_directions = ctx.needs_input_grad[:3]
-    grads = march_backward(
-        grad_features, grad_opacity, grad_depth, *ctx.saved_tensors, to_grid, to_origins or to_directions, *ctx.settings
-    )
-    grad_grid = grads[0].to(ctx.saved_tensors[3].dtype) if to_grid else None
-    return grad_grid, grads[1] if to_origins else None, grads[2] if to_directions else None, *[None] * 8
+    needed = [to_grid, to_origins or to_directions]
+    made = march_backward([*gradients], [*outputs], [*inputs], needed, *ctx.constants)
+    d_grid = made[0].to(inputs[0].dtype) if to_grid else None
+    return d_grid, made[1] if to_origins else None, made[2] if to_directions else None, None, None, None
 
 
-march.register_autograd(differentiate, setup_context=remember)
+march_operator.register_autograd(differentiate, setup_context=remember)
 
 
 def empty_outputs(origins: Tensor, channels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What `march` fills: features, opacity, depth."""
+    """What `march_operator` fills: features, opacity, depth."""
     rays = origins.shape[:2]
     return origins.new_empty(*rays, channels - 1), origins.new_empty(rays), origins.new_empty(rays)
 
 
-def empty_gradients(grid: Tensor, origins: Tensor, to_grid: bool, to_rays: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """What `march_backward` fills: gradients to grid, origins, directions."""
-    rays = origins.shape if to_rays else (0,)
-    grad_grid = grid.new_empty(grid.shape if to_grid else (0,), dtype=torch.float32)
-    return grad_grid, origins.new_empty(rays), origins.new_empty(rays)
+def empty_gradients(grid: Tensor, origins: Tensor, needed: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    """What `march_backward` fills: gradients to grid, origins, directions; needed: to the grid, to rays."""
+    rays = origins.shape if needed[1] else (0,)
+    d_grid = grid.new_empty(grid.shape if needed[0] else (0,), dtype=torch.float32)
+    return d_grid, origins.new_empty(rays), origins.new_empty(rays)
 
 
 def tile(stride: int) -> tuple[int, int]:
     """Rays and channels (powers of two) of one program: each of a warp's threads holds four channels of one ray."""
     channels = 1 << (stride - 1).bit_length()
-    return max(1, WARP * THREAD_CHANNELS // channels), channels
+    return max(1, WARP * CHANNEL_GROUP // channels), channels
 
 
 def programs(grid: Tensor, opacity: Tensor) -> tuple[int]:
@@ -241,25 +232,24 @@ def programs(grid: Tensor, opacity: Tensor) -> tuple[int]:
     return (-(-opacity.numel() // tile(grid.shape[-1])[0]),)
 
 
-def numbers(grid, origins, samples_per_ray, density_scale, density_noise, seed, early_stop) -> tuple[float, ...]:
-    """The kernels' run-time numbers, in their order; the seed as a signed 32-bit number that they wrap back."""
-    key = 0 if seed is None else seed * 0x9E3779B9 & reference.MASK32
-    key -= (key >> 31) << 32
+def runtime_numbers(grid: Tensor, origins: Tensor, constants: Constants) -> tuple[float, ...]:
+    """The kernels' run-time numbers, in their order."""
     rays = origins.shape[:2]
-    return (rays.numel(), rays[1], samples_per_ray, *grid.shape[1:4], key, density_scale, density_noise, early_stop)
+    sizes = (rays.numel(), rays[1], constants.samples_per_ray, *grid.shape[1:4])
+    scales = (constants.density_scale, constants.density_noise, constants.early_stop)
+    return (*sizes, constants.seed_key, *scales)
 
 
-def variant(grid: Tensor, channels: int, activation: str, density_noise: float, seed: int | None) -> dict[str, int]:
+def variant(grid: Tensor, constants: Constants) -> dict[str, int]:
     """The kernels' compile-time constants that forward and backward share."""
     rays, block = tile(grid.shape[-1])
-    jitter = seed is not None
     return {
-        "CHANNELS": channels,
+        "CHANNELS": constants.channels,
         "STRIDE": grid.shape[-1],
         "CHANNEL_BLOCK": block,
         "RAYS": rays,
-        "SOFTPLUS": activation == "softplus",
-        "JITTER": jitter,
-        "NOISE": jitter and density_noise != 0,
+        "SOFTPLUS": bool(constants.softplus),
+        "JITTER": bool(constants.seeded),
+        "NOISE": bool(constants.seeded) and constants.density_noise != 0,
         "num_warps": 1,
     }

@@ -8,9 +8,12 @@ load (fp32) and its gradient one 16-byte reduction. Channel 3 of every [ray, cha
 import triton
 import triton.language as tl
 
+from vader3d.render import reference
+
 DENSITY = tl.constexpr(3)
 BLOCK = tl.constexpr(4)  # cells along an occupancy block's edge
 TINY = tl.constexpr(1e-12)
+BYTES_MEAN, NOISE_SCALE = tl.constexpr(reference.BYTES_MEAN), tl.constexpr(1 / reference.BYTES_STD)
 
 COUNTS = ["ray_count", "rays_per_object", "samples", "depth_size", "height", "width", "seed_key"]
 
@@ -54,7 +57,7 @@ def sample_noise(ray, sample, samples, seed_key, JITTER: tl.constexpr, NOISE: tl
     if NOISE:
         bits = hash32(key ^ 0x5BD1E995)
         total = (bits & 255) + ((bits >> 8) & 255) + ((bits >> 16) & 255) + (bits >> 24)
-        noise = (total.to(tl.float32) - 510.0) * 0.006765875  # sqrt(3 / 65535)
+        noise = (total.to(tl.float32) - BYTES_MEAN) * NOISE_SCALE
     return place, noise
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vader3d.colour import srgb_from_linear
+
 OBJECT_RADIUS = 0.98  # the farthest vertex; the cube's faces are at 1
 TEXTURE_SIDE_PX = 512  # finer ones only alias in small pictures
 Y_UP = frozenset({".obj", ".glb", ".gltf", ".dae", ".off"})
@@ -79,7 +81,7 @@ def _part(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         if hasattr(material, "to_simple"):  # glTF: its factors are linear light
             image, factor = material.baseColorTexture, material.baseColorFactor
             if factor is not None:
-                colours *= _srgb_from_linear(np.asarray(factor[:3]) / 255.0)
+                colours *= srgb_from_linear(np.asarray(factor[:3]) / 255.0)
         else:
             image = material.image
             if image is None:
@@ -100,7 +102,3 @@ def _texels(image) -> np.ndarray:
     image = image.convert("RGBA")
     image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
     return np.asarray(image)
-
-
-def _srgb_from_linear(linear: np.ndarray) -> np.ndarray:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)

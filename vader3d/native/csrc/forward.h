@@ -1,4 +1,4 @@
-// The march forward, and the floor it is measured against.
+// The march forward, and the floor it is measured against: `load_only`.
 
 // Corner weights of a block's samples, times `factors`.
 template <int N>
@@ -138,7 +138,7 @@ static void forward(const March &job) {
 
 // What no renderer can do without: place all samples and load the corners of their cells.
 template <bool ALONE>
-static void floor_ray(const March &job, int64_t number) {
+static void load_ray(const March &job, int64_t number) {
     enum { N = MANY };
     const int64_t voxels = job.depth * job.height * job.width;
     const Corners c = corners(job, job.grid + number / job.rays * voxels * job.channels);
@@ -156,8 +156,8 @@ static void floor_ray(const March &job, int64_t number) {
     job.opacity[number] = total[0] + total[1] + total[2] + total[3] + total[4] + total[5] + total[6] + total[7];
 }
 
-static void floor(const March &job) {
+static void load_only(const March &job) {
 #pragma omp parallel for schedule(dynamic, 64) num_threads(job.threads) if (job.threads > 1)
     for (int64_t number = 0; number < job.objects * job.rays; number++)
-        job.channels == 4 ? floor_ray<true>(job, number) : floor_ray<false>(job, number);
+        job.channels == 4 ? load_ray<true>(job, number) : load_ray<false>(job, number);
 }

@@ -15,7 +15,7 @@ struct March {  // mirrored field by field in render/cpu.py
     int64_t channels;                               // of a voxel: a multiple of 4, at most MOST_CHANNELS
     int64_t features_per_ray, threads;              // colour and extra channels; at most MOST_THREADS
     int64_t seeded, seed, softplus;
-    double density_scale, density_noise, early_stop;
+    double density_scale, noise_scale, early_stop;  // noise_scale: of a hash's four bytes, less their mean
     const float *grid, *origins, *directions;       // [B, D, H, W, channels], [B, R, 3], [B, R, 3]
     float *features, *opacity, *depth_sum;          // [B, R, features_per_ray], [B, R], [B, R]
     int32_t *marched;                               // [B, R]: samples before the march ended
@@ -99,5 +99,5 @@ void vader3d_nearest(const float *a, int64_t rows, const float *b, int64_t colum
 }
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }
-void vader3d_floor(const March *job) { CALL(floor, *job) }
+void vader3d_floor(const March *job) { CALL(load_only, *job) }
 }

@@ -61,10 +61,10 @@ static inline void place(const March &job, const Ray &ray, int64_t first, int64_
             const uv key = (uv)whole(COUNT) + (ray.key + (uint32_t)first + v * LANES);
             shift = real((iv)(hash32(key) >> 8)) * (1.0f / (1 << 24));
             b.noise[v] = fv{};
-            if (job.density_noise != 0) {
+            if (job.noise_scale != 0) {
                 const uv h = hash32(key ^ 0x5BD1E995u), byte = uv{} + 255;
                 const iv total = (iv)((h & byte) + ((h >> 8) & byte) + ((h >> 16) & byte) + (h >> 24));
-                b.noise[v] = real(total - 510) * (float)(job.density_noise * 0.0067658990);  // 1 / sqrt(65535 / 3)
+                b.noise[v] = real(total - 510) * (float)job.noise_scale;
             }
         }
         b.along[v] = COUNT + (float)(first + v * LANES) + shift;
