@@ -49,7 +49,7 @@ def test_every_command_explains_itself(command, capsys):
 BAD = {
     "a data set that is not there": (
         ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"],
-        "nowhere.zip does not exist",
+        "got nowhere.zip, which does not exist",
     ),
     "an unknown preset": (
         ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--preset", "smal"],

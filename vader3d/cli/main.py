@@ -5,20 +5,14 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 from tyro.conf import Positional
 
 from vader3d.cli.evaluate import evaluate_command, print_scores
 from vader3d.cli.parsing import choice, group, later
-from vader3d.cli.prepare import (
-    prepare_chairs_command,
-    prepare_meshes_command,
-    prepare_nerfstudio_command,
-    prepare_shards_command,
-    prepare_srn_command,
-)
+from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
 
@@ -129,30 +123,23 @@ def demo_command(
     print(f"open {output / 'index.html'}")
 
 
-COMMANDS = {
-    "demo": later(demo_command),
-    "prepare": group(
-        "Make an archive of posed pictures from meshes or another format; or pack one into shards.",
-        {
-            "meshes": later(prepare_meshes_command),
-            "chairs": later(prepare_chairs_command),
-            "nerfstudio": later(prepare_nerfstudio_command),
-            "srn": later(prepare_srn_command),
-            "shards": later(prepare_shards_command),
-        },
-    ),
-    "inspect": later(inspect_command),
-    "train": group(
-        "Train stage 1 (autodecoder) or stage 2 (diffusion).",
-        {"autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command)},
-    ),
-    "generate": later(generate_command),
-    "evaluate": later(evaluate_command),
-    "study": later(study_command),
-    "presets": later(presets_command),
-    "weights": later(weights_command),
-    "doctor": later(doctor_command),
-}
+def commands() -> dict[str, Any]:
+    """All of them, made when they are asked for: the readers, of which each is one, import torch."""
+    return {
+        "demo": later(demo_command),
+        "prepare": prepare_commands(),
+        "inspect": later(inspect_command),
+        "train": group(
+            "Train stage 1 (autodecoder) or stage 2 (diffusion).",
+            {"autodecoder": later(train_autodecoder_command), "diffusion": later(train_diffusion_command)},
+        ),
+        "generate": later(generate_command),
+        "evaluate": later(evaluate_command),
+        "study": later(study_command),
+        "presets": later(presets_command),
+        "weights": later(weights_command),
+        "doctor": later(doctor_command),
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -166,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     command = tyro.cli(
-        choice(COMMANDS),
+        choice(commands()),
         prog="vader3d",
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes,),

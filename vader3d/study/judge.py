@@ -139,10 +139,12 @@ def first_views(views: PosedViews, numbers: Tensor, count: int) -> ViewBatch:
 
 def random_views(views: PosedViews, numbers: Tensor, count: int, *, seed: int) -> ViewBatch:
     """Random views of each object, of which each has its own seed."""
-    parts = [
-        views.random_views(torch.tensor([number]), count, torch.Generator().manual_seed(sample_seed(seed, number)))
-        for number in numbers.tolist()
-    ]
+    parts = []
+    for number in numbers.tolist():
+        generator = torch.Generator().manual_seed(sample_seed(seed, number))
+        order = torch.randperm(views.view_count(number), generator=generator)
+        extra = torch.randint(len(order), (max(0, count - len(order)),), generator=generator)
+        parts.append(views.views_of(torch.tensor([number]), torch.cat([order, extra])[None, :count]))
     cameras = Cameras(
         torch.cat([part.cameras.world_from_camera for part in parts]),
         torch.cat([part.cameras.intrinsics for part in parts]),

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vader3d.data.archive.format import ArchiveError, ObjectViews
-from vader3d.data.archive.reader import Archive
 from vader3d.data.batches.order import StreamOrder, Window, drawn_views
-from vader3d.data.batches.views import PosedViews, ViewBatch, view_batch
+from vader3d.data.batches.views import PosedViews, ViewBatch, Views, view_batch
+from vader3d.data.dataset import DataSet
 from vader3d.data.shards.reader import Shards
 from vader3d.randomness import seeded
 
@@ -51,7 +51,7 @@ class StreamedViews:
     ):
         """choose_views: view count -> view numbers, e.g. `training_views`. ValueError for a selection of objects."""
         if shards.selected:
-            raise ValueError(f"{shards.path}: all objects wanted, a selection given; pack it into shards of its own")
+            raise ValueError(f"{shards.path}: wanted all objects; got a selection; pack it into shards of its own")
         if buffer < 1:
             raise ValueError(f"buffer: wanted at least 1 object; got {buffer}")
         self.archive, self.choose_views, self.report = shards, choose_views, report
@@ -144,8 +144,8 @@ class StreamedViews:
                     self._note_broken(index, error)
             index = int(torch.randint(len(self), (1,), generator=generator))
         raise ArchiveError(
-            f"{self.archive.path}: {SUBSTITUTES} objects drawn at random cannot be read; {len(self.broken)} are known "
-            f"to be broken, e.g.: {next(iter(self.broken.values()))}"
+            f"{self.archive.path}: wanted a readable object; got none in {SUBSTITUTES} random draws; "
+            f"{len(self.broken)} are broken, e.g.: {next(iter(self.broken.values()))}"
         )
 
     def _sample(self, index: int, request: Request) -> bytes:
@@ -181,12 +181,12 @@ class StreamedViews:
 
 
 def open_views(
-    archive: Archive | Shards,
+    archive: DataSet,
     choose_views: Callable[[int], list[int]],
     *,
     buffer: int = BUFFER_OBJECTS,
     report: Callable[[str], None] = lambda what: None,
-) -> PosedViews | StreamedViews:
+) -> Views:
     """Views of an archive, held in memory, or of shards, streamed."""
     if isinstance(archive, Shards) and not archive.selected:
         return StreamedViews(archive, choose_views, buffer=buffer, report=report)
