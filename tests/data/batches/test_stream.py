@@ -108,7 +108,7 @@ def test_it_holds_a_buffer_only(folder):
         batch_of(stream, seen, batch=1)
         held = sum(len(window.result()) for window in stream._windows.values() if not window.cancelled())
         assert held <= 8 + 5 + 8  # this window and the next, where an epoch ends with the short one between
-    assert not stream._kept
+    assert not stream._held
 
 
 def test_damage_costs_that_object_only_and_is_told_once(folder):

@@ -99,7 +99,7 @@ def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
     assert not re.search(r"(src|href)=.?https?:", page)
 
 
-def test_a_full_disk_is_told_by_the_folder(good, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_error_that_names_the_file(good, tmp_path, monkeypatch):
     def full(self, *arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 

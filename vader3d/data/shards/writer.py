@@ -173,7 +173,9 @@ def prepare_folder(folder: Path) -> bool:
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     if foreign := clear_leftovers(folder):
-        raise ValueError(f"output: wanted an empty or new folder; got {folder}, which holds {foreign[0]}")
+        raise ValueError(
+            f"output: wanted an empty or new folder; got {folder}, which holds {foreign[0]}; choose another"
+        )
     return is_new
 
 
