@@ -23,12 +23,14 @@ from yardsticks import conv_peak, layers_alone, layers_called, matrix_peak, once
 
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.config import override
+from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.named import open_archive
 from vader3d.data.shards.writer import write_shards
+from vader3d.data.writer import PreparedObject
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.generate import Generator
 from vader3d.latents import robust_statistics
@@ -193,7 +195,8 @@ def resized_furniture(path: Path, size: int):
             pictures = torch.from_numpy(views.pictures[:VIEWS]).movedim(-1, 1).float()
             pictures = nn.functional.interpolate(pictures, size=size, mode="bilinear", antialias=True)
             pixels = pictures.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous().numpy()
-            writer.add(f"object {index}", "", pixels, views.cameras[:VIEWS].resized(size, size))
+            cameras = views.cameras[:VIEWS].resized(size, size)
+            writer.add(PreparedObject(ObjectRecord(f"object {index}"), pixels, cameras))
     return open_archive(path)
 
 

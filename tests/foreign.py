@@ -8,6 +8,10 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from vader3d.data.making.conversion import PrepareReport
+from vader3d.data.reading.folders import prepare_folders
+from vader3d.data.reading.reader import Reader, Reading
+
 MARK = np.array([0.45, -0.3, 0.35])  # a small red ball's centre, off the grey box
 SIZE, FOV_DEGREES = 48, 40.0
 ANGLES = [(60, 20), (75, 75), (45, 140), (80, 200), (65, 260), (30, 320), (90, 350)]  # from the zenith; about z
@@ -94,3 +98,8 @@ def write_srn(folder: Path, views: list[ForeignView]) -> Path:
     lines = [f"{focal_px(size)} {size / 2} {size / 2} 0.", "0. 0. 0.", "1.", f"{size} {size}"]
     (folder / "intrinsics.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def prepare(reader: Reader, source: Path, output: Path, *, processes: int = 1, **reading) -> PrepareReport:
+    """Read a folder into an archive; `reading` are fields of Reading."""
+    return prepare_folders(reader, source, output, Reading(**reading), processes=processes)

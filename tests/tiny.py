@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.rays import cube_crossing
 
@@ -98,5 +100,6 @@ def write_things(path: Path, things: dict[str, Thing] | None = None, *, views: i
     cameras = ring(views, size)
     with ArchiveWriter(path, title="tiny things", resolution=(size, size)) as writer:
         for name, thing in (things or THINGS).items():
-            writer.add(name, f"a {name}", pictures_of(thing, cameras), cameras, category=name.split()[-1])
+            record = ObjectRecord(name, f"a {name}", category=name.split()[-1])
+            writer.add(PreparedObject(record, pictures_of(thing, cameras), cameras))
     return Archive(path)

@@ -46,12 +46,17 @@ def write_whole(path: Path, write: Callable[[Path], object], *, before: Callable
             before()
         put_in_place(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError, and not in these words
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
-            why = "No space left on device"
-        raise OSError(f"could not write {path}: {why}; what was there before is intact") from error
+        raise not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def not_written(path: Path, error: Exception) -> OSError:
+    """The error that says which file could not be written, and why."""
+    why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
+        why = "No space left on device"
+    return OSError(f"could not write {path}: {why}; what was there before is intact")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -76,7 +76,7 @@ def test_a_preset_s_fields_come_as_set_takes_them_with_their_meaning(capsys):
 BAD = {
     "a data set that is not there": (
         ["train", "autodecoder", "--data", "nowhere.zip", "--output", "OUT"],
-        "nowhere.zip does not exist",
+        "got nowhere.zip, which does not exist",
     ),
     "an unknown preset": (
         ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--preset", "smal"],

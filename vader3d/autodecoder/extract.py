@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
-from vader3d.data.batches.stream import StreamedViews
-from vader3d.data.batches.views import PosedViews
+from vader3d.data.batches.views import Views
 from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, latent_statistics
 from vader3d.render import Volume, render_views
 
@@ -33,9 +32,7 @@ def decode(model: Autodecoder, latents: Tensor) -> Volume:
 
 
 @torch.no_grad()
-def mean_psnr(
-    model: Autodecoder, latents: Tensor, objects: Tensor, views: PosedViews | StreamedViews, config: AutodecoderConfig
-) -> float:
+def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: Views, config: AutodecoderConfig) -> float:
     """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...]."""
     numbers = torch.arange(2).clamp_max(min(views.view_count(o) for o in objects.tolist()) - 1)
     target = views.views_of(objects, numbers.expand(len(objects), 2))
@@ -55,7 +52,7 @@ def measured_clip(
     model: Autodecoder,
     latents: Tensor,
     statistics: LatentStatistics,
-    views: PosedViews | StreamedViews,
+    views: Views,
     config: AutodecoderConfig,
     *,
     objects: Tensor,
@@ -74,7 +71,7 @@ def measured_clip(
 
 
 def extract_latents(
-    model: Autodecoder, views: PosedViews | StreamedViews, config: AutodecoderConfig, *, objects: Tensor
+    model: Autodecoder, views: Views, config: AutodecoderConfig, *, objects: Tensor
 ) -> tuple[Tensor, LatentStatistics, dict[str, float | None]]:
     """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on their tails.
 

@@ -10,11 +10,10 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
-from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
-from vader3d.data.batches.stream import StreamedViews, open_views
-from vader3d.data.batches.views import PosedViews
-from vader3d.data.shards.reader import Shards
+from vader3d.data.batches.stream import open_views
+from vader3d.data.batches.views import Views
+from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
 from vader3d.frozen.vgg import load_trunk
 from vader3d.latents import save_latents
@@ -32,7 +31,7 @@ from vader3d.training.team import join_team
 class AutodecoderTask:
     """Stage 1 as the loop sees it."""
 
-    def __init__(self, config: AutodecoderConfig, views: PosedViews | StreamedViews, *, device: torch.device = CPU):
+    def __init__(self, config: AutodecoderConfig, views: Views, *, device: torch.device = CPU):
         self.config, self.views, self.device = config, views, device
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(views)).to(device)
@@ -119,9 +118,7 @@ class AutodecoderTask:
         save_autodecoder(path, model, self.config, data=self.views.archive.fingerprint)
 
 
-def train_autodecoder(
-    archive: Archive | Shards, config: AutodecoderConfig, run: Path, *, profile: int = 0
-) -> Autodecoder:
+def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *, profile: int = 0) -> Autodecoder:
     """Train on training views of `archive` in the folder `run`, or go on there; ends with model and latents on disk.
 
     Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`.

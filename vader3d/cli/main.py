@@ -12,13 +12,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from vader3d.cli.evaluate import evaluate_command, print_scores
-from vader3d.cli.prepare import (
-    prepare_chairs_command,
-    prepare_meshes_command,
-    prepare_nerfstudio_command,
-    prepare_shards_command,
-    prepare_srn_command,
-)
+from vader3d.cli.prepare import PREPARE, add_reader_commands
 from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
@@ -124,13 +118,6 @@ TRAIN = SubcommandApp()
 TRAIN.command(name="autodecoder")(train_autodecoder_command)
 TRAIN.command(name="diffusion")(train_diffusion_command)
 
-PREPARE = SubcommandApp()
-PREPARE.command(name="meshes")(prepare_meshes_command)
-PREPARE.command(name="chairs")(prepare_chairs_command)
-PREPARE.command(name="nerfstudio")(prepare_nerfstudio_command)
-PREPARE.command(name="srn")(prepare_srn_command)
-PREPARE.command(name="shards")(prepare_shards_command)
-
 COMMANDS = SubcommandApp()
 COMMANDS.command(name="demo")(demo_command)
 COMMANDS.command(
@@ -156,7 +143,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:1] == ["prepare"]:
+            add_reader_commands()
         COMMANDS.cli(
             prog="vader3d",
             args=arguments,

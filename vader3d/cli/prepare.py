@@ -1,11 +1,78 @@
 """The `vader3d prepare` commands: other formats, meshes and our generator into archives."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
+from tyro.extras import SubcommandApp
+
+if TYPE_CHECKING:
+    from vader3d.data.reading.reader import Reader
+
+PREPARE = SubcommandApp()
+READER_OPTIONS = """
+    output: The archive to write; a folder, with --objects-per-shard.
+    size: Width and height of the pictures in pixels.
+    views: At most so many pictures of each object, evenly chosen; default: all.
+    mask: Where masks come from.
+    scale: World units to cube units; default: from the cameras.
+    offset: Where the object's centre is, in world units; default: from the cameras.
+    quality: 1 to 99: lossy WebP; 100: lossless.
+    objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+    processes: How many objects to convert in parallel.
+    title: A name for people.
+"""
 
 
+@functools.cache
+def add_reader_commands() -> None:
+    """A command for each reader; readers import torch, which other commands' help need not wait for."""
+    from vader3d.data.reading.readers import READERS
+
+    for name, reader in READERS.items():
+        PREPARE.command(name=name)(reader_command(reader))
+
+
+def reader_command(reader: "Reader") -> Callable[..., None]:
+    """The command of one format, with the options that all of them have."""
+    from vader3d.data.reading.folders import prepare_folders
+    from vader3d.data.reading.pictures import Mask
+    from vader3d.data.reading.reader import Reading
+
+    def command(
+        source: Positional[Path],
+        *,
+        output: Path,
+        size: int = 64,
+        views: int | None = None,
+        mask: Mask = reader.mask,
+        scale: float | None = None,
+        offset: tuple[float, float, float] | None = None,
+        quality: int = 100,
+        objects_per_shard: int | None = None,
+        processes: int = 2,
+        title: str = "",
+    ) -> None:
+        reading = Reading(size, views, mask, scale, offset)
+        report = prepare_folders(
+            reader,
+            source,
+            output,
+            reading,
+            title=title or output.stem,
+            quality=quality,
+            objects_per_shard=objects_per_shard,
+            processes=processes,
+        )
+        print(report)
+
+    command.__doc__ = f"{reader.what}\n\nArgs:\n    source: {reader.source}{READER_OPTIONS}"
+    return command
+
+
+@PREPARE.command(name="meshes")
 def prepare_meshes_command(
     sources: Positional[tuple[Path, ...]],
     *,
@@ -13,6 +80,7 @@ def prepare_meshes_command(
     views: int = 24,
     size: int = 64,
     quality: int = 100,
+    objects_per_shard: int | None = None,
     up: Literal["auto", "y", "z"] = "auto",
     processes: int = 2,
     subset: tuple[str, ...] = (),
@@ -22,29 +90,30 @@ def prepare_meshes_command(
 
     Args:
         sources: Mesh files, libraries, or folders of them.
-        output: The archive to write, for instance chairs.zip.
+        output: The archive to write, for instance chairs.zip; a folder, with --objects-per-shard.
         views: Pictures of each object.
         size: Width and height of the pictures in pixels.
         quality: 1 to 99: lossy WebP; 100: lossless.
+        objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
         up: Which axis of the files points up.
         processes: How many to render in parallel.
         subset: NAME=FILE, a named subset: a text file with one object name a line.
         title: A name for people.
     """
-    from vader3d.data.making.meshes import prepare_meshes
+    from vader3d.data.making.meshes import Photography, prepare_meshes
 
     subsets = {}
     for pair in subset:
         name, equals, file = pair.partition("=")
         if not equals:
-            raise ValueError(f"--subset {pair}: wanted NAME=FILE")
+            raise ValueError(f"subset: wanted NAME=FILE; got {pair}")
         subsets[name] = Path(file)
     report = prepare_meshes(
         sources,
         output,
-        views=views,
-        size=size,
+        Photography(views, size),
         quality=quality,
+        objects_per_shard=objects_per_shard,
         up=up,
         processes=processes,
         subsets=subsets,
@@ -53,108 +122,32 @@ def prepare_meshes_command(
     print(report)
 
 
-def prepare_chairs_command(*, output: Path, count: int = 500, seed: int = 0, views: int = 24, size: int = 64) -> None:
+@PREPARE.command(name="chairs")
+def prepare_chairs_command(
+    *,
+    output: Path,
+    count: int = 500,
+    seed: int = 0,
+    views: int = 24,
+    size: int = 64,
+    objects_per_shard: int | None = None,
+) -> None:
     """Our own parametric chairs and tables, with exact captions and true meshes.
 
     Args:
-        output: The archive to write.
+        output: The archive to write; a folder, with --objects-per-shard.
         count: How many objects.
         seed: Object i of a seed is always the same.
         views: Pictures of each object.
         size: Width and height of the pictures in pixels.
+        objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
     """
     from vader3d.data.making.chairs import prepare_chairs
 
-    print(prepare_chairs(output, count=count, seed=seed, views=views, size=size))
+    print(prepare_chairs(output, count=count, seed=seed, views=views, size=size, objects_per_shard=objects_per_shard))
 
 
-def prepare_nerfstudio_command(
-    source: Positional[Path],
-    *,
-    output: Path,
-    size: int = 64,
-    views: int | None = None,
-    mask: Literal["auto", "alpha", "file", "white"] = "auto",
-    scale: float | None = None,
-    offset: tuple[float, float, float] | None = None,
-    quality: int = 100,
-    processes: int = 2,
-    title: str = "",
-) -> None:
-    """Blender, NeRF-synthetic or nerfstudio transforms.json: one object, or a folder of them.
-
-    Args:
-        source: A folder with transforms.json (or transforms_train.json ...), or a folder of such folders.
-        output: The archive to write.
-        size: Width and height of the pictures in pixels.
-        views: At most so many pictures of each object, evenly chosen; default: all.
-        mask: Where masks come from.
-        scale: World units to cube units; default: from the cameras.
-        offset: Where the object's centre is, in world units; default: from the cameras.
-        quality: 1 to 99: lossy WebP; 100: lossless.
-        processes: How many objects to convert in parallel.
-        title: A name for people.
-    """
-    from vader3d.data.reading.nerfstudio import prepare_nerfstudio
-
-    print(
-        prepare_nerfstudio(
-            source,
-            output,
-            size=size,
-            views=views,
-            mask=mask,
-            scale=scale,
-            offset=offset,
-            quality=quality,
-            processes=processes,
-            title=title or output.stem,
-        )
-    )
-
-
-def prepare_srn_command(
-    source: Positional[Path],
-    *,
-    output: Path,
-    size: int = 64,
-    views: int | None = None,
-    scale: float | None = None,
-    offset: tuple[float, float, float] | None = None,
-    quality: int = 100,
-    processes: int = 2,
-    title: str = "",
-) -> None:
-    """SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF), on white.
-
-    Args:
-        source: A folder of objects, each with intrinsics.txt, rgb/ and pose/.
-        output: The archive to write.
-        size: Width and height of the pictures in pixels.
-        views: At most so many pictures of each object, evenly chosen; default: all.
-        scale: World units to cube units; default: from the cameras.
-        offset: Where the object's centre is, in world units; default: from the cameras.
-        quality: 1 to 99: lossy WebP; 100: lossless.
-        processes: How many objects to convert in parallel.
-        title: A name for people.
-    """
-    from vader3d.data.reading.srn import prepare_srn
-
-    print(
-        prepare_srn(
-            source,
-            output,
-            size=size,
-            views=views,
-            scale=scale,
-            offset=offset,
-            quality=quality,
-            processes=processes,
-            title=title or output.stem,
-        )
-    )
-
-
+@PREPARE.command(name="shards")
 def prepare_shards_command(
     data: Positional[str],
     *,

@@ -5,12 +5,13 @@ from typing import TypeAlias
 
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.archive.reader import Archive
+from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.shards.reader import Shards, holds_shards
 
-AnyArchive: TypeAlias = Archive | Shards
+AnyArchive: TypeAlias = DataSet
 
 
-def open_archive(path_or_name: str | Path) -> "Archive | Shards":
+def open_archive(path_or_name: str | Path) -> Archive | Shards:
     """An archive file, FILE:SUBSET, a folder or URL of shards, or a data set that comes with the package.
 
     `furniture` (chairs, tables, sofas, beds, cabinets, desks, lamps) and `furniture-all` are embedded; `chairs` (500
@@ -32,11 +33,13 @@ def open_archive(path_or_name: str | Path) -> "Archive | Shards":
         file, _, subset = name.rpartition(":")
         if Path(file).is_file():
             return Archive(Path(file)).subset(subset)
-        raise FileNotFoundError(f"data: {path} does not exist; give an archive, or furniture, furniture-all, chairs")
+        raise FileNotFoundError(
+            f"data: wanted an archive, or furniture, furniture-all, chairs; got {path}, which does not exist"
+        )
     return Archive(path)
 
 
-def readable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
+def readable_objects(archive: DataSet) -> tuple[DataSet, list[str]]:
     """The objects that can be read, as an archive, and one line about each that cannot; ArchiveError if none can."""
     good, problems = [], []
     for index in range(len(archive)):
@@ -46,10 +49,10 @@ def readable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
         except ArchiveError as error:
             problems.append(str(error))
     if not good:
-        raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
+        raise none_readable(archive, problems)
     return (archive.select(good) if problems else archive), problems
 
 
-def trainable_objects(archive: AnyArchive) -> tuple[AnyArchive, list[str]]:
+def trainable_objects(archive: DataSet) -> tuple[DataSet, list[str]]:
     """The readable objects of an archive; of shards all, for they are only read while training goes on."""
     return (archive, []) if isinstance(archive, Shards) else readable_objects(archive)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vader3d.data.archive.format import ArchiveError
+from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews, open_views
@@ -18,6 +18,7 @@ from vader3d.data.named import open_archive
 from vader3d.data.shards import storage
 from vader3d.data.shards.storage import UrlStorage
 from vader3d.data.shards.writer import write_shards
+from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import orbit_cameras
 
 OBJECTS, VIEWS, SIZE = 29, 7, 8
@@ -30,7 +31,7 @@ def write_objects(path):
         for number in range(OBJECTS):
             pictures = np.full((VIEWS, SIZE, SIZE, 4), 255, np.uint8)
             pictures[..., 0], pictures[..., 1] = number, np.arange(VIEWS)[:, None, None]
-            writer.add(f"object {number}", "", pictures, cameras)
+            writer.add(PreparedObject(ObjectRecord(f"object {number}"), pictures, cameras))
     return open_archive(path)
 
 
@@ -107,7 +108,7 @@ def test_it_holds_a_buffer_only(folder):
         batch_of(stream, seen, batch=1)
         held = sum(len(window.result()) for window in stream._windows.values() if not window.cancelled())
         assert held <= 8 + 5 + 8  # this window and the next, where an epoch ends with the short one between
-    assert not stream._kept
+    assert not stream._held
 
 
 def test_damage_costs_that_object_only_and_is_told_once(folder):
@@ -135,7 +136,7 @@ def test_damage_costs_that_object_only_and_is_told_once(folder):
 def test_a_data_set_without_a_readable_object_is_an_error(folder):
     for path in folder.glob("*.tar"):
         path.unlink()
-    with pytest.raises(ArchiveError, match="drawn at random cannot be read"):
+    with pytest.raises(ArchiveError, match="wanted a readable object; got none in 100 random draws"):
         batch_of(streamed(folder, buffer=8), 0)
 
 
@@ -216,7 +217,7 @@ def test_a_passing_failure_of_a_server_costs_nothing_a_lasting_one_stops(server,
     assert len(batch_of(stream, 0).objects) == 4
     assert not stream.broken
     handler.failures = 10**6
-    with pytest.raises(OSError, match="cannot be read"):
+    with pytest.raises(OSError, match="wanted its bytes"):
         batch_of(stream, 1000)
 
 
@@ -226,7 +227,7 @@ def test_a_remote_shard_cut_short_costs_its_objects(folder, server):
     (folder / "shard-000001.tar").unlink()
     stream = streamed(server[0], buffer=1000)
     assert stream.readable(torch.arange(12)).tolist() == [0, 1, 2, 10, 11]
-    with pytest.raises(FileNotFoundError, match=r"no shards\.json"):
+    with pytest.raises(FileNotFoundError, match=r"wanted shards\.json in .*elsewhere"):
         open_archive(server[0] + "/elsewhere")
 
 

@@ -9,7 +9,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from vader3d.data.archive.format import ObjectViews
+from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.inspection.faults import inspect_archive, object_faults
 from vader3d.data.inspection.hull import explained_share, visual_hull
@@ -17,6 +17,7 @@ from vader3d.data.making.raycast import render_surface
 from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
 from vader3d.data.making.viewpoints import spread_cameras
 from vader3d.data.named import open_archive
+from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
 
 
@@ -84,8 +85,8 @@ def test_the_hull_of_right_cameras_holds_the_object_and_little_else(good):
 
 def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
     with ArchiveWriter(tmp_path / "a.zip", title="things <1>", resolution=(32, 32)) as writer:
-        writer.add("good", "a thing", good.pictures, good.cameras, category="thing")
-        writer.add("twin </script>".replace("/", "|"), "a thing", good.pictures, good.cameras, category="thing")
+        for name in ("good", "twin </script>".replace("/", "|")):
+            writer.add(PreparedObject(ObjectRecord(name, "a thing", "thing"), *good))
     report = inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")
     assert (report.objects, report.views, report.categories) == (2, 16, {"thing": 2})
     assert report.problems == [f"twin <|script>: view {i} repeats view {i} of good" for i in range(8)]
@@ -98,12 +99,12 @@ def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
     assert not re.search(r"(src|href)=.?https?:", page)
 
 
-def test_a_full_disk_is_told_by_the_folder(good, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_error_that_names_the_file(good, tmp_path, monkeypatch):
     def full(self, *arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with ArchiveWriter(tmp_path / "a.zip", title="things", resolution=(32, 32)) as writer:
-        writer.add("good", "a thing", good.pictures, good.cameras)
+        writer.add(PreparedObject(ObjectRecord("good", "a thing"), *good))
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OSError, match=r"output: .*look cannot be written \(No space left on device\)"):
+    with pytest.raises(OSError, match=r"could not write .*contact_sheet\.png: No space left on device"):
         inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")

@@ -100,5 +100,5 @@ def test_named_sets_are_made_once_into_the_cache(tmp_path, monkeypatch):
 
 
 def test_a_count_below_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="count: 1 or more"):
+    with pytest.raises(ValueError, match="count: wanted at least 1; got 0"):
         prepare_chairs(tmp_path / "a.zip", count=0)

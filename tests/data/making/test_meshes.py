@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from vader3d.data.making.meshes import prepare_meshes
+from vader3d.data.making.meshes import Photography, prepare_meshes
 from vader3d.data.making.sweethome import load_model, read_catalogue
 from vader3d.data.named import open_archive
 
@@ -50,9 +50,9 @@ def library(path):
     return path
 
 
-def prepared(source, tmp_path, **options):
-    options = {"size": 16, "views": 6, "rays_per_side": 2, "processes": 1, **options}
-    report = prepare_meshes([source], tmp_path / "out.zip", **options)
+def prepared(source, tmp_path, *, views=6, size=16, **options):
+    photography = Photography(views, size, rays_per_side=2)
+    report = prepare_meshes([source], tmp_path / "out.zip", photography, processes=1, **options)
     return open_archive(tmp_path / "out.zip"), report
 
 
@@ -92,7 +92,7 @@ def test_the_same_mesh_twice_is_taken_once(tmp_path):
 
 def test_a_library_gives_captions_credits_and_rotations(tmp_path):
     entries = read_catalogue(library(tmp_path / "Test-Lib.sh3f"))
-    first = entries[0]
+    first = entries[0].record
     assert (first.name, first.caption) == ("test-lib.post", "tall post, decoration, wood, living room")
     assert (first.creator, first.category, first.tags) == ("André", "living room", ("Decoration", "Wood"))
     assert first.licence == "CC-BY-3.0-US https://creativecommons.org/licenses/by/3.0/us/"
@@ -100,7 +100,7 @@ def test_a_library_gives_captions_credits_and_rotations(tmp_path):
     upright, lying = (np.ptp(load_model(entry).triangles.reshape(-1, 3), axis=0) for entry in entries[:2])
     assert np.allclose(upright, (0.5, 0.4, 1.0), atol=1e-5)
     assert np.allclose(lying, (0.5, 1.0, 0.4), atol=1e-5)
-    assert np.allclose(load_model(first).colours, (0.8, 0.1, 0.1), atol=0.01)
+    assert np.allclose(load_model(entries[0]).colours, (0.8, 0.1, 0.1), atol=0.01)
 
 
 def test_a_library_is_rendered_past_its_broken_model(tmp_path):
@@ -113,11 +113,11 @@ def test_a_library_is_rendered_past_its_broken_model(tmp_path):
 
 
 def test_wrong_sources_are_named(tmp_path):
-    with pytest.raises(ValueError, match="nowhere does not exist"):
+    with pytest.raises(ValueError, match="nowhere, which does not exist"):
         prepared(tmp_path / "nowhere", tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"mesh files or \.sh3f libraries wanted, none in .*empty"):
+    with pytest.raises(ValueError, match=r"wanted mesh files or \.sh3f libraries; got none in .*empty"):
         prepared(tmp_path / "empty", tmp_path)
     (tmp_path / "no.sh3f").write_bytes(b"no zip")
-    with pytest.raises(ValueError, match=r"no\.sh3f: not a Sweet Home 3D"):
+    with pytest.raises(ValueError, match=r"no\.sh3f: wanted a Sweet Home 3D"):
         prepared(tmp_path / "no.sh3f", tmp_path)

@@ -65,12 +65,12 @@ def test_transforms_inside_a_scene_are_applied(tmp_path):
 
 
 def test_meshes_without_substance_are_refused():
-    with pytest.raises(ValueError, match="no triangle"):
+    with pytest.raises(ValueError, match="mesh: wanted a triangle"):
         surface_from_scene(trimesh.Scene())
     point = trimesh.Trimesh([[1, 1, 1]] * 3, [[0, 1, 2]], process=False)
     with pytest.raises(ValueError, match="some extent"):
         surface_from_scene(point).framed()
-    with pytest.raises(ValueError, match="up: auto, y or z"):
+    with pytest.raises(ValueError, match="up: wanted auto, y or z"):
         load_surface("x.obj", up="x")
 
 

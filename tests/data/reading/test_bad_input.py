@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from vader3d.data.named import open_archive
-from vader3d.data.reading.nerfstudio import prepare_nerfstudio
-from vader3d.data.reading.srn import prepare_srn
+from vader3d.data.reading.nerfstudio import NERFSTUDIO
+from vader3d.data.reading.readers import READERS
+from vader3d.data.reading.srn import SRN
 
 
 def edited(change):
@@ -64,22 +65,25 @@ def moved_inside(matrix):
 
 
 NERFSTUDIO_FAULTS = {
-    "truncated picture": (cut_short, "frame_00000.png cannot be read"),
+    "truncated picture": (cut_short, "wanted a whole one; got .*frame_00000.png"),
     "pictures of different sizes": (
         resized_picture,
-        "one size wanted, frame_00003.png is 20 x 24 px, those before it 24 x 24 px; take",
+        "wanted 24 x 24 px as those before; got frame_00003.png of 20 x 24 px; take",
     ),
-    "frame without its file": (lambda f: (f / "images" / "frame_00001.png").unlink(), "frame_00001.png does not exist"),
-    "mask without its file": (lambda f: (f / "masks" / "frame_00001.png").unlink(), "frame_00001.png does not exist"),
-    "absent masks": (edited(without_masks), "neither alpha nor a mask file"),
+    "frame without its file": (
+        lambda f: (f / "images" / "frame_00001.png").unlink(),
+        "wanted .*frame_00001.png; got no",
+    ),
+    "mask without its file": (lambda f: (f / "masks" / "frame_00001.png").unlink(), "wanted .*frame_00001.png; got no"),
+    "absent masks": (edited(without_masks), "wanted alpha or a mask file; got .* without"),
     "empty masks": (empty_masks, "all are empty"),
-    "json cut short": (lambda f: (f / "transforms.json").write_text('{"frames": ['), "transforms.json: cannot be read"),
-    "no frames": (edited(lambda d: d["frames"].clear()), "lists none"),
-    "frames not a list": (edited(lambda d: d.update(frames=3)), "a list of frames"),
-    "no focal length": (edited(lambda d: d.pop("fl_x")), "neither fl_x nor camera_angle_x"),
+    "json cut short": (lambda f: (f / "transforms.json").write_text('{"frames": ['), "transforms.json: wanted JSON"),
+    "no frames": (edited(lambda d: d["frames"].clear()), "wanted at least 1 in transforms.json; got none"),
+    "frames not a list": (edited(lambda d: d.update(frames=3)), "wanted a list of frames"),
+    "no focal length": (edited(lambda d: d.pop("fl_x")), "wanted fl_x or camera_angle_x; got neither"),
     "negative focal length": (edited(lambda d: d.update(fl_x=-5.0)), "focal lengths above 0"),
     "fisheye": (edited(lambda d: d.update(camera_model="OPENCV_FISHEYE")), "undistort the pictures"),
-    "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "finite numbers wanted; view 2"),
+    "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "wanted finite numbers; got view 2 without"),
     "matrix with scale": (matrix_changed(lambda m: m @ np.diag([2.0, 2, 2, 1])), "rigid matrix .* view 2"),
     "mirrored matrix": (matrix_changed(lambda m: m @ np.diag([-1.0, 1, 1, 1])), "right-handed .* view 2"),
     "matrix of 3 x 3": (matrix_changed(lambda m: m[:3, :3]), "transform_matrix of 4 x 4"),
@@ -102,12 +106,12 @@ def test_a_faulty_object_is_refused_alone_and_skipped_among_others(fault, good, 
     spoil, message = NERFSTUDIO_FAULTS[fault]
     shutil.copytree(good / "nerfstudio", tmp_path / "data" / "faulty")
     spoil(tmp_path / "data" / "faulty")
-    options = {"size": 16, "scale": 1.0, "offset": (0.0, 0.0, 0.0), "processes": 1}
+    options = {"size": 16, "scale": 1.0, "offset": (0.0, 0.0, 0.0)}
     with pytest.raises(ValueError, match=message):
-        prepare_nerfstudio(tmp_path / "data", tmp_path / "out.zip", **options)
+        foreign.prepare(NERFSTUDIO, tmp_path / "data", tmp_path / "out.zip", **options)
     assert list(tmp_path.glob("*.zip*")) == []
     shutil.copytree(good / "nerfstudio", tmp_path / "data" / "good")
-    report = prepare_nerfstudio(tmp_path / "data", tmp_path / "out.zip", **options)
+    report = foreign.prepare(NERFSTUDIO, tmp_path / "data", tmp_path / "out.zip", **options)
     assert report.objects == 1
     assert len(report.skipped) == 1
     assert report.skipped[0].startswith("faulty: ")
@@ -115,23 +119,32 @@ def test_a_faulty_object_is_refused_alone_and_skipped_among_others(fault, good, 
 
 
 SRN_FAULTS = {
-    "no pictures": (lambda f: shutil.rmtree(f / "rgb"), "there are none in rgb"),
-    "picture without pose": (lambda f: (f / "pose" / "000001.txt").unlink(), "000001.txt does not exist"),
+    "no pictures": (lambda f: shutil.rmtree(f / "rgb"), "wanted at least 1 in rgb/; got none"),
+    "picture without pose": (lambda f: (f / "pose" / "000001.txt").unlink(), "wanted .*000001.txt; got no such file"),
     "pose cut short": (
         lambda f: (f / "pose" / "000001.txt").write_text("1 0 0"),
-        "16 numbers wanted, 000001.txt holds 3",
+        "wanted 16 numbers; got 3 in 000001.txt",
     ),
-    "words in a pose": (lambda f: (f / "pose" / "000001.txt").write_text("x " * 16), "000001.txt holds something else"),
+    "words in a pose": (
+        lambda f: (f / "pose" / "000001.txt").write_text("x " * 16),
+        "got something else in 000001.txt",
+    ),
     "size of another shape": (
         lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n24 48\n"),
-        "48 x 24 px declared, 24",
+        "wanted 48 x 24 px as declared, or that scaled; got 24 x 24",
     ),
     "pictures of different sizes": (
         lambda f: Image.new("RGB", (20, 24)).save(f / "rgb" / "000002.png"),
-        "000002.png is 20 x 24 px",
+        "got 000002.png of 20 x 24 px",
     ),
-    "truncated picture": (lambda f: (f / "rgb" / "000001.png").write_bytes(b"\x89PNG"), "000001.png cannot be read"),
-    "non-finite pose": (lambda f: (f / "pose" / "000001.txt").write_text("nan " * 16), "finite numbers wanted; view 1"),
+    "truncated picture": (
+        lambda f: (f / "rgb" / "000001.png").write_bytes(b"\x89PNG"),
+        "wanted a whole one; got .*000001.png",
+    ),
+    "non-finite pose": (
+        lambda f: (f / "pose" / "000001.txt").write_text("nan " * 16),
+        "finite numbers; got view 1 without",
+    ),
     "empty intrinsics": (lambda f: (f / "intrinsics.txt").write_text(""), "`f cx cy 0.` first"),
     "intrinsics without size": (lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n"), "`H W` last"),
 }
@@ -143,33 +156,33 @@ def test_a_faulty_srn_object_is_refused(fault, good, tmp_path):
     shutil.copytree(good / "srn", tmp_path / "faulty")
     spoil(tmp_path / "faulty")
     with pytest.raises(ValueError, match=message):
-        prepare_srn(tmp_path / "faulty", tmp_path / "out.zip", size=16)
+        foreign.prepare(SRN, tmp_path / "faulty", tmp_path / "out.zip", size=16)
 
 
-@pytest.mark.parametrize("prepare", [prepare_nerfstudio, prepare_srn])
-def test_missing_and_empty_folders_are_named(prepare, tmp_path):
-    with pytest.raises(ValueError, match=r"folder wanted, .*nowhere"):
-        prepare(tmp_path / "nowhere", tmp_path / "out.zip")
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_missing_and_empty_folders_are_named(reader, tmp_path):
+    with pytest.raises(ValueError, match=r"source: wanted a folder; got .*nowhere"):
+        foreign.prepare(reader, tmp_path / "nowhere", tmp_path / "out.zip")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no (transforms.json|intrinsics.txt)"):
-        prepare(tmp_path / "empty", tmp_path / "out.zip")
-    with pytest.raises(ValueError, match="mask: one of auto, alpha"):
-        prepare(tmp_path / "empty", tmp_path / "out.zip", mask="magic")
+    with pytest.raises(ValueError, match=r"source: wanted (transforms.json or|intrinsics.txt) .*; got none"):
+        foreign.prepare(reader, tmp_path / "empty", tmp_path / "out.zip")
+    with pytest.raises(ValueError, match="mask: wanted one of auto, alpha"):
+        foreign.prepare(reader, tmp_path / "empty", tmp_path / "out.zip", mask="magic")
 
 
 def test_one_view_needs_a_stated_placement(good, tmp_path):
     with pytest.raises(ValueError, match="got axes all but parallel"):
-        prepare_srn(good / "srn", tmp_path / "out.zip", size=16, views=1)
-    report = prepare_srn(good / "srn", tmp_path / "out.zip", size=16, views=1, scale=1.0, offset=(0, 0, 0))
+        foreign.prepare(SRN, good / "srn", tmp_path / "out.zip", size=16, views=1)
+    report = foreign.prepare(SRN, good / "srn", tmp_path / "out.zip", size=16, views=1, scale=1.0, offset=(0, 0, 0))
     assert report.objects == 1
 
 
 def test_a_failure_leaves_the_older_archive_intact(good, tmp_path):
-    prepare_srn(good / "srn", tmp_path / "out.zip", size=16)
+    foreign.prepare(SRN, good / "srn", tmp_path / "out.zip", size=16)
     before = (tmp_path / "out.zip").read_bytes()
     shutil.copytree(good / "srn", tmp_path / "faulty")
     shutil.rmtree(tmp_path / "faulty" / "pose")
-    with pytest.raises(ValueError, match="none of 1 objects"):
-        prepare_srn(tmp_path / "faulty", tmp_path / "out.zip", size=16)
+    with pytest.raises(ValueError, match="got none of 1"):
+        foreign.prepare(SRN, tmp_path / "faulty", tmp_path / "out.zip", size=16)
     assert (tmp_path / "out.zip").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import foreign
 import numpy as np
 import pytest
 import torch
 
 from vader3d.data.named import open_archive
-from vader3d.data.reading.nerfstudio import prepare_nerfstudio
+from vader3d.data.reading.nerfstudio import NERFSTUDIO
 
 SCENE = Path(__file__).parents[2] / "golden" / "blender"
 CUBES = {0: (0.7, 0.0, 0.0), 1: (0.0, 0.5, 0.0), 2: (0.0, 0.0, 0.8)}  # colour channel: centre; sides 0.4
@@ -17,7 +18,7 @@ EYES = [(3.5, 1.0, 1.5), (1.0, 4.0, 0.8), (-2.5, 2.5, 2.0), (2.0, -3.0, -1.2)]
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
     output = tmp_path_factory.mktemp("blender") / "out.zip"
-    prepare_nerfstudio(SCENE, output, size=64, scale=1.0, offset=(0.0, 0.0, 0.0), processes=1)
+    foreign.prepare(NERFSTUDIO, SCENE, output, size=64, scale=1.0, offset=(0.0, 0.0, 0.0))
     return open_archive(output).read(0)
 
 

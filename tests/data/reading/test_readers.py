@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 
 from vader3d.data.named import open_archive
-from vader3d.data.reading.nerfstudio import prepare_nerfstudio
+from vader3d.data.reading.nerfstudio import NERFSTUDIO
 from vader3d.data.reading.pictures import squared, undistorted
-from vader3d.data.reading.srn import prepare_srn
+from vader3d.data.reading.srn import SRN
 
 KINDS = {
-    "blender": (foreign.write_blender, prepare_nerfstudio),
-    "nerfstudio": (foreign.write_nerfstudio, prepare_nerfstudio),
-    "srn": (foreign.write_srn, prepare_srn),
+    "blender": (foreign.write_blender, NERFSTUDIO),
+    "nerfstudio": (foreign.write_nerfstudio, NERFSTUDIO),
+    "srn": (foreign.write_srn, SRN),
 }
 
 
@@ -33,9 +33,9 @@ def marked_pixels(picture: np.ndarray) -> np.ndarray:
 
 
 def prepared(kind, tmp_path, views, **options):
-    write, prepare = KINDS[kind]
+    write, reader = KINDS[kind]
     write(tmp_path / "things" / "marked", views)
-    report = prepare(tmp_path / "things", tmp_path / "out.zip", size=foreign.SIZE, processes=1, **options)
+    report = foreign.prepare(reader, tmp_path / "things", tmp_path / "out.zip", size=foreign.SIZE, **options)
     return open_archive(tmp_path / "out.zip"), report
 
 
@@ -85,7 +85,7 @@ def test_a_stated_aabb_fills_the_cube(tmp_path, views):
     document = json.loads((folder / "transforms.json").read_text())
     document["aabb"] = [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]]
     (folder / "transforms.json").write_text(json.dumps(document))
-    prepare_nerfstudio(folder, tmp_path / "out.zip", size=foreign.SIZE)
+    foreign.prepare(NERFSTUDIO, folder, tmp_path / "out.zip", size=foreign.SIZE)
     archive = open_archive(tmp_path / "out.zip")
     assert archive.records[0].name == "marked"
     assert torch.allclose(archive.read(0).cameras.centres.norm(dim=1), torch.tensor(5.0))
@@ -93,9 +93,9 @@ def test_a_stated_aabb_fills_the_cube(tmp_path, views):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_smaller_pictures_keep_the_point_on_its_pixel(kind, tmp_path, views):
-    write, prepare = KINDS[kind]
+    write, reader = KINDS[kind]
     write(tmp_path / "marked", views)
-    prepare(tmp_path / "marked", tmp_path / "out.zip", size=24, views=3, scale=1.0, offset=(0, 0, 0))
+    foreign.prepare(reader, tmp_path / "marked", tmp_path / "out.zip", size=24, views=3, scale=1.0, offset=(0, 0, 0))
     pictures, cameras = open_archive(tmp_path / "out.zip").read(0)
     assert pictures.shape == (3, 24, 24, 4)
     pixels, _ = cameras.project(torch.tensor(foreign.MARK).float().expand(3, 1, 3))
@@ -143,7 +143,7 @@ def test_original_srn_intrinsics_of_six_lines_for_another_size_are_understood(tm
         "1",
     ]
     (folder / "intrinsics.txt").write_text("\n".join(lines))
-    prepare_srn(folder, tmp_path / "out.zip", size=size)
+    foreign.prepare(SRN, folder, tmp_path / "out.zip", size=size)
     intrinsics = open_archive(tmp_path / "out.zip").read(0).cameras.intrinsics
     assert torch.allclose(intrinsics[0], torch.tensor([foreign.focal_px()] * 2 + [size / 2] * 2).float())
 
@@ -152,7 +152,7 @@ def test_nested_splits_become_names_and_captions_are_read(tmp_path, views):
     foreign.write_srn(tmp_path / "data" / "tables_train" / "a1", views)
     foreign.write_srn(tmp_path / "data" / "tables_test" / "стол", views)
     (tmp_path / "data" / "tables_train" / "a1" / "caption.txt").write_text("a grey box\n")
-    prepare_srn(tmp_path / "data", tmp_path / "out.zip", size=16, category="table", processes=1)
+    foreign.prepare(SRN, tmp_path / "data", tmp_path / "out.zip", size=16, category="table")
     records = open_archive(tmp_path / "out.zip").records
     assert [r.name for r in records] == ["tables_test.стол", "tables_train.a1"]
     assert [r.caption for r in records] == ["table", "a grey box"]
@@ -162,4 +162,4 @@ def test_white_inside_jpegs_and_alpha_are_told_apart(tmp_path, views):
     folder = foreign.write_srn(tmp_path / "thing", views)
     Image.fromarray(views[0].picture).save(folder / "rgb" / "000000.png")
     with pytest.raises(ValueError, match="--mask white"):
-        prepare_srn(folder, tmp_path / "out.zip", size=16, mask="alpha")
+        foreign.prepare(SRN, folder, tmp_path / "out.zip", size=16, mask="alpha")

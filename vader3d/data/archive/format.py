@@ -7,14 +7,14 @@ One zip file. Members are stored, for pictures are compressed already; only the 
     000000/cameras.npy         float32 [V, 16]: world_from_camera [3, 4] row by row, then fx fy cx cy in px
     000000/mesh.ply            the true surface in the same world, where it is known
 
-Cameras and world are those of `vader3d.geometry.cameras`. `check_*` say what may enter an archive; the writer and the
-reader both hold to them.
+Cameras and world are those of `vader3d.geometry.cameras`. `check_*` say what may enter an archive; writers and readers
+hold to them.
 """
 
 import io
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,13 +35,13 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """What the manifest says about one object; `views` counts its pictures."""
+    """What is said of one object; writers count its `views`. The order of the fields is that of the JSON."""
 
     name: str
-    caption: str
-    category: str
-    tags: tuple[str, ...]
-    views: int
+    caption: str = ""
+    category: str = ""
+    tags: tuple[str, ...] = ()
+    views: int = 0
     creator: str = ""
     licence: str = ""
     source: str = ""
@@ -52,15 +52,40 @@ def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectReco
     try:
         name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
         check_name(name)
-        views = int(entry["views"])
-        if not 1 <= views <= OBJECT_BYTES // (4 * resolution[0] * resolution[1]):
-            raise ArchiveError(f"{views} views of {resolution[0]} x {resolution[1]} px are not plausible")
+        views, most = int(entry["views"]), OBJECT_BYTES // (4 * resolution[0] * resolution[1])
+        if not 1 <= views <= most:
+            raise ArchiveError(f"views: wanted 1 to {most}; got {views}")
         credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
         return ObjectRecord(name, caption, category, tuple(map(str, entry["tags"])), views, *credit)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"an object's record lacks {error}") from error
+        raise ArchiveError(f"record: {broken_fields('name, caption, category, tags, views', error)}") from error
     except ValueError as error:
         raise ArchiveError(f"object {entry['name']!r}: {error}") from error
+
+
+def broken_fields(fields: str, error: Exception) -> str:
+    """The end of the sentence about a JSON document without the `fields` that it should have."""
+    return f"wanted {fields}; got a document without ({type(error).__name__}: {error})"
+
+
+def check_version(document: Mapping, form: str, version: int) -> None:
+    """ArchiveError unless a document is of the format `form`, of `version` or older."""
+    if document["format"] != form or not isinstance(document["version"], int):
+        raise ArchiveError(f"format: wanted {form!r}; got {document['format']!r}")
+    if document["version"] > version:
+        raise ArchiveError(f"version: wanted at most {version}; got {document['version']}; update vader3d")
+
+
+def check_subsets(subsets: Mapping[str, Sequence[int]], objects: int) -> None:
+    """ArchiveError unless all subsets name objects below `objects`."""
+    for name, indices in subsets.items():
+        if wrong := [i for i in indices if not (isinstance(i, int) and 0 <= i < objects)]:
+            raise ArchiveError(f"subset {name!r}: wanted objects 0 to {objects - 1}; got {repr(wrong[0])[:60]}")
+
+
+def unknown_subset(place: object, name: str, subsets: Iterable[str]) -> ArchiveError:
+    """The error that names those that there are."""
+    return ArchiveError(f"{place}: wanted a subset: {', '.join(subsets) or 'there are none'}; got {name!r}")
 
 
 class ObjectViews(NamedTuple):
@@ -100,12 +125,8 @@ def pictures_to_sheet(pictures: np.ndarray, *, columns: int, quality: int) -> by
     sheet = tiles.reshape(rows, columns, height, width, 4).swapaxes(1, 2).reshape(rows * height, columns * width, 4)
     data = io.BytesIO()
     if quality == 100:
-        how = {
-            "lossless": True,
-            "exact": True,
-            "quality": 75,
-            "method": 2,
-        }  # more effort takes 9x as long, saves nothing
+        # more effort takes 9x as long, saves nothing
+        how = {"lossless": True, "exact": True, "quality": 75, "method": 2}
     else:
         how = {"quality": quality, "method": 4}
     Image.fromarray(sheet, "RGBA").save(data, "WEBP", **how)
@@ -120,10 +141,11 @@ def pictures_from_sheet(data: bytes, views: int, *, columns: int, height: int, w
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as sheet:
             if sheet.size != (columns * width, rows * height):
-                raise ArchiveError(f"a sheet of {columns * width} x {rows * height} px wanted, {sheet.size} found")
+                expected = f"{columns * width} x {rows * height}"
+                raise ArchiveError(f"picture: wanted {expected} px; got {sheet.size[0]} x {sheet.size[1]}")
             pixels = np.asarray(sheet.convert("RGBA"))
     except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise ArchiveError(f"a damaged picture ({error})") from error
+        raise ArchiveError(f"picture: wanted a whole WebP; got a damaged one ({error})") from error
     tiles = pixels.reshape(rows, height, columns, width, 4).swapaxes(1, 2).reshape(-1, height, width, 4)
     return tiles[:views]
 
@@ -131,15 +153,29 @@ def pictures_from_sheet(data: bytes, views: int, *, columns: int, height: int, w
 def check_resolution(height: int, width: int) -> None:
     """ValueError unless both sides lie in 1..4096 px."""
     if not (1 <= height <= SHEET_SIDE_PX and 1 <= width <= SHEET_SIDE_PX):
-        raise ValueError(f"resolution: sides of 1 to {SHEET_SIDE_PX} px wanted, {height} x {width} given")
+        raise ValueError(f"resolution: wanted sides of 1 to {SHEET_SIDE_PX} px; got {height} x {width}")
+
+
+def check_quality(quality: int) -> None:
+    """ValueError unless it is one of WebP's, of which 100 is lossless."""
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality: wanted 1 to 100; got {quality}")
 
 
 def check_name(name: str) -> None:
     """ValueError unless a name may also serve as a file's name; every alphabet is welcome."""
     if not name or len(name) > 200 or name in (".", ".."):
-        raise ValueError(f"name: 1 to 200 characters wanted, and neither '.' nor '..'; {name[:60]!r} given")
+        raise ValueError(f"name: wanted 1 to 200 characters, neither '.' nor '..'; got {name[:60]!r}")
     if bad := [c for c in name if c in "/\\" or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
-        raise ValueError(f"name: {name[:60]!r} holds {bad[0]!r}; path separators and control characters cannot enter")
+        raise ValueError(f"name: wanted no path separators, no control characters; got {bad[0]!r} in {name[:60]!r}")
+
+
+def check_pictures(pictures: np.ndarray, height: int, width: int) -> None:
+    """ValueError unless they are uint8 [V, height, width, 4], V above 0, and not more than an object may have."""
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (height, width, 4):
+        raise ValueError(f"pictures: wanted uint8 [V, {height}, {width}, 4]; got {pictures.dtype} {pictures.shape}")
+    if not 0 < pictures.nbytes <= OBJECT_BYTES:
+        raise ValueError(f"pictures: wanted 1 view to {OBJECT_BYTES} bytes in all; got {pictures.shape}")
 
 
 def check_cameras(cameras: Cameras, views: int) -> None:
@@ -147,20 +183,20 @@ def check_cameras(cameras: Cameras, views: int) -> None:
     matrices, intrinsics = cameras.world_from_camera.numpy(force=True), cameras.intrinsics.numpy(force=True)
     if matrices.shape != (views, 4, 4) or intrinsics.shape != (views, 4):
         raise ValueError(
-            f"cameras: {views} wanted, as [V, 4, 4] and [V, 4]; {matrices.shape}, {intrinsics.shape} given"
+            f"cameras: wanted {views}, as [V, 4, 4] and [V, 4]; got {matrices.shape} and {intrinsics.shape}"
         )
     finite = np.isfinite(matrices).all((1, 2)) & np.isfinite(intrinsics).all(1)
     rotation = np.where(finite[:, None, None], matrices[:, :3, :3], np.eye(3))
     skew = np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max((1, 2))
     bottom = np.abs(np.where(finite[:, None], matrices[:, 3], [0, 0, 0, 1]) - [0, 0, 0, 1]).max(1)
-    for good, wanted in (
+    for good, condition in (
         (finite, "finite numbers"),
         ((skew < 1e-3) & (bottom < 1e-6), "a rigid matrix (rotation and translation, bottom row 0 0 0 1)"),
         (np.linalg.det(rotation) > 0, "a right-handed rotation (determinant 1, no mirror)"),
         ((intrinsics[:, :2] > 0).all(1), "focal lengths above 0"),
     ):
         if not good.all():
-            raise ValueError(f"cameras: {wanted} wanted; view {int(np.argmin(good))} has none")
+            raise ValueError(f"cameras: wanted {condition}; got view {int(np.argmin(good))} without")
 
 
 def cameras_to_rows(cameras: Cameras) -> np.ndarray:

@@ -20,12 +20,16 @@ from vader3d.data.archive.format import (
     ArchiveError,
     ObjectRecord,
     ObjectViews,
+    broken_fields,
     cameras_from_rows,
     check_cameras,
     check_resolution,
+    check_subsets,
+    check_version,
     pictures_from_sheet,
     record_from_entry,
     sheet_layout,
+    unknown_subset,
 )
 
 READING_HEADERS = threading.Lock()  # numpy parses them with `ast`, which fails in threads of Python 3.11
@@ -41,7 +45,7 @@ class Archive:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if self.path.is_dir():
-            raise ArchiveError(f"{path}: a folder; make an archive of it with `vader3d prepare`")
+            raise ArchiveError(f"{path}: wanted an archive; got a folder; make an archive of it with `vader3d prepare`")
         self._zip: zipfile.ZipFile | None = None
         self._process = -1
         members = {info.filename: info for info in self._opened().infolist()}
@@ -61,7 +65,7 @@ class Archive:
     def subset(self, name: str) -> "Archive":
         """The named selection of the objects, as an archive of its own."""
         if name not in self.subsets:
-            raise ArchiveError(f"{self.path}: subset {name!r} wanted; there are {', '.join(self.subsets) or 'none'}")
+            raise unknown_subset(self.path, name, self.subsets)
         return self.select(self.subsets[name])
 
     def select(self, indices) -> "Archive":
@@ -88,7 +92,7 @@ class Archive:
             with READING_HEADERS:
                 rows = np.load(io.BytesIO(data), allow_pickle=False)
             if rows.shape != (record.views, 16) or rows.dtype != np.float32:
-                raise ArchiveError(f"cameras float32 [{record.views}, 16] wanted, {rows.dtype} {rows.shape} found")
+                raise ArchiveError(f"cameras: wanted float32 [{record.views}, 16]; got {rows.dtype} {rows.shape}")
             cameras = cameras_from_rows(rows, height, width)
             check_cameras(cameras, record.views)
         except (ValueError, EOFError, OSError) as error:
@@ -105,7 +109,9 @@ class Archive:
         try:
             return trimesh.load_mesh(io.BytesIO(data), file_type="ply", process=False)
         except Exception as error:  # trimesh raises whatever its parser meets
-            raise ArchiveError(f"{self.path}: object {self.records[index].name!r}: a damaged mesh ({error})") from error
+            raise ArchiveError(
+                f"{self.path}: object {self.records[index].name!r}: mesh.ply: wanted a whole one; got damage ({error})"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""
@@ -130,7 +136,9 @@ class Archive:
             try:
                 self._zip = zipfile.ZipFile(self.path)
             except zipfile.BadZipFile as error:
-                raise ArchiveError(f"{self.path}: not an archive, or one cut short ({error})") from error
+                raise ArchiveError(
+                    f"{self.path}: wanted an archive; got another file, or one cut short ({error})"
+                ) from error
             self._process = os.getpid()
         return self._zip
 
@@ -140,41 +148,41 @@ class Archive:
         try:
             size = opened.getinfo(member).file_size
             if size > limit:
-                raise ArchiveError(f"{member} claims {size} bytes; at most {limit} are plausible")
+                raise ArchiveError(f"{member}: wanted at most {limit} bytes; got {size}")
             return opened.read(member)
         except KeyError as error:
-            raise ArchiveError(f"{member} is missing") from error
+            raise ArchiveError(f"{member}: wanted in the archive; got none") from error
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise ArchiveError(f"{member} is damaged ({error})") from error
+            raise ArchiveError(f"{member}: wanted a whole member; got a damaged one ({error})") from error
 
     def _checked_manifest_bytes(self, members: Mapping[str, zipfile.ZipInfo]) -> bytes:
         for name in members:
             if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
-                raise ArchiveError(f"{self.path}: member {name!r} reaches outside the archive; it is not trusted")
+                raise ArchiveError(
+                    f"{self.path}: wanted members inside the archive; got {name!r}, which reaches outside"
+                )
         if MANIFEST not in members:
-            raise ArchiveError(f"{self.path}: a zip, but without {MANIFEST}; make one with `vader3d prepare`")
+            raise ArchiveError(f"{self.path}: wanted {MANIFEST} in the zip; got none; make one with `vader3d prepare`")
         if members[MANIFEST].file_size > MANIFEST_BYTES:
-            raise ArchiveError(f"{self.path}: {MANIFEST} claims {members[MANIFEST].file_size} bytes; it is not trusted")
+            size = members[MANIFEST].file_size
+            raise ArchiveError(f"{self.path}: {MANIFEST}: wanted at most {MANIFEST_BYTES} bytes; got {size}")
         try:
             return self._opened().read(MANIFEST)
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise ArchiveError(f"{self.path}: {MANIFEST} is damaged ({error})") from error
+            raise ArchiveError(
+                f"{self.path}: {MANIFEST}: wanted a whole member; got a damaged one ({error})"
+            ) from error
 
     def _checked_manifest(self, data: bytes) -> dict:
         try:
             manifest = json.loads(data)
-            if manifest["format"] != FORMAT or not isinstance(manifest["version"], int):
-                raise ArchiveError(f"format {FORMAT!r} wanted, {manifest['format']!r} found")
-            if manifest["version"] > VERSION:
-                raise ArchiveError(f"made by a newer vader3d (archive version {manifest['version']}, {VERSION} known)")
+            check_version(manifest, FORMAT, VERSION)
             height, width = manifest["resolution"]
             check_resolution(int(height), int(width))
-            count = len(manifest["objects"])
-            for name, indices in manifest["subsets"].items():
-                if not all(isinstance(i, int) and 0 <= i < count for i in indices):
-                    raise ArchiveError(f"subset {name!r} names objects that do not exist")
+            check_subsets(manifest["subsets"], len(manifest["objects"]))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{self.path}: {MANIFEST} lacks {error}") from error
+            fields = "format, version, resolution, objects, subsets"
+            raise ArchiveError(f"{self.path}: {MANIFEST}: {broken_fields(fields, error)}") from error
         except ValueError as error:
             raise ArchiveError(f"{self.path}: {error}") from error
         return manifest

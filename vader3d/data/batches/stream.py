@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vader3d.data.archive.format import ArchiveError, ObjectViews
-from vader3d.data.archive.reader import Archive
 from vader3d.data.batches.order import StreamOrder, Window, drawn_views
-from vader3d.data.batches.views import PosedViews, ViewBatch, view_batch
+from vader3d.data.batches.views import PosedViews, ViewBatch, Views, view_batch
+from vader3d.data.dataset import DataSet
 from vader3d.data.shards.reader import Shards
 from vader3d.randomness import seeded
 
@@ -51,7 +51,7 @@ class StreamedViews:
     ):
         """choose_views: view count -> view numbers, e.g. `training_views`. ValueError for a selection of objects."""
         if shards.selected:
-            raise ValueError(f"{shards.path}: all objects wanted, a selection given; pack it into shards of its own")
+            raise ValueError(f"{shards.path}: wanted all objects; got a selection; pack it into shards of its own")
         if buffer < 1:
             raise ValueError(f"buffer: wanted at least 1 object; got {buffer}")
         self.archive, self.choose_views, self.report = shards, choose_views, report
@@ -62,7 +62,7 @@ class StreamedViews:
         self._decoders = ThreadPoolExecutor(threads, "decode")
         self._readers = ThreadPoolExecutor(max(4, threads), "read")  # apart: a decoder waits for a reader
         self._windows: dict[tuple[Window, int, int], Future[dict[int, bytes]]] = {}
-        self._kept: dict[int, bytes] = {}  # of a data set that fits into the buffer
+        self._held: dict[int, bytes] = {}  # of a data set that fits into the buffer
         self._ahead: dict[Request, Future[tuple[int, ObjectViews]]] = {}
 
     def __len__(self) -> int:
@@ -84,18 +84,18 @@ class StreamedViews:
     def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
         """As `PosedViews.training_batch`; what follows is read and decoded while the caller computes."""
         with self._lock:
-            wanted: list[Request] = []
-            ahead: list[Request] = []
+            now: list[Request] = []
+            next_ones: list[Request] = []
             for step in range(1 + BATCHES_AHEAD):
                 positions = range(seen + step * batch, seen + (step + 1) * batch)[share]
-                (ahead if step else wanted).extend(Request(position, batch, views, seed) for position in positions)
-            self._move_windows([*wanted, *ahead])
-            kept = {request: self._ahead.get(request) for request in [*wanted, *ahead]}
+                (next_ones if step else now).extend(Request(position, batch, views, seed) for position in positions)
+            self._move_windows([*now, *next_ones])
+            futures = {request: self._ahead.get(request) for request in [*now, *next_ones]}
             for request, future in self._ahead.items():
-                if request not in kept:
+                if request not in futures:
                     future.cancel()
-            self._ahead = {r: future or self._decoders.submit(self._answer, r) for r, future in kept.items()}
-            answers = [self._ahead[request] for request in wanted]
+            self._ahead = {r: future or self._decoders.submit(self._answer, r) for r, future in futures.items()}
+            answers = [self._ahead[request] for request in now]
         picked = [answer.result() for answer in answers]
         return view_batch(torch.tensor([index for index, _ in picked]), [views for _, views in picked])
 
@@ -119,16 +119,16 @@ class StreamedViews:
 
     def _read_window(self, window: Window, batch: int, seed: int) -> dict[int, bytes]:
         """The stretches of a window's objects; one request a shard."""
-        found: dict[int, bytes] = {}
+        samples: dict[int, bytes] = {}
         stretches: dict[int, list[int]] = {}
         for number in sorted(self.order.window_objects(window, batch, seed).tolist()):
             try:
                 stretches.setdefault(self.archive.span(number)[0].first, []).append(number)
             except ArchiveError:
-                found[number] = b""  # its shard's index is damaged; decoding it says so
+                samples[number] = b""  # its shard's index is damaged; decoding it says so
         for numbers in stretches.values():
-            found |= self.archive.read_samples(numbers)
-        return found
+            samples |= self.archive.read_samples(numbers)
+        return samples
 
     def _answer(self, request: Request) -> tuple[int, ObjectViews]:
         """The object of a place with its drawn views; a substitute where it cannot be read."""
@@ -144,23 +144,23 @@ class StreamedViews:
                     self._note_broken(index, error)
             index = int(torch.randint(len(self), (1,), generator=generator))
         raise ArchiveError(
-            f"{self.archive.path}: {SUBSTITUTES} objects drawn at random cannot be read; {len(self.broken)} are known "
-            f"to be broken, e.g.: {next(iter(self.broken.values()))}"
+            f"{self.archive.path}: wanted a readable object; got none in {SUBSTITUTES} random draws; "
+            f"{len(self.broken)} are broken, e.g.: {next(iter(self.broken.values()))}"
         )
 
     def _sample(self, index: int, request: Request) -> bytes:
         if self.order.whole:
-            if index not in self._kept:
-                self._kept[index] = self.archive.read_sample(index)
-            return self._kept[index]
+            if index not in self._held:
+                self._held[index] = self.archive.read_sample(index)
+            return self._held[index]
         window = self._windows.get(self._window_key(request))
-        found = window.result() if window is not None else {}
-        return found[index] if index in found else self.archive.read_sample(index)
+        samples = window.result() if window is not None else {}
+        return samples[index] if index in samples else self.archive.read_sample(index)
 
     def _picked(self, index: int, numbers: Sequence[int], sample: bytes | None = None) -> ObjectViews:
         """The views `numbers` of an object; ArchiveError where they cannot be read."""
         if sample is None:
-            sample = self._kept.get(index) or self.archive.read_sample(index)
+            sample = self._held.get(index) or self.archive.read_sample(index)
         chosen = self.choose_views(self.archive.records[index].views)
         return self.archive.views_from(index, sample, [chosen[number] for number in numbers])
 
@@ -181,12 +181,12 @@ class StreamedViews:
 
 
 def open_views(
-    archive: Archive | Shards,
+    archive: DataSet,
     choose_views: Callable[[int], list[int]],
     *,
     buffer: int = BUFFER_OBJECTS,
     report: Callable[[str], None] = lambda what: None,
-) -> PosedViews | StreamedViews:
+) -> Views:
     """Views of an archive, held in memory, or of shards, streamed."""
     if isinstance(archive, Shards) and not archive.selected:
         return StreamedViews(archive, choose_views, buffer=buffer, report=report)

@@ -1,14 +1,15 @@
 """Batches of posed views: which objects, which of their pictures, as tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vader3d.data.archive.format import ObjectViews
 from vader3d.data.batches.order import drawn_views, shuffled_objects
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet
 from vader3d.geometry.cameras import Cameras
 
 
@@ -48,10 +49,35 @@ def view_batch(objects: Tensor, picked: Sequence[ObjectViews]) -> ViewBatch:
     return ViewBatch(objects, cameras, colour * mask, mask)
 
 
-class PosedViews:
-    """Some views of all objects of an archive, decoded once and kept as bytes."""
+class Views(Protocol):
+    """Some views of all objects of a data set, as training reads them: `PosedViews`, `StreamedViews`."""
 
-    def __init__(self, archive: AnyArchive, choose_views):
+    @property
+    def archive(self) -> DataSet:
+        """Where they come from."""
+
+    def __len__(self) -> int: ...
+
+    def view_count(self, index: int) -> int:
+        """How many views of an object there are."""
+
+    def readable(self, objects: Tensor) -> Tensor:
+        """Those of `objects` whose pictures can be read."""
+
+    def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
+        """`views` pictures of each of the `batch` objects that follow `seen`; only that `share` of the batch.
+
+        Which objects and which pictures depends on the seed and on an object's place in the endless order alone.
+        """
+
+    def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
+        """The views `numbers` [B, V] of `objects` [B]; ArchiveError where one cannot be read."""
+
+
+class PosedViews:
+    """Some views of all objects, decoded once and held as bytes."""
+
+    def __init__(self, archive: DataSet, choose_views: Callable[[int], list[int]]):
         """choose_views: view count -> view numbers, e.g. `training_views` or `heldout_views`."""
         self.archive = archive
         self.pictures: list[Tensor] = []  # uint8 [V, H, W, 4], straight alpha
@@ -68,18 +94,13 @@ class PosedViews:
         return len(self.pictures)
 
     def view_count(self, index: int) -> int:
-        """How many views of an object there are."""
         return len(self.pictures[index])
 
     def readable(self, objects: Tensor) -> Tensor:
-        """Those of `objects` whose pictures can be read: here all of them."""
+        """All of them."""
         return objects
 
     def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
-        """`views` pictures of each of the `batch` objects that follow `seen`; only that `share` of the batch.
-
-        Which objects and which pictures depends on the seed and on an object's place in the endless order alone.
-        """
         positions = range(seen, seen + batch)[share]
         objects = shuffled_objects(len(self), positions, seed=seed)
         numbers = [
@@ -89,20 +110,9 @@ class PosedViews:
         return self.views_of(objects, torch.tensor(numbers))
 
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
-        """The views `numbers` [B, V] of `objects` [B]."""
         height, width = self.archive.resolution
         picked = []
         for o, row in zip(objects.tolist(), numbers.tolist(), strict=True):
             cameras = Cameras(self.poses[o][row], self.intrinsics[o][row], height, width)
             picked.append(ObjectViews(self.pictures[o][row], cameras))
         return view_batch(objects, picked)
-
-    def random_views(self, objects: Tensor, views: int, generator: torch.Generator) -> ViewBatch:
-        """`views` different pictures of each object; with replacement where it has fewer (docs/paper.md, A22)."""
-        rows = []
-        for o in objects.tolist():
-            count = len(self.pictures[o])
-            order = torch.randperm(count, generator=generator)
-            extra = torch.randint(count, (max(0, views - count),), generator=generator)
-            rows.append(torch.cat([order, extra])[:views])
-        return self.views_of(objects, torch.stack(rows))

@@ -18,25 +18,25 @@ def camera_plot(title: str, objects: list[tuple[str, ObjectViews, list[int]]]) -
     It shows the cube [-1, 1]^3 with its axes, each camera's pyramid with its picture on request, and the visual hull,
     coloured by the pictures. Where the cameras are right the hull looks like the object.
     """
-    scenes = [_scene(name, views, heldout) for name, views, heldout in objects]
+    scenes = [scene_of(name, views, heldout) for name, views, heldout in objects]
     data = json.dumps(scenes, separators=(",", ":")).replace("<", "\\u003c")
     return PAGE.replace("@TITLE@", html.escape(title)).replace("@DATA@", data)
 
 
-def _scene(name: str, views: ObjectViews, heldout: list[int]) -> dict:
+def scene_of(name: str, views: ObjectViews, heldout: list[int]) -> dict:
     points, colours = hull_surface(views, visual_hull(views))
     return {
         "name": name,
-        "cameras": [_pyramid(views, view) for view in range(len(views.pictures))],
+        "cameras": [pyramid(views, view) for view in range(len(views.pictures))],
         "heldout": heldout,
         "points": points.round(3).tolist(),
         "colours": ["#" + bytes(colour).hex() for colour in colours],
-        "strip": _strip(views),
+        "strip": picture_strip(views),
         "size": [views.cameras.width, views.cameras.height],
     }
 
 
-def _pyramid(views: ObjectViews, view: int) -> list[list[float]]:
+def pyramid(views: ObjectViews, view: int) -> list[list[float]]:
     """Apex and four corners (top left, top right, bottom right, bottom left) of a small camera, in the world."""
     cameras = views.cameras[view]
     fx, fy, cx, cy = cameras.intrinsics.tolist()
@@ -47,7 +47,7 @@ def _pyramid(views: ObjectViews, view: int) -> list[list[float]]:
     return np.round(world.tolist(), 3).tolist()
 
 
-def _strip(views: ObjectViews) -> str:
+def picture_strip(views: ObjectViews) -> str:
     """All pictures side by side as one data URL."""
     from PIL import Image
 

@@ -10,9 +10,10 @@ import torch
 
 from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.archive.splits import heldout_views
+from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.inspection.camera_plot import camera_plot
 from vader3d.data.inspection.hull import explained_share, visual_hull
-from vader3d.data.named import AnyArchive
+from vader3d.files import write_text, write_whole
 from vader3d.geometry.placement import blind_views, inner_views
 from vader3d.geometry.rays import cube_crossing
 
@@ -43,7 +44,7 @@ class InspectionReport:
         return "\n".join(lines + [f"  {problem}" for problem in self.problems])
 
 
-def inspect_archive(archive: AnyArchive, output: Path) -> InspectionReport:
+def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
     """Read all of an archive and write `contact_sheet.png` and `cameras.html` into the folder `output`.
 
     Faults looked for: objects that cannot be read, empty masks, silhouettes that picture borders cut, cameras in the
@@ -55,7 +56,7 @@ def inspect_archive(archive: AnyArchive, output: Path) -> InspectionReport:
     problems: list[str] = []
     shown: list[np.ndarray] = []
     plotted: list[tuple[str, ObjectViews, list[int]]] = []
-    seen: dict[bytes, tuple[str, int]] = {}
+    first_places: dict[bytes, tuple[str, int]] = {}
     for index, record in enumerate(archive.records):
         try:
             views = archive.read(index)
@@ -64,21 +65,18 @@ def inspect_archive(archive: AnyArchive, output: Path) -> InspectionReport:
             continue
         problems += [f"{record.name}: {fault}" for fault in object_faults(views)]
         for view, picture in enumerate(views.pictures):
-            place = seen.setdefault(hashlib.sha256(picture.tobytes()).digest(), (record.name, view))
+            place = first_places.setdefault(hashlib.sha256(picture.tobytes()).digest(), (record.name, view))
             if place != (record.name, view) and picture[..., 3].any():
                 problems.append(f"{record.name}: view {view} repeats view {place[1]} of {place[0]}")
         if len(shown) < SHEET_OBJECTS:
-            shown.append(_row(views))
+            shown.append(contact_row(views))
         if len(plotted) < PLOTTED_OBJECTS:
             plotted.append((record.name, views, heldout_views(len(views.pictures))))
     if not shown:
-        raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
+        raise none_readable(archive, problems)
     sheet, plot = output / "contact_sheet.png", output / "cameras.html"
-    try:
-        _save_sheet(shown, sheet)
-        plot.write_text(camera_plot(archive.title, plotted), "utf-8")
-    except OSError as error:
-        raise OSError(f"output: {output} cannot be written ({error.strerror}); make room, or name another") from error
+    save_sheet(shown, sheet)
+    write_text(plot, camera_plot(archive.title, plotted))
     return InspectionReport(
         title=archive.title,
         objects=len(archive),
@@ -113,21 +111,21 @@ def object_faults(views: ObjectViews) -> list[str]:
     if len(alpha) == 1:
         faults.append("one view only: nothing tells what the other sides look like, and none can be held out")
     if not faults and len(alpha) > 1:
-        note(np.flatnonzero(_outside_share(views) > OUTSIDE), "the object reaches out of the cube")
+        note(np.flatnonzero(outside_share(views) > OUTSIDE), "the object reaches out of the cube")
         share = explained_share(views, visual_hull(views))
         if share < EXPLAINED:
             faults.append(f"no one shape explains more than {share:.0%} of the silhouettes: wrong camera axes?")
     return faults
 
 
-def _outside_share(views: ObjectViews) -> np.ndarray:
+def outside_share(views: ObjectViews) -> np.ndarray:
     """For each view, the share of its silhouette whose rays miss the cube."""
     near, far = cube_crossing(*views.cameras[:, None].rays())
     solid = torch.from_numpy(views.pictures[..., 3] >= 128).flatten(1)
     return ((far <= near) & solid).sum(1).div(solid.sum(1).clamp_min(1)).numpy()
 
 
-def _row(views: ObjectViews) -> np.ndarray:
+def contact_row(views: ObjectViews) -> np.ndarray:
     """A few views side by side on grey, uint8 [H, SHEET_VIEWS * W, 3]."""
     chosen = np.linspace(0, len(views.pictures) - 1, SHEET_VIEWS).round().astype(int)
     pictures = views.pictures[chosen].astype(np.float32)
@@ -135,11 +133,12 @@ def _row(views: ObjectViews) -> np.ndarray:
     return np.concatenate(np.rint(pictures[..., :3] * alpha + GREY * (1 - alpha)), 1).astype(np.uint8)
 
 
-def _save_sheet(rows: list[np.ndarray], path: Path) -> None:
+def save_sheet(rows: list[np.ndarray], path: Path) -> None:
     from PIL import Image
 
     columns = 4 if len(rows) > 8 else 1
     blank = np.full_like(rows[0], GREY)
     rows = rows + [blank] * (-len(rows) % columns)
     lines = [np.concatenate(rows[first : first + columns], 1) for first in range(0, len(rows), columns)]
-    Image.fromarray(np.concatenate(lines)).save(path)
+    picture = Image.fromarray(np.concatenate(lines))
+    write_whole(path, lambda temporary: picture.save(temporary, "PNG"))

@@ -19,21 +19,21 @@ def visual_hull(views: ObjectViews, *, cells: int = 32) -> np.ndarray:
 
     centres = ((np.arange(cells) + 0.5) / cells * 2 - 1).astype(np.float32)
     points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij")[::-1], -1).reshape(-1, 3)
-    kept = np.arange(len(points))  # each view is asked only about what the views before it left
+    left = np.arange(len(points))  # each view is asked only about what the views before it left
     height, width = views.pictures.shape[1:3]
     for view, picture in enumerate(views.pictures):
         pose, (fx, fy, cx, cy) = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
-        x, y, depth = ((points[kept] - pose[:3, 3]) @ pose[:3, :3]).T
+        x, y, depth = ((points[left] - pose[:3, 3]) @ pose[:3, :3]).T
         near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
         reach = min(int(np.ceil(fx / near / cells)), max(height, width))
         silhouette = maximum_filter(picture[..., 3] > 0, size=2 * reach + 1)
         before = np.where(depth > 0, depth, 1.0)
         column, row = np.floor(x / before * fx + cx), np.floor(y / before * fy + cy)
         inside = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        seen = silhouette[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
-        kept = kept[seen | ~inside]
+        covered = silhouette[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
+        left = left[covered | ~inside]
     hull = np.zeros(len(points), bool)
-    hull[kept] = True
+    hull[left] = True
     return hull.reshape(cells, cells, cells)
 
 

@@ -1,15 +1,17 @@
 """Chairs, stools and tables out of our own workshop: any number, with captions and true meshes."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vader3d.data.making.conversion import Job, PreparedObject, PrepareReport, write_archive
+from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
 from vader3d.data.making.joinery import Solid, assembled, box, leaned, strut
-from vader3d.data.making.meshes import render_object
+from vader3d.data.making.meshes import Photography, render_object
 from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
+from vader3d.data.writer import PreparedObject
+from vader3d.files import cache_folder
 
 COUNT, EDITION = 500, 1  # the edition rises whenever the same seed gives other objects
 PAINTS = {
@@ -123,88 +125,86 @@ def design(seed: int, index: int) -> Design:
 def build(piece: Design):
     """The piece as a coloured trimesh.Trimesh in the cube, z up, its front towards -y."""
     colour, leg_colour = np.array(piece.colour), np.array(piece.leg_colour)
-    parts = [(solid, colour) for solid in _seat(piece)]
-    parts += [(solid, leg_colour * 0.96) for solid in _base(piece)]
-    parts += [(solid, colour * shade) for solid, shade in zip(_back(piece), _shades(), strict=False)]
+    parts = [(solid, colour) for solid in seat_parts(piece)]
+    parts += [(solid, leg_colour * 0.96) for solid in base_parts(piece)]
+    parts += [(solid, colour * shade) for solid, shade in zip(back_parts(piece), shades(), strict=False)]
     if piece.arms:
-        parts += [(solid, colour * 0.95) for solid in _arms(piece)]
+        parts += [(solid, colour * 0.95) for solid in arm_parts(piece)]
     if piece.cushion:
-        parts.append((_slab(piece, piece.height, piece.height + 0.05, scale=0.92), np.array(PAINTS[piece.cushion])))
+        parts.append((slab(piece, piece.height, piece.height + 0.05, scale=0.92), np.array(PAINTS[piece.cushion])))
     return assembled(parts, radius=OBJECT_RADIUS)
 
 
 def prepare_chairs(
-    output: Path, *, count: int = COUNT, seed: int = 0, views: int = 24, size: int = 64, processes: int = 2
+    output: Path,
+    *,
+    count: int = COUNT,
+    seed: int = 0,
+    views: int = 24,
+    size: int = 64,
+    objects_per_shard: int | None = None,
+    processes: int = 2,
 ) -> PrepareReport:
-    """Make and render `count` pieces into the archive `output`; their meshes are kept beside the pictures."""
+    """Make and render `count` pieces into the archive `output`, or into shards there; with their meshes."""
     if count < 1:
-        raise ValueError(f"count: 1 or more wanted, {count} given")
-    jobs = [Job(f"chair-{index:05d}", _make, (seed, index, views, size)) for index in range(count)]
+        raise ValueError(f"count: wanted at least 1; got {count}")
+    photography = Photography(views, size, rays_per_side=3)
+    jobs = [Job(f"chair-{index:05d}", make_chair, (seed, index, photography)) for index in range(count)]
     title = f"chairs: {count} pieces, series {seed}, edition {EDITION}"
-    return write_archive(Path(output), jobs, title=title, resolution=(size, size), processes=processes)
+    writer = open_writer(Path(output), title=title, resolution=(size, size), objects_per_shard=objects_per_shard)
+    return convert(jobs, writer, processes=processes)
 
 
 def cached_chairs(name: str) -> Path:
-    """The archive `chairs` (500 pieces) or `chairs:N`, made on first use in the user's cache.
-
-    The cache is $VADER3D_CACHE, else $XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d.
-    """
+    """The archive `chairs` (500 pieces) or `chairs:N`, made on first use in the user's cache."""
     _, _, number = name.partition(":")
     if number and not (number.isascii() and number.isdigit() and int(number)):
-        raise ValueError(f"data: chairs:N with N a whole number above 0 wanted, {name!r} given")
+        raise ValueError(f"data: wanted chairs:N with N a whole number above 0; got {name!r}")
     count = int(number or COUNT)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get("VADER3D_CACHE") or Path(home) / "vader3d")
-    path = folder / f"chairs-{EDITION}-{count}.zip"
+    path = cache_folder() / f"chairs-{EDITION}-{count}.zip"
     if not path.exists():
         prepare_chairs(path, count=count)
     return path
 
 
-def _make(seed: int, index: int, views: int, size: int) -> PreparedObject:
+def make_chair(seed: int, index: int, photography: Photography) -> PreparedObject:
     piece, name = design(seed, index), f"chair-{index:05d}"
     mesh = build(piece)
-    pictures, cameras = render_object(
-        surface_from_scene(mesh), f"{seed}.{name}", views=views, size=size, rays_per_side=3
-    )
-    tags = tuple(dict.fromkeys((piece.material, piece.paint, piece.legs)))
-    source = f"vader3d chairs, edition {EDITION}, series {seed}, piece {index}"
-    return PreparedObject(
+    pictures, cameras = render_object(surface_from_scene(mesh), f"{seed}.{name}", photography)
+    record = ObjectRecord(
         name,
         piece.caption,
-        pictures,
-        cameras,
         category=piece.kind,
-        tags=tags,
+        tags=tuple(dict.fromkeys((piece.material, piece.paint, piece.legs))),
         creator="vader3d",
         licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
-        source=source,
-        mesh=mesh,
+        source=f"vader3d chairs, edition {EDITION}, series {seed}, piece {index}",
     )
+    return PreparedObject(record, pictures, cameras, mesh)
 
 
-def _shades():
+def shades():
     """Neighbouring parts differ a little in tone, as boards do."""
     while True:
         yield from (1.0, 0.93, 0.97, 0.9)
 
 
-def _slab(piece: Design, low: float, high: float, *, scale: float = 1.0) -> Solid:
+def slab(piece: Design, low: float, high: float, *, scale: float = 1.0) -> Solid:
     x, y = piece.width / 2 * scale, piece.depth / 2 * scale
     if piece.seat == "round":
         return strut((0, 0, low), (0, 0, high), x, sides=32)
     return box((-x, -y, low), (x, y, high))
 
 
-def _seat(piece: Design) -> list[Solid]:
-    slabs = [_slab(piece, piece.height - piece.thickness, piece.height)]
+def seat_parts(piece: Design) -> list[Solid]:
+    slabs = [slab(piece, piece.height - piece.thickness, piece.height)]
     if piece.shelf:
         low = piece.height * 0.3
-        slabs.append(_slab(piece, low, low + piece.thickness * 0.8, scale=0.9))
+        slabs.append(slab(piece, low, low + piece.thickness * 0.8, scale=0.9))
     return slabs
 
 
-def _base(piece: Design) -> list[Solid]:
+def base_parts(piece: Design) -> list[Solid]:
     top, girth = piece.height - piece.thickness, 0.028 if piece.kind == "table" else 0.019
     girth = girth * (0.75 if piece.material == "metal" else 1.2)
     reach = 0.68 if piece.seat == "round" else 0.92
@@ -227,7 +227,7 @@ def _base(piece: Design) -> list[Solid]:
     return [strut((a, b, top), (a * spread, b * spread, 0), girth, girth * slim, sides=sides) for a, b in corners]
 
 
-def _back(piece: Design) -> list[Solid]:
+def back_parts(piece: Design) -> list[Solid]:
     if piece.back == "none":
         return []
     bottom, top, half, thick = piece.height, piece.height + piece.back_height, piece.width / 2, 0.02
@@ -254,7 +254,7 @@ def _back(piece: Design) -> list[Solid]:
     return [leaned(solid, piece.slope, from_height=bottom) for solid in boards]
 
 
-def _arms(piece: Design) -> list[Solid]:
+def arm_parts(piece: Design) -> list[Solid]:
     level, half = piece.height + 0.21, piece.width / 2
     front, rear = -piece.depth / 2 * 0.75, piece.depth / 2 + piece.slope * 0.21
     inset = half if piece.seat == "square" else half * 0.8

@@ -18,17 +18,17 @@ def render_surface(surface: Surface, cameras: Cameras, *, rays_per_side: int = 4
     The light stands still in the world and both sides of a triangle are lit alike, so a point looks the same from
     everywhere. Alpha is the share of rays that hit; colour is the mean over those.
     """
-    scene = _embree_scene(surface.triangles)
-    normals = _unit_normals(surface.triangles)
+    scene = embree_scene(surface.triangles)
+    normals = unit_normals(surface.triangles)
     corners = surface.triangles.reshape(-1, 3)
     box = np.stack([corners.min(0), corners.max(0)])
     side, (height, width) = rays_per_side, (cameras.height, cameras.width)
     pictures = np.zeros((len(cameras.intrinsics), height, width, 4), np.uint8)
     for view, picture in enumerate(pictures):
-        left, right, top, bottom = _covered_pixels(box, cameras[view])
-        directions = _directions(cameras[view], left, right, top, bottom, side)
+        left, right, top, bottom = covered_pixels(box, cameras[view])
+        directions = pixel_directions(cameras[view], left, right, top, bottom, side)
         origin = cameras.centres[view].numpy().astype(np.float32)
-        shaded = _shade(scene, surface, normals, np.tile(origin, (len(directions), 1)), directions)
+        shaded = shade_rays(scene, surface, normals, np.tile(origin, (len(directions), 1)), directions)
         columns = shaded.reshape(-1, side, 4).sum(1)
         blocks = columns.reshape(bottom - top, side, right - left, 4).sum(1)
         alpha = blocks[..., 3:]
@@ -37,23 +37,23 @@ def render_surface(surface: Surface, cameras: Cameras, *, rays_per_side: int = 4
     return pictures
 
 
-def _embree_scene(triangles: np.ndarray):
+def embree_scene(triangles: np.ndarray):
     try:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
     except ImportError as error:
-        raise ImportError("rendering meshes needs Embree: pip install 'vader3d[meshes]'") from error
+        raise ImportError("embreex: wanted for rendering meshes; got none; pip install 'vader3d[meshes]'") from error
     scene = EmbreeScene()
     TriangleMesh(scene, triangles.astype(np.float32))
     return scene
 
 
-def _unit_normals(triangles: np.ndarray) -> np.ndarray:
+def unit_normals(triangles: np.ndarray) -> np.ndarray:
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     return (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)).astype(np.float32)
 
 
-def _covered_pixels(box: np.ndarray, camera: Cameras) -> tuple[int, int, int, int]:
+def covered_pixels(box: np.ndarray, camera: Cameras) -> tuple[int, int, int, int]:
     """The part of the picture that a box [2, 3] covers: left, right, top, bottom in whole pixels."""
     corners = torch.cartesian_prod(*torch.from_numpy(box).float().T)
     pixels, depth = camera.project(corners)
@@ -65,7 +65,7 @@ def _covered_pixels(box: np.ndarray, camera: Cameras) -> tuple[int, int, int, in
     return first[0], last[0], first[1], last[1]
 
 
-def _directions(camera: Cameras, left: int, right: int, top: int, bottom: int, side: int) -> np.ndarray:
+def pixel_directions(camera: Cameras, left: int, right: int, top: int, bottom: int, side: int) -> np.ndarray:
     """float32 [R, 3] through a grid of `side` x `side` points in every pixel of a rectangle, row by row; depth 1."""
     fx, fy, cx, cy = camera.intrinsics.tolist()
     x = (left + (np.arange((right - left) * side) + 0.5) / side - cx) / fx
@@ -75,7 +75,7 @@ def _directions(camera: Cameras, left: int, right: int, top: int, bottom: int, s
     return (local @ camera.world_from_camera[:3, :3].numpy().T).astype(np.float32)
 
 
-def _shade(scene, surface: Surface, normals: np.ndarray, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def shade_rays(scene, surface: Surface, normals: np.ndarray, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Colour in [0, 1] and 0 or 1 for a hit, [R, 4], of rays [R, 3]; passes through texels that are holes."""
     shaded = np.zeros((len(origins), 4), np.float32)
     waiting = np.arange(len(origins))
@@ -84,8 +84,8 @@ def _shade(scene, surface: Surface, normals: np.ndarray, origins: np.ndarray, di
         met = np.flatnonzero(hits["primID"] >= 0)
         faces, u, v, depth = (hits[key][met] for key in ("primID", "u", "v", "tfar"))
         waiting, origins, directions = waiting[met], origins[met], directions[met]
-        colour, solid = _albedo(surface, faces, np.stack([1 - u - v, u, v], -1)[..., None])
-        light = _light(normals[faces], directions)
+        colour, solid = albedo_of(surface, faces, np.stack([1 - u - v, u, v], -1)[..., None])
+        light = light_on(normals[faces], directions)
         shaded[waiting, :3] = np.clip((LIFT + (1 - LIFT) * colour) * light[:, None], 0, 1) * solid[:, None]
         shaded[waiting, 3] = solid
         if solid.all():
@@ -95,7 +95,7 @@ def _shade(scene, surface: Surface, normals: np.ndarray, origins: np.ndarray, di
     return shaded
 
 
-def _albedo(surface: Surface, faces: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def albedo_of(surface: Surface, faces: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Colour [R, 3] and whether it is solid [R] at barycentric `corners` [R, 3, 1] of `faces` [R]."""
     colour, solid = (surface.colours[faces] * corners).sum(1), np.ones(len(faces), bool)
     uv = (surface.uv[faces] * corners).sum(1)
@@ -112,7 +112,7 @@ def _albedo(surface: Surface, faces: np.ndarray, corners: np.ndarray) -> tuple[n
     return colour, solid
 
 
-def _light(normals: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def light_on(normals: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """How brightly surfaces of these normals [R, 3] are lit, [R], on the side that the rays [R, 3] see."""
     facing = normals * -np.sign(np.einsum("rc,rc->r", normals, directions))[:, None]
     return AMBIENT + SKY * facing[:, 2] + DIRECT * np.maximum(facing @ LIGHT, 0)

@@ -37,7 +37,7 @@ class Surface:
         centred = self.triangles - (points.min(0) + points.max(0)) / 2
         radius = np.linalg.norm(centred, axis=-1).max()
         if not np.isfinite(radius) or radius <= 0:
-            raise ValueError("mesh: finite corners of some extent wanted")
+            raise ValueError("mesh: wanted finite corners of some extent; got others")
         return replace(self, triangles=centred * (OBJECT_RADIUS / radius))
 
 
@@ -46,7 +46,7 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     import trimesh
 
     if up not in ("auto", "y", "z"):
-        raise ValueError(f"up: auto, y or z wanted, {up!r} given")
+        raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
     surface = surface_from_scene(trimesh.load_scene(path, process=False))
     y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
@@ -60,18 +60,18 @@ def surface_from_scene(scene) -> Surface:
     meshes = [scene] if isinstance(scene, trimesh.Trimesh) else scene.dump()
     meshes = [mesh for mesh in meshes if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
     if not meshes:
-        raise ValueError("mesh: no triangle in it")
+        raise ValueError("mesh: wanted a triangle; got none")
     textures: list[np.ndarray] = []
-    parts = [_part(mesh, textures) for mesh in meshes]
+    parts = [part_of(mesh, textures) for mesh in meshes]
     triangles, colours, uv, texture = (np.concatenate(column) for column in zip(*parts, strict=True))
     sound = np.isfinite(triangles).all((1, 2))
     if not sound.any():
-        raise ValueError("mesh: no triangle with finite corners in it")
+        raise ValueError("mesh: wanted a triangle of finite corners; got none")
     uv = np.where(np.isfinite(uv), uv, 0)
     return Surface(triangles[sound], colours[sound], uv[sound], texture[sound], tuple(textures))
 
 
-def _part(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+def part_of(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     """One trimesh.Trimesh as (triangles, colours, uv, texture); its picture is appended to `textures`."""
     faces = np.asarray(mesh.faces)
     colours, uv, texture = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), -1
@@ -88,7 +88,7 @@ def _part(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
                 colours *= np.asarray(material.diffuse[:3]) / 255.0
         if image is not None and visual.uv is not None and len(visual.uv) == len(mesh.vertices):
             uv, texture = np.asarray(visual.uv, np.float64)[faces][..., :2], len(textures)
-            textures.append(_texels(image))
+            textures.append(texels_of(image))
     elif visual.kind == "face":
         colours = np.repeat(visual.face_colors[:, None, :3] / 255.0, 3, axis=1)
     elif visual.kind == "vertex":
@@ -98,7 +98,7 @@ def _part(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     return np.asarray(mesh.vertices, np.float64)[faces], colours, uv, np.full(len(faces), texture)
 
 
-def _texels(image) -> np.ndarray:
+def texels_of(image) -> np.ndarray:
     image = image.convert("RGBA")
     image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
     return np.asarray(image)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.making.surface import Z_UP_FROM_Y_UP, Surface, surface_from_scene
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
@@ -20,31 +21,25 @@ LICENCES = (  # what the libraries' own words mean, most special first
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One model of a library: where it lies and what the catalogue says of it."""
+    """One model of a library: where it lies, how it is turned, and what the catalogue says of it."""
 
     library: Path
-    name: str
     model: str
-    caption: str
-    category: str
-    tags: tuple[str, ...]
-    creator: str
-    licence: str
-    source: str
     rotation: tuple[float, ...]
+    record: ObjectRecord
 
 
 def read_catalogue(library: Path) -> list[CatalogueEntry]:
     """All models of one .sh3f file, in the catalogue's order; ValueError when it is none."""
     try:
         with zipfile.ZipFile(library) as opened:
-            values = _properties(opened.read(CATALOGUE).decode("latin-1"))
+            values = properties_of(opened.read(CATALOGUE).decode("latin-1"))
     except (zipfile.BadZipFile, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{library}: not a Sweet Home 3D furniture library ({error})") from error
+        raise ValueError(f"{library}: wanted a Sweet Home 3D furniture library; got another file ({error})") from error
     words = values.get("license", "")
     licence = next((known for start, known in LICENCES if start in words), words)
     numbers = sorted(int(key[6:]) for key in values if re.fullmatch(r"model#\d+", key))
-    return [_entry(library, values, number, licence) for number in numbers]
+    return [entry_of(library, values, number, licence) for number in numbers]
 
 
 def load_model(entry: CatalogueEntry) -> Surface:
@@ -65,7 +60,7 @@ def load_model(entry: CatalogueEntry) -> Surface:
     return surface_from_scene(scene).transformed(Z_UP_FROM_Y_UP @ np.reshape(entry.rotation, (3, 3)))
 
 
-def _entry(library: Path, values: dict[str, str], number: int, licence: str) -> CatalogueEntry:
+def entry_of(library: Path, values: dict[str, str], number: int, licence: str) -> CatalogueEntry:
     def value(key: str) -> str:
         return values.get(f"{key}#{number}", "").strip()
 
@@ -73,21 +68,19 @@ def _entry(library: Path, values: dict[str, str], number: int, licence: str) -> 
     tags = tuple(tag for tag in (part.strip() for part in value("tags").split(",")) if tag and tag != "Blend Swap")
     key = value("id").rpartition("#")[2] or str(number)
     rotation = tuple(float(x) for x in value("modelRotation").split()) or (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
-    return CatalogueEntry(
-        library=library,
+    record = ObjectRecord(
         name=f"{library.stem}.{key}".lower().replace("/", "-"),
-        model=value("model").lstrip("/"),
         caption=", ".join(dict.fromkeys(part.lower() for part in (title, *tags, category) if part)),
         category=category.lower(),
         tags=tags,
         creator=creator,
         licence=licence,
         source=f"Sweet Home 3D library {library.stem} {values.get('version', '')}, {key}",
-        rotation=rotation,
     )
+    return CatalogueEntry(library, value("model").lstrip("/"), rotation, record)
 
 
-def _properties(text: str) -> dict[str, str]:
+def properties_of(text: str) -> dict[str, str]:
     """Java's .properties, as far as the libraries use it: key=value, # comments, \\uXXXX."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
     return {

@@ -1,25 +1,50 @@
 """Picture files into masked squares of one size, their intrinsics kept true."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
 WHITE = 253  # a background pixel's darkest channel, at least
-MASKS = ("auto", "alpha", "file", "white")
+Mask = Literal["auto", "alpha", "file", "white"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def read_picture(path: Path, *, mode: str):
     """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged."""
+    with opened(path) as picture:
+        return picture.convert(mode)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) in px, without decoding; ValueError as `read_picture`."""
+    with opened(path) as picture:
+        return picture.height, picture.width
+
+
+@contextmanager
+def opened(path: Path) -> Iterator:
+    """A PIL picture; ValueError, with the file's name, when there is none or what is done with it shows damage."""
     from PIL import Image
 
     try:
-        with Image.open(path) as opened:
-            return opened.convert(mode)
+        with Image.open(path) as picture:
+            yield picture
     except FileNotFoundError as error:
-        raise ValueError(f"picture: {path} does not exist") from error
+        raise ValueError(f"picture: wanted {path}; got no such file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"picture: {path} cannot be read ({error})") from error
+        raise ValueError(f"picture: wanted a whole one; got {path} ({error})") from error
+
+
+def existing_picture(path: Path) -> Path:
+    """The file, whose suffix some formats leave out; ValueError where there is none."""
+    candidates = [path, *(path.with_name(path.name + suffix) for suffix in PICTURE_SUFFIXES)]
+    existing = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if existing is None:
+        raise ValueError(f"picture: wanted {path}; got no such file")
+    return existing
 
 
 def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> np.ndarray:
@@ -32,42 +57,43 @@ def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> n
     has_alpha = bool((pixels[..., 3] < 255).any())
     if mask == "alpha" or (mask == "auto" and has_alpha):
         if not has_alpha:
-            raise ValueError(f"mask: {path} has no transparent pixel; for a white background say --mask white")
+            raise ValueError(
+                f"mask: wanted transparent pixels; got none in {path}; for a white background say --mask white"
+            )
     elif mask == "white":
         pixels[..., 3] = np.where(pixels[..., :3].min(-1) >= WHITE, 0, pixels[..., 3])
     elif mask_path is None:
-        raise ValueError(f"mask: {path} has neither alpha nor a mask file; for a white background say --mask white")
+        raise ValueError(
+            f"mask: wanted alpha or a mask file; got {path} without; for a white background say --mask white"
+        )
     else:
         grey = np.array(read_picture(mask_path, mode="L"))
         if grey.shape != pixels.shape[:2]:
-            raise ValueError(f"mask: {mask_path} is {grey.shape[::-1]} px, its picture {pixels.shape[1::-1]}")
+            raise ValueError(
+                f"mask: wanted {pixels.shape[1::-1]} px as its picture; got {grey.shape[::-1]} in {mask_path}"
+            )
         pixels[..., 3] = grey
     return pixels
 
 
 def check_mask(mask: str) -> None:
     """ValueError unless `mask` is a known way to tell object from background."""
-    if mask not in MASKS:
-        raise ValueError(f"mask: one of {', '.join(MASKS)} wanted, {mask!r} given")
+    if mask not in get_args(Mask):
+        raise ValueError(f"mask: wanted one of {', '.join(get_args(Mask))}; got {mask!r}")
 
 
-def check_one_size(path: Path, sizes: list[tuple[int, int]]) -> None:
-    """ValueError when the last of an object's sizes (height, width), that of `path`, is not that of the first."""
-    if sizes[-1] != sizes[0]:
-        (height, width), (first_height, first_width) = sizes[-1], sizes[0]
+def scaled_intrinsics(intrinsics: np.ndarray, declared: tuple[float, float], size: tuple[int, int]) -> np.ndarray:
+    """(fx, fy, cx, cy) in px of a picture of `size` (height, width), from those for its `declared` size.
+
+    ValueError unless a picture has its declared size, or that size scaled.
+    """
+    (height, width), (declared_height, declared_width) = size, declared
+    if min(declared) <= 0 or abs(height * declared_width / (width * declared_height) - 1) > 0.01:
         raise ValueError(
-            f"pictures: one size wanted, {path.name} is {width} x {height} px, those before it {first_width} x "
-            f"{first_height} px; take its frame out, or render it again"
+            f"pictures: wanted {declared_width:.0f} x {declared_height:.0f} px as declared, or that scaled; got "
+            f"{width} x {height} px; declare the size that the focal length is for"
         )
-
-
-def check_aspect(declared: tuple[float, float], found: tuple[int, int]) -> None:
-    """ValueError unless a picture is its declared size (height, width), or that size scaled."""
-    if min(declared) <= 0 or abs(found[0] * declared[1] / (found[1] * declared[0]) - 1) > 0.01:
-        raise ValueError(
-            f"pictures: {declared[1]:.0f} x {declared[0]:.0f} px declared, {found[1]} x {found[0]} px found; "
-            "declare the size that the focal length is for"
-        )
+    return intrinsics * np.array([width / declared_width, height / declared_height] * 2)
 
 
 def squared(pixels: np.ndarray, intrinsics: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +110,7 @@ def squared(pixels: np.ndarray, intrinsics: np.ndarray, *, size: int) -> tuple[n
     return square, intrinsics * scale + [0, 0, left, top]
 
 
-def undistorted(pixels: np.ndarray, intrinsics: np.ndarray, distortion: dict[str, float]) -> np.ndarray:
+def undistorted(pixels: np.ndarray, intrinsics: np.ndarray, distortion: Mapping[str, float]) -> np.ndarray:
     """The RGBA picture that an ideal pinhole of the same intrinsics would have taken; clear where nothing is known.
 
     OpenCV's radial and tangential model, with r^2 = x^2 + y^2 on the plane at depth 1:

@@ -27,6 +27,7 @@ from vader3d.data.archive.format import (
     ArchiveError,
     ObjectRecord,
     ObjectViews,
+    broken_fields,
     cameras_from_rows,
     cameras_to_rows,
     check_cameras,
@@ -34,6 +35,7 @@ from vader3d.data.archive.format import (
     pictures_to_sheet,
     record_from_entry,
 )
+from vader3d.data.writer import PreparedObject
 
 FORMAT, VERSION = "vader3d-shards", 1
 INDEX = "shards.json"
@@ -73,18 +75,16 @@ def picture_limit(height: int, width: int) -> int:
     return 5 * height * width + 4096
 
 
-def sample_members(
-    record: ObjectRecord, views: ObjectViews, mesh: bytes | None, *, quality: int
-) -> list[tuple[str, bytes]]:
-    """An object's files as (extension, contents)."""
-    rows = cameras_to_rows(views.cameras)
+def sample_members(prepared: PreparedObject, mesh: bytes | None, *, quality: int) -> list[tuple[str, bytes]]:
+    """An object's files as (extension, contents); `mesh` is its PLY."""
+    rows = cameras_to_rows(prepared.cameras)
     cameras = {"world_from_camera": rows[:, :12].reshape(-1, 3, 4).tolist(), "intrinsics": rows[:, 12:].tolist()}
     members = [
-        ("json", json.dumps(asdict(record), ensure_ascii=False).encode()),
-        ("txt", record.caption.encode()),
+        ("json", json.dumps(asdict(prepared.record), ensure_ascii=False).encode()),
+        ("txt", prepared.record.caption.encode()),
         ("cameras.json", json.dumps(cameras).encode()),
     ]
-    for view, picture in enumerate(views.pictures):
+    for view, picture in enumerate(prepared.pictures):
         members.append((f"{view:04d}.webp", pictures_to_sheet(picture[None], columns=1, quality=quality)))
     return members if mesh is None else [*members, ("mesh.ply", mesh)]
 
@@ -104,19 +104,19 @@ def sample_to_tar(number: int, members: Sequence[tuple[str, bytes]]) -> bytes:
 def sample_from_tar(data: bytes, number: int, span: Span) -> dict[str, memoryview]:
     """The contents of a sample's members by extension; ArchiveError for bytes that are not what the index says."""
     if len(data) != span.bytes:
-        raise ArchiveError(f"cut short: {len(data)} of {span.bytes} bytes are there")
+        raise ArchiveError(f"sample: wanted {span.bytes} bytes; got {len(data)}, it is cut short")
     if zlib.crc32(data) != span.crc32:
-        raise ArchiveError("damaged: its checksum is wrong")
+        raise ArchiveError(f"sample: wanted the checksum {span.crc32}; got {zlib.crc32(data)}, it is damaged")
     members, view, at = {}, memoryview(data), 0
     key = f"{number:09d}."
     while at < len(data):
         name = bytes(view[at : at + 100]).rstrip(b"\0").decode("ascii", "replace")
         kind, digits = bytes(view[at + 156 : at + 157]), bytes(view[at + 124 : at + 136]).rstrip(b"\0 ")
         if kind not in (b"0", b"\0") or not name.startswith(key) or not digits.isdigit():
-            raise ArchiveError(f"damaged: member {name[:60]!r} is no plain file of sample {key}*")
+            raise ArchiveError(f"sample: wanted plain files {key}*; got member {name[:60]!r}")
         size, start = int(digits, 8), at + BLOCK
         if start + size > len(data):
-            raise ArchiveError(f"damaged: member {name!r} claims {size} bytes")
+            raise ArchiveError(f"sample: wanted members within it; got member {name[:60]!r} of {size} bytes")
         members[name.removeprefix(key)] = view[start : start + size]
         at = start + size + -size % BLOCK
     return members
@@ -133,15 +133,14 @@ def sample_views(
         pictures.append(pictures_from_sheet(data, 1, columns=1, height=height, width=width))
     text = member(members, "cameras.json", limit=CAMERA_BYTES * record.views + 4096)
     try:
-        found = json.loads(text)
-        matrices = np.array(found["world_from_camera"], np.float32).reshape(-1, 12)
-        rows = np.concatenate([matrices, np.array(found["intrinsics"], np.float32)], 1)
+        document = json.loads(text)
+        matrices = np.array(document["world_from_camera"], np.float32).reshape(-1, 12)
+        rows = np.concatenate([matrices, np.array(document["intrinsics"], np.float32)], 1)
         cameras = cameras_from_rows(rows, height, width)
         check_cameras(cameras, record.views)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArchiveError(f"cameras.json: {error}") from error
-    kept = list(chosen)
-    cameras = type(cameras)(cameras.world_from_camera[kept], cameras.intrinsics[kept], height, width)
+    cameras = cameras[list(chosen)]
     return ObjectViews(np.concatenate(pictures), cameras)
 
 
@@ -154,14 +153,14 @@ def sample_mesh(members: Mapping[str, memoryview]):
     try:
         return trimesh.load_mesh(io.BytesIO(member(members, "mesh.ply", limit=MESH_BYTES)), "ply", process=False)
     except Exception as error:  # trimesh raises whatever its parser meets
-        raise ArchiveError(f"a damaged mesh ({error})") from error
+        raise ArchiveError(f"mesh.ply: wanted a whole one; got a damaged one ({error})") from error
 
 
 def member(members: Mapping[str, memoryview], name: str, *, limit: int) -> bytes:
     if name not in members:
-        raise ArchiveError(f"{name} is missing")
+        raise ArchiveError(f"{name}: wanted in the sample; got none")
     if len(members[name]) > limit:
-        raise ArchiveError(f"{name} has {len(members[name])} bytes; at most {limit} are plausible")
+        raise ArchiveError(f"{name}: wanted at most {limit} bytes; got {len(members[name])}")
     return bytes(members[name])
 
 
@@ -175,9 +174,9 @@ def span_from_entry(entry: Mapping, resolution: tuple[int, int], shard: Shard) -
     try:
         span = Span(record, int(entry["offset"]), int(entry["bytes"]), int(entry["crc32"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(f"an object's entry lacks {error}") from error
+        raise ArchiveError(f"entry: {broken_fields('offset, bytes, crc32', error)}") from error
     pictures = record.views * (picture_limit(*resolution) + CAMERA_BYTES + 2 * BLOCK)
     limit = pictures + MESH_BYTES + 2 * TEXT_BYTES
     if not (span.offset >= 0 and 0 < span.bytes <= limit and span.offset + span.bytes <= shard.bytes):
-        raise ArchiveError(f"object {record.name!r}: {span.bytes} bytes at {span.offset} are not plausible")
+        raise ArchiveError(f"object {record.name!r}: wanted within its shard; got {span.bytes} bytes at {span.offset}")
     return span

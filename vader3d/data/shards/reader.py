@@ -12,8 +12,12 @@ from vader3d.data.archive.format import (
     ArchiveError,
     ObjectRecord,
     ObjectViews,
+    broken_fields,
     check_name,
     check_resolution,
+    check_subsets,
+    check_version,
+    unknown_subset,
 )
 from vader3d.data.shards.format import (
     FORMAT,
@@ -29,6 +33,7 @@ from vader3d.data.shards.format import (
 from vader3d.data.shards.storage import is_url, open_storage
 
 INDICES_HELD = 512  # of shards, the last ones used
+FIELDS = "format, version, title, resolution, objects, fingerprint, subsets, shards"
 
 
 class Records(Sequence):
@@ -58,12 +63,12 @@ class Shards:
             data = self.storage.read(INDEX, 0, MANIFEST_BYTES + 1)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"data: {self.path} holds no {INDEX}; give a folder or URL of `vader3d prepare shards`"
+                f"data: wanted {INDEX} in {self.path}; got none; give a folder or URL of `vader3d prepare shards`"
             ) from error
         try:
             self._take(json.loads(data))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{self.path}/{INDEX}: lacks {error}") from error
+            raise ArchiveError(f"{self.path}/{INDEX}: {broken_fields(FIELDS, error)}") from error
         except (ValueError, RecursionError) as error:
             raise ArchiveError(f"{self.path}/{INDEX}: {error}") from error
         self.records = Records(self)
@@ -71,10 +76,7 @@ class Shards:
         self._chosen: list[int] | None = None
 
     def _take(self, index: Mapping) -> None:
-        if index["format"] != FORMAT or not isinstance(index["version"], int):
-            raise ArchiveError(f"format {FORMAT!r} wanted, {index['format']!r} found")
-        if index["version"] > VERSION:
-            raise ArchiveError(f"made by a newer vader3d (shards version {index['version']}, {VERSION} known)")
+        check_version(index, FORMAT, VERSION)
         height, width = map(int, index["resolution"])
         check_resolution(height, width)
         self.resolution: tuple[int, int] = (height, width)
@@ -84,15 +86,15 @@ class Shards:
         for shard in self.shards:
             check_name(shard.file)
             if not shard.file.endswith(".tar") or shard.first != objects or shard.objects < 1:
-                raise ArchiveError(f"{shard.file}: {shard.objects} objects from {shard.first}; from {objects} wanted")
+                raise ArchiveError(
+                    f"{shard.file}: wanted a .tar of objects from {objects} on; got {shard.objects} from {shard.first}"
+                )
             objects += shard.objects
         if objects != index["objects"] or not objects:
-            raise ArchiveError(f"{index['objects']} objects wanted, the shards hold {objects}")
+            raise ArchiveError(f"shards: wanted {index['objects']} objects, above 0; got {objects}")
         self._firsts = [shard.first for shard in self.shards]
         self.subsets: dict[str, tuple[int, ...]] = {name: tuple(chosen) for name, chosen in index["subsets"].items()}
-        for name, chosen in self.subsets.items():
-            if not all(isinstance(i, int) and 0 <= i < objects for i in chosen):
-                raise ArchiveError(f"subset {name!r} names objects that do not exist")
+        check_subsets(self.subsets, objects)
 
     def __len__(self) -> int:
         return len(self._chosen) if self._chosen is not None else self.shards[-1].first + self.shards[-1].objects
@@ -105,7 +107,7 @@ class Shards:
     def subset(self, name: str) -> "Shards":
         """The named selection of the objects."""
         if name not in self.subsets:
-            raise ArchiveError(f"{self.path}: subset {name!r} wanted; there are {', '.join(self.subsets) or 'none'}")
+            raise unknown_subset(self.path, name, self.subsets)
         return self.select(self.subsets[name])
 
     def select(self, indices: Iterable[int]) -> "Shards":
@@ -120,7 +122,7 @@ class Shards:
     def number(self, index: int) -> int:
         """An object's number in the whole set: its key in the shards."""
         if not 0 <= index < len(self):
-            raise IndexError(f"object {index} of {len(self)}")
+            raise IndexError(f"object: wanted 0 to {len(self) - 1}; got {index}")
         return index if self._chosen is None else self._chosen[index]
 
     def span(self, index: int) -> tuple[Shard, Span]:
@@ -175,13 +177,13 @@ class Shards:
         try:
             data = self.storage.read(shard.index_file, 0, MANIFEST_BYTES + 1)
         except FileNotFoundError as error:
-            raise ArchiveError(f"{name} is missing; its {shard.objects} objects cannot be read") from error
+            raise ArchiveError(f"{name}: wanted for {shard.objects} objects; got none") from error
         if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            raise ArchiveError(f"{name} is not the file that was packed; its {shard.objects} objects cannot be read")
+            raise ArchiveError(f"{name}: wanted the file that was packed, for {shard.objects} objects; got another")
         try:
             entries = json.loads(data)["objects"]
             if len(entries) != shard.objects:
-                raise ArchiveError(f"{shard.objects} objects wanted, {len(entries)} found")
+                raise ArchiveError(f"objects: wanted {shard.objects}; got {len(entries)}")
             return [span_from_entry(entry, self.resolution, shard) for entry in entries]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ArchiveError(f"{name}: {error}") from error

@@ -36,14 +36,18 @@ class UrlStorage:
         try:
             import fsspec
         except ImportError as error:
-            raise ImportError(f"{url}: reading URLs needs fsspec: pip install 'vader3d[shards]'") from error
+            raise ImportError(
+                f"{url}: wanted fsspec, which reads URLs; got none; pip install 'vader3d[shards]'"
+            ) from error
         self.url = url.rstrip("/")
         try:
             self.files, self.folder = fsspec.core.url_to_fs(self.url)
         except ImportError as error:
-            raise ImportError(f"{url}: {error}; pip install 'vader3d[shards]'") from error
+            raise ImportError(
+                f"{url}: wanted a package for it; got none ({error}); pip install 'vader3d[shards]'"
+            ) from error
         except ValueError as error:
-            raise ValueError(f"{url}: {error}") from error
+            raise ValueError(f"{url}: wanted a protocol that fsspec knows; got another ({error})") from error
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
         """As FolderStorage's; three more tries for what may pass, then OSError."""
@@ -57,7 +61,9 @@ class UrlStorage:
                 if getattr(error, "status", None) == 416 or "InvalidRange" in str(error):
                     return b""  # the file ends before `start`
                 if attempt == RETRIES:
-                    raise OSError(f"{self.url}/{name}: cannot be read ({type(error).__name__}: {error})") from error
+                    raise OSError(
+                        f"{self.url}/{name}: wanted its bytes; got {type(error).__name__}: {error}"
+                    ) from error
                 time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
         if end is not None and len(data) > end - start:
             return data[start:end]  # an HTTP server that knows no ranges sends all of the file

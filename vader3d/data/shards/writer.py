@@ -1,17 +1,19 @@
-"""Packs an archive into tar shards."""
+"""Writes tar shards: of objects as they come, or of a data set that is there."""
 
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.shards.format import (
     BLOCK,
     FORMAT,
@@ -24,8 +26,179 @@ from vader3d.data.shards.format import (
     span_to_entry,
 )
 from vader3d.data.shards.storage import is_url
+from vader3d.data.writer import PreparedObject, Writer
+from vader3d.files import not_written, put_in_place, remove_leftovers, temporary_name, write_bytes
 
 END = bytes(2 * BLOCK)  # of every tar file
+OBJECTS_PER_SHARD = 1000
+SHARD_NAME = re.compile(r"(shard-\d{6,})\.(tar|json|part|json\.part)")
+
+
+class ShardWriter(Writer):
+    """Packs objects into a new or empty folder, `objects_per_shard` a file; encodes in `threads` of its own.
+
+    The index is written last, so what was stopped is no set of shards, and the next packing into the folder clears it
+    away. An object's bytes do not depend on how many a shard holds. ValueError for any other folder; OSError, which
+    names the file, when one cannot be written.
+    `fingerprint` may be set while it is open, where the objects come from a data set that has one; else it is the
+    SHA-256 of all samples.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        title: str,
+        resolution: tuple[int, int],
+        quality: int = 100,
+        objects_per_shard: int = OBJECTS_PER_SHARD,
+        threads: int | None = None,
+    ):
+        super().__init__(path, title=title, resolution=resolution, quality=quality)
+        if objects_per_shard < 1:
+            raise ValueError(f"objects_per_shard: wanted at least 1; got {objects_per_shard}")
+        self.objects_per_shard, self.threads = objects_per_shard, threads or os.cpu_count() or 1
+        self.is_new = prepare_folder(self.path)
+        self.pool = ThreadPoolExecutor(self.threads, "encode")
+        self.encoding: deque[tuple[ObjectRecord, Future[bytes]]] = deque()
+        self.shards: list[Shard] = []
+        self.shard: ShardFile | None = None
+        self.digest, self.fingerprint = hashlib.sha256(), ""
+
+    def write(self, index: int, prepared: PreparedObject) -> None:
+        encoded = self.pool.submit(encoded_sample, index, prepared, quality=self.quality)
+        self.encoding.append((prepared.record, encoded))
+        while len(self.encoding) > 2 * self.threads:
+            self.write_oldest()
+
+    def write_oldest(self) -> None:
+        """The oldest of the samples that are being encoded goes into the newest shard, or into one more."""
+        record, encoded = self.encoding.popleft()
+        sample = encoded.result()
+        if self.shard is not None and len(self.shard.spans) == self.objects_per_shard:
+            self.shards.append(self.shard.finish())
+            self.shard = None
+        if self.shard is None:
+            self.shard = ShardFile(self.path, len(self.shards), first=sum(shard.objects for shard in self.shards))
+        self.shard.add(record, sample)
+        self.digest.update(sample)
+
+    def publish(self) -> None:
+        while self.encoding:
+            self.write_oldest()
+        if self.shard is not None:
+            self.shards.append(self.shard.finish())
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "title": self.title,
+            "resolution": list(self.resolution),
+            "objects": len(self.records),
+            "quality": self.quality,
+            "fingerprint": self.fingerprint or self.digest.hexdigest(),
+            "subsets": self.subsets,
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+        self.bytes = sum(shard.bytes for shard in self.shards)
+        write_bytes(self.path / INDEX, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+        if (self.path / INDEX).exists():  # there was none before
+            return
+        if self.shard is not None:
+            self.shard.close()
+        clear_leftovers(self.path)
+        if self.is_new:
+            with suppress(OSError):  # not empty: somebody else's by now
+                self.path.rmdir()
+
+
+class ShardFile:
+    """One shard being written, under a temporary name until it is whole."""
+
+    def __init__(self, folder: Path, number: int, *, first: int):
+        """first: the number of its first object."""
+        self.path, self.first = folder / f"shard-{number:06d}.tar", first
+        self.temporary = temporary_name(self.path)
+        self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by finish or close)
+        self.digest, self.bytes = hashlib.sha256(), 0
+        self.spans: list[Span] = []
+
+    def add(self, record: ObjectRecord, sample: bytes) -> None:
+        self.spans.append(Span(record, self.bytes, len(sample), zlib.crc32(sample)))
+        self.write(sample)
+
+    def write(self, data: bytes) -> None:
+        try:
+            self.file.write(data)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        self.digest.update(data)
+        self.bytes += len(data)
+
+    def finish(self) -> Shard:
+        """Its own index is written first: a .tar that has none beside it is somebody else's."""
+        self.write(END)
+        entries = [json.dumps(span_to_entry(span), ensure_ascii=False) for span in self.spans]
+        index = ('{"objects": [\n' + ",\n".join(entries) + "\n]}\n").encode()
+        write_bytes(self.path.with_suffix(".json"), index)
+        try:
+            self.file.close()
+            put_in_place(self.temporary, self.path)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        checksums = (self.digest.hexdigest(), hashlib.sha256(index).hexdigest())
+        return Shard(self.path.name, self.first, len(self.spans), self.bytes, *checksums)
+
+    def close(self) -> None:
+        """Give up what is not finished."""
+        with suppress(OSError):  # of what a full disk did not take
+            self.file.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+def encoded_sample(number: int, prepared: PreparedObject, *, quality: int) -> bytes:
+    """An object's stretch of a shard."""
+    mesh = None if prepared.mesh is None else prepared.mesh.export(file_type="ply")
+    return sample_to_tar(number, sample_members(prepared, mesh, quality=quality))
+
+
+def prepare_folder(folder: Path) -> bool:
+    """Make it, and tell whether it is new, or clear it; ValueError where anything else is than a packing leaves."""
+    if is_url(folder) or str(folder).startswith(("s3:", "http:", "https:", "gs:")):
+        raise ValueError(f"output: wanted a folder; got {folder}; pack locally, then copy the folder there")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output: wanted a folder; got {folder}, which is a file")
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    if foreign := clear_leftovers(folder):
+        raise ValueError(
+            f"output: wanted an empty or new folder; got {folder}, which holds {foreign[0]}; choose another"
+        )
+    return is_new
+
+
+def clear_leftovers(folder: Path) -> list[str]:
+    """Delete what stopped packings left in a folder, unless there is something else: then its names, sorted.
+
+    They leave temporary files, and shards (a .tar and its .json) without the index of all.
+    """
+    remove_leftovers(folder)
+    names = {path.name for path in folder.iterdir()}
+    left = {name for name in names if name == f"{INDEX}.part" or is_left_shard(name, names)}
+    if not names - left:
+        for name in left:
+            (folder / name).unlink()
+    return sorted(names - left)
+
+
+def is_left_shard(name: str, names: set[str]) -> bool:
+    """Whether it is one of our shards' files; a .tar alone is somebody else's."""
+    match = SHARD_NAME.fullmatch(name)
+    if match is None:
+        return False
+    return match[2] != "tar" or not names.isdisjoint({f"{match[1]}.json", f"{match[1]}.json.part"})
 
 
 @dataclass
@@ -45,136 +218,59 @@ class ShardReport:
 
 
 def write_shards(
-    archive: AnyArchive, output: Path, *, objects_per_shard: int = 1000, quality: int = 100, threads: int | None = None
+    data: DataSet,
+    output: Path,
+    *,
+    objects_per_shard: int = OBJECTS_PER_SHARD,
+    quality: int = 100,
+    threads: int | None = None,
 ) -> ShardReport:
     """Pack all objects that can be read into `output`, numbered as `readable_objects` numbers them.
 
-    quality: WebP's; 100 keeps every pixel. The index is written last: a packing that was stopped is no set of shards,
-    and the same call begins it anew. The same archive gives the same bytes. ValueError names a wrong argument.
+    quality: WebP's; 100 keeps every pixel. The same data set gives the same bytes. ValueError names a wrong argument.
     """
-    if objects_per_shard < 1:
-        raise ValueError(f"objects_per_shard: wanted at least 1; got {objects_per_shard}")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality: wanted 1 to 100; got {quality}")
-    prepare_folder(output)
-    shards: list[Shard] = []
-    spans: list[Span] = []
-    kept: list[int] = []
+    writer = ShardWriter(
+        output,
+        title=data.title,
+        resolution=data.resolution,
+        quality=quality,
+        objects_per_shard=objects_per_shard,
+        threads=threads,
+    )
+    numbers: dict[int, int] = {}
     problems: list[str] = []
-    writing = ShardFile(output, 0)
-    try:
-        for index, made in enumerate(encoded_samples(archive, quality, threads or os.cpu_count() or 1)):
+    with writer:
+        for index, reading in enumerate(read_ahead(data, writer.threads)):
             try:
-                record, members = made.result()
-            except ArchiveError as error:
+                numbers[index] = writer.add(reading.result())
+            except ValueError as error:
                 problems.append(str(error))
-                continue
-            if len(spans) == objects_per_shard:
-                shards.append(writing.finish(spans, first=len(kept) - len(spans)))
-                spans, writing = [], ShardFile(output, len(shards))
-            spans.append(writing.add(record, sample_to_tar(len(kept), members)))
-            kept.append(index)
-        if not kept:
-            raise ArchiveError(f"{archive.path}: none of {len(archive)} objects can be read; the first: {problems[:1]}")
-        shards.append(writing.finish(spans, first=len(kept) - len(spans)))
-    finally:
-        writing.close()
-    whole = archive.select(kept) if problems else archive
-    renumbered = {index: number for number, index in enumerate(kept)}
-    subsets = {name: [renumbered[i] for i in some if i in renumbered] for name, some in archive.subsets.items()}
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "title": archive.title,
-        "resolution": list(archive.resolution),
-        "objects": len(kept),
-        "quality": quality,
+        if not numbers:
+            raise none_readable(data, problems)
+        whole = data.select(list(numbers)) if problems else data
         # The same pictures have the same fingerprint: a run may go on from the archive to its shards, or to others.
-        "fingerprint": whole.fingerprint if quality == 100 else f"{whole.fingerprint}-quality-{quality}",
-        "subsets": subsets,
-        "shards": [asdict(shard) for shard in shards],
-    }
-    write_whole(output / INDEX, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
-    return ShardReport(output, len(kept), len(shards), sum(shard.bytes for shard in shards), problems)
+        writer.fingerprint = whole.fingerprint if quality == 100 else f"{whole.fingerprint}-quality-{quality}"
+        subsets = data.subsets.items()
+        writer.set_subsets({name: [numbers[i] for i in some if i in numbers] for name, some in subsets})
+    return ShardReport(writer.path, len(numbers), len(writer.shards), writer.bytes, problems)
 
 
-def prepare_folder(output: Path) -> None:
-    """Make it, or clear what a stopped packing left there; ValueError where anything else is."""
-    if is_url(output) or str(output).startswith(("s3:", "http:", "https:", "gs:")):
-        raise ValueError(f"output: a folder wanted, {output} given; pack locally, then copy the folder there")
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"output: a folder wanted, {output} is a file")
-    output.mkdir(parents=True, exist_ok=True)
-    left = list(output.iterdir())
-    foreign = [p.name for p in left if not (p.name.startswith("shard-") and p.suffix in (".tar", ".json", ".part"))]
-    if foreign:
-        raise ValueError(f"output: {output} holds {foreign[0]}; choose an empty or new folder")
-    for path in left:
-        path.unlink()
-
-
-def encoded_samples(archive: AnyArchive, quality: int, threads: int) -> Iterator[Future]:
-    """Futures of (record, members) of all objects in order, a few ahead."""
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future] = deque()
-        for index in range(len(archive)):
-            ahead.append(pool.submit(encoded_sample, archive, index, quality))
-            if len(ahead) > 2 * threads:
+def read_ahead(data: DataSet, threads: int) -> Iterator[Future[PreparedObject]]:
+    """All objects in order, a few read ahead."""
+    with ThreadPoolExecutor(threads, "read") as pool:
+        ahead: deque[Future[PreparedObject]] = deque()
+        for index in range(len(data)):
+            ahead.append(pool.submit(read_object, data, index))
+            if len(ahead) > threads:
                 yield ahead.popleft()
         yield from ahead
 
 
-def encoded_sample(archive: AnyArchive, index: int, quality: int) -> tuple[ObjectRecord, list[tuple[str, bytes]]]:
-    """An object's record and files; ArchiveError where its pictures cannot be read. A damaged mesh is left out."""
-    views = archive.read(index)
+def read_object(data: DataSet, index: int) -> PreparedObject:
+    """ArchiveError where its pictures cannot be read. A damaged mesh is left out."""
+    pictures, cameras = data.read(index)
     try:
-        mesh = archive.true_mesh(index)
+        mesh = data.true_mesh(index)
     except ArchiveError:
         mesh = None
-    data = None if mesh is None else mesh.export(file_type="ply")
-    return archive.records[index], sample_members(archive.records[index], views, data, quality=quality)
-
-
-class ShardFile:
-    """One shard being written, under a temporary name until it is whole."""
-
-    def __init__(self, folder: Path, number: int):
-        self.path = folder / f"shard-{number:06d}.tar"
-        self.temporary = self.path.with_suffix(".part")
-        self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by finish or close)
-        self.digest, self.bytes = hashlib.sha256(), 0
-
-    def add(self, record: ObjectRecord, sample: bytes) -> Span:
-        offset = self.bytes
-        self.write(sample)
-        return Span(record, offset, len(sample), zlib.crc32(sample))
-
-    def write(self, data: bytes) -> None:
-        self.file.write(data)
-        self.digest.update(data)
-        self.bytes += len(data)
-
-    def finish(self, spans: list[Span], *, first: int) -> Shard:
-        self.write(END)
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        os.replace(self.temporary, self.path)
-        entries = [json.dumps(span_to_entry(span), ensure_ascii=False) for span in spans]
-        index = ('{"objects": [\n' + ",\n".join(entries) + "\n]}\n").encode()
-        write_whole(self.path.with_suffix(".json"), index)
-        checksums = (self.digest.hexdigest(), hashlib.sha256(index).hexdigest())
-        return Shard(self.path.name, first, len(spans), self.bytes, *checksums)
-
-    def close(self) -> None:
-        self.file.close()
-        self.temporary.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    return PreparedObject(data.records[index], pictures, cameras, mesh)

@@ -1,0 +1,102 @@
+"""What every writer of objects does, whatever it writes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vader3d.data.archive.format import (
+    ArchiveError,
+    ObjectRecord,
+    check_cameras,
+    check_name,
+    check_pictures,
+    check_quality,
+    check_resolution,
+)
+from vader3d.geometry.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class PreparedObject:
+    """One object as a writer takes it.
+
+    pictures: uint8 [V, H, W, 4], straight alpha; cameras [V]; mesh: a trimesh.Trimesh in the cameras' world, or None.
+    Equal `identity`, if any, marks two as the same; the report of a conversion quotes `note`.
+    """
+
+    record: ObjectRecord
+    pictures: np.ndarray
+    cameras: Cameras
+    mesh: Any = None
+    identity: str = ""
+    note: str = ""
+
+
+class Writer(ABC):
+    """`with ArchiveWriter(path, title=..., resolution=(H, W)) as writer: writer.add(prepared)`.
+
+    What was added is published at the end of a `with` that ended well; an error or Ctrl-C leaves nothing of it, and
+    what a kill left is deleted by the next writer. The same objects in the same order give the same bytes. `records`
+    has what was added, `bytes` counts what was published. `quality` is WebP's: 100 is lossless, 85-95 are small.
+    """
+
+    def __init__(self, path: str | Path, *, title: str, resolution: tuple[int, int], quality: int):
+        check_resolution(*resolution)
+        check_quality(quality)
+        self.path, self.title, self.resolution, self.quality = Path(path), title, resolution, quality
+        self.records: list[ObjectRecord] = []
+        self.subsets: dict[str, list[int]] = {}
+        self.bytes = 0
+        self.names: set[str] = set()
+
+    def add(self, prepared: PreparedObject) -> int:
+        """Append one object and return its index.
+
+        ValueError for a name that is taken or unfit, and for pictures or cameras that no archive may hold.
+        """
+        record, (height, width) = prepared.record, self.resolution
+        check_name(record.name)
+        if record.name in self.names:
+            raise ValueError(f"name: wanted one that is not taken; got {record.name!r} again")
+        check_pictures(prepared.pictures, height, width)
+        check_cameras(prepared.cameras, len(prepared.pictures))
+        index, record = len(self.records), replace(record, views=len(prepared.pictures))
+        self.write(index, replace(prepared, record=record))
+        self.records.append(record)
+        self.names.add(record.name)
+        return index
+
+    def set_subsets(self, subsets: Mapping[str, Sequence[int]]) -> None:
+        """Name selections of objects, each a list of indices as `add` returned them."""
+        for name, indices in subsets.items():
+            if wrong := [i for i in indices if not 0 <= i < len(self.records)]:
+                raise ValueError(f"subsets: wanted objects below {len(self.records)}; got {wrong[0]} in {name!r}")
+        self.subsets = {name: list(indices) for name, indices in subsets.items()}
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None:
+                if not self.records:
+                    raise ArchiveError(f"{self.path}: wanted at least 1 object; got none; nothing is written")
+                self.publish()
+        finally:
+            self.close()
+
+    @abstractmethod
+    def write(self, index: int, prepared: PreparedObject) -> None:
+        """Take a checked object, whose record has its views, where no reader sees it yet."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Make whole what was written, and readable."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; delete what was not published."""
