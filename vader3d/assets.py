@@ -1,4 +1,4 @@
-"""One generated object: it renders, turns, becomes a mesh and saves itself."""
+"""One generated object that renders, turns, becomes a mesh, is saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

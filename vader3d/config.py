@@ -1,4 +1,4 @@
-"""Configurations: frozen dataclasses of plain values <-> JSON, with dotted overrides."""
+"""Configurations: frozen dataclasses <-> JSON, with dotted overrides."""
 
 import ast
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a configuration costs before it is trained: parameters, memory, arithmetic; traced without allocating any."""
+"""What a configuration costs before it is trained."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""Files that outlive a process: whole or not there, what a killed one left, checksums, the user's cache.
+"""Files that outlive a process: whole or not there.
 
 One convention for all: written under a temporary name beside the target, synced, renamed. A reader sees the old file or
 the new one, never half, after a kill and after a power cut.

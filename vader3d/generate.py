@@ -45,7 +45,9 @@ class Generator:
         """
         run = Path(run)
         if not (run / MODEL).is_file() or not (run / AUTODECODER).is_file():
-            raise ValueError(f"{run}: wanted the run folder of `vader3d train diffusion` ({MODEL} and {AUTODECODER})")
+            raise ValueError(
+                f"model: wanted the run folder of `vader3d train diffusion`; got {run}, which lacks {MODEL} or {AUTODECODER}"
+            )
         chosen = chosen_device(device)
         autodecoder, config, _ = load_autodecoder(run / AUTODECODER)
         denoiser, statistics, _ = load_denoiser(run / MODEL)
@@ -70,7 +72,9 @@ class Generator:
     def denoiser(self) -> Denoiser:
         """ValueError: stage 1 alone."""
         if self._denoiser is None:
-            raise ValueError("model: wanted a run of `vader3d train diffusion`; an autodecoder alone draws nothing new")
+            raise ValueError(
+                "model: wanted a run of `vader3d train diffusion`; got an autodecoder alone, which draws nothing new"
+            )
         return self._denoiser
 
     @property

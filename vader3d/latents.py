@@ -1,4 +1,4 @@
-"""The contract between the stages: latents, robustly normalised, with their statistics.
+"""The contract between the stages: robustly normalised latents.
 
 Section 3.3 of arXiv:2307.05445, docs/paper.md A10-A12: F_hat = latent_scale * (F - median) / (0.7413 IQR), clipped at
 `clip` robust standard deviations.

@@ -1,4 +1,4 @@
-"""What this machine computes on and in: the device, the type it is both fast and right in, its peak."""
+"""The device, the type it is fast and right in, its peak."""
 
 import functools
 import time

@@ -1,4 +1,4 @@
-"""Complete named configurations, each with what it costs and what it reached."""
+"""Complete named configurations."""
 
 from dataclasses import dataclass, replace
 

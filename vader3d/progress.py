@@ -1,4 +1,4 @@
-"""How far long work is: a bar in a terminal, elsewhere a plain line now and then."""
+"""How far long work is: a bar, or a line now and then."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

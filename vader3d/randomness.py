@@ -1,4 +1,4 @@
-"""Randomness that depends on the seed and on what was seen, never on how many processes share the work."""
+"""The one mixer of seeds."""
 
 import hashlib
 from collections.abc import Iterable

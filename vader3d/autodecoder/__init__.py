@@ -1,1 +1,1 @@
-"""Stage 1: codes to latents to volumes, learned from posed pictures alone."""
+"""Stage 1: codes to latents to volumes, learned from posed pictures."""

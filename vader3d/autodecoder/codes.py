@@ -1,4 +1,4 @@
-"""One learned vector per training object: in a plain table, or put together from shared pieces.
+"""One learned vector per training object, in a table or hashed.
 
 Section 3.1 and Eq. 9-11 of arXiv:2307.05445. Gradients are sparse, so that a step touches only the rows of
 its batch, whatever N is.

@@ -1,4 +1,4 @@
-"""The end of stage 1: latents of all training objects, their statistics, how well they decode."""
+"""The end of stage 1: all latents and how well they decode."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What stage 1 minimises, as pure functions of rendered and target pictures.
+"""What stage 1 minimises, as pure functions of pictures.
 
 Section 3.2 of arXiv:2307.05445: a perceptual pyramid and an occupancy loss. Pictures are [N, 3, H, W] in
 [0, 1] (rendered ones unclamped), masks and opacities [N, 1, H, W].

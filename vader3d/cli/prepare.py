@@ -1,4 +1,4 @@
-"""The `vader3d prepare` commands: other formats, meshes and our generator into archives."""
+"""The `vader3d prepare` commands."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The command that lists the named configurations with what they cost, or the fields of one with what they mean."""
+"""The command that lists the named configurations and their fields."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Posed pictures of many objects: the archive, its readers and its makers."""
+"""Posed pictures of many objects: archives, readers, makers, batches."""

@@ -1,4 +1,4 @@
-"""Data sets by name or place: an archive, shards, or what comes with the package."""
+"""Data sets by name or place."""
 
 from pathlib import Path
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""The main job in one command: pictures in, a trained generator, new assets and a page of results out."""
+"""The main job in one command: pictures in, new assets out."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""EDM's denoiser: preconditioning and loss around any network F(x, c_noise).
+"""EDM's preconditioning and loss around any network F(x, c_noise).
 
 Karras et al., arXiv:2206.00364, Table 1 and Eq. 7-8, derived for data ~ N(0, sigma_data^2 I):
 

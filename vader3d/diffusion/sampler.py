@@ -1,4 +1,4 @@
-"""Noise to latents: EDM's schedule and Heun's method, deterministic or stochastic.
+"""Noise to latents: EDM's schedule and Heun's method.
 
 Karras et al., arXiv:2206.00364, Eq. 5 and Algorithm 2; docs/paper.md A26 and A27. Imports nothing of ours.
 """

@@ -1,4 +1,4 @@
-"""Resumable work: numbered items, computed in chunks that lie on disk as soon as they are whole.
+"""Resumable work in chunks that lie on disk once they are whole.
 
 What a chunk holds depends on its items alone, not on which process computes it or when: any number of processes and
 interruptions gives the same chunks.

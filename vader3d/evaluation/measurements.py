@@ -1,4 +1,4 @@
-"""Which chunks of work a protocol asks for: features of each set, points on surfaces, scores of reconstructions."""
+"""Which measurements a protocol asks for."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Published numbers beside ours, never mixed: who measured what, and whether the two compare at all."""
+"""Published numbers beside ours, never mixed."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""An evaluation on disk: report.json, report.html that needs nothing beside it, contact sheets as PNG."""
+"""An evaluation on disk: report.json, report.html, contact sheets."""
 
 import json
 from collections import Counter

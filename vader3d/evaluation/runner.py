@@ -1,4 +1,4 @@
-"""From a protocol, a model and its data to a report: resumable, the same on any number of processes."""
+"""From a protocol, a model and its data to a report."""
 
 import importlib.metadata
 import platform

@@ -1,4 +1,4 @@
-"""The report's numbers for readers: headline facts, a table that explains each key, bars of distances and times."""
+"""The report's numbers for readers."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Scores of collected stages, each with a bootstrap interval: flat names, plain values."""
+"""Scores of finished measurements, with bootstrap intervals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

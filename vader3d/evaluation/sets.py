@@ -1,4 +1,4 @@
-"""The compared sets, item by item: real pictures, reconstructions, samples, and the two baselines without diffusion.
+"""The compared sets of pictures, item by item.
 
 Item n of every set has its randomness from n and the protocol's seed alone, and the same poses in every set of rendered
 pictures.

@@ -1,4 +1,4 @@
-"""Frozen networks that turn pictures into the features scores are made of.
+"""Frozen networks that turn pictures into features for scores.
 
 A score means something only beside the network that made it: every `FeatureNetwork` carries a name, which belongs in
 the metric's name, and the checksum of its weights, which belongs in the report. Never compare across names.

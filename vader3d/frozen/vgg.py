@@ -1,4 +1,4 @@
-"""Perceptual trunks: frozen networks whose activations pictures are compared by.
+"""Perceptual trunks: frozen activations that pictures are compared by.
 
 The first layers of VGG up to relu5_1, after which names like relu3_1 count blocks and layers. All trunks
 take pictures [N, 3, H, W], RGB in [0, 1], and return a list of feature maps; `perceptual_loss` compares those.

@@ -1,4 +1,4 @@
-"""Frozen networks' weights: where they lie, and an explicit download that is checked against a checksum.
+"""Frozen networks' weights: where they lie, and their download.
 
 Nothing is ever fetched but by `download_weights`, which `vader3d weights NAME` calls.
 """

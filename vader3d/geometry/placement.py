@@ -1,4 +1,4 @@
-"""Where cameras stand to the cube: how a data set is moved into it, and what is amiss when they do not see it."""
+"""Where cameras stand to the cube, and moving a data set into it."""
 
 import numpy as np
 import torch

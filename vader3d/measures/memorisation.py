@@ -1,4 +1,4 @@
-"""Has a sample been seen before: nearest training objects, against how near those stand to one another.
+"""Has a sample been seen before: its nearest training objects.
 
 In any space where objects are points: normalised latents, or mean picture features over the same fixed views. Distances
 are Euclidean.

@@ -1,4 +1,4 @@
-"""Nearest points of two sets: by the compiled library where there is one, else in plain torch."""
+"""Nearest points of two sets."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""How much of one set of features lies among the other: nearest neighbours.
+"""How much of one set of features lies among the other.
 
 Where the Frechet distance gives one number for both, these tell apart whether samples are good (precision, density)
 and whether they are all there is (recall, coverage). Pure functions of features [N, d].

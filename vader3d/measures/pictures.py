@@ -1,4 +1,4 @@
-"""Scores of pictures in [0, 1] against pictures: PSNR, SSIM, silhouettes."""
+"""Scores of pictures against pictures: PSNR, SSIM, silhouettes."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Scores of shapes given as points on their surfaces; pure functions.
+"""Scores of shapes given as points on their surfaces.
 
 Chamfer distance is eq. 3 of arXiv:2307.05445 divided by the counts: the mean squared distance to the nearest point of
 the other set, both ways, added. The squares are not rooted; published MMD values are times 10^3.

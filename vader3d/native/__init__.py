@@ -1,1 +1,1 @@
-"""The C++ that renders and measures on CPUs, and how it is built and found."""
+"""The C++ that renders and measures on CPUs."""

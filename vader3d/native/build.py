@@ -1,4 +1,4 @@
-"""Compiles march.cpp; needs only the standard library and a compiler."""
+"""Compiles march.cpp."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The compiled library: found, built or done without; rendering and measures call it."""
+"""The compiled library: found, built, or done without."""
 
 import ctypes
 import functools

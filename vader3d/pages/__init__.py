@@ -1,1 +1,1 @@
-"""Results as HTML pages that need nothing beside them; they know no score."""
+"""Results as HTML pages that know no score."""

@@ -1,4 +1,4 @@
-"""Results as one HTML file that needs nothing beside it: no scripts, no network, pictures inlined.
+"""Results as one HTML file that needs nothing beside it.
 
 A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Prepared`) in the order given, and the whole
 report (the keys of `report.json`).

@@ -1,4 +1,4 @@
-"""Volume rendering in C++ with OpenMP: the back-end for grids on the CPU."""
+"""Volume rendering in C++ with OpenMP, for grids on the CPU."""
 
 import ctypes
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What the compiled back-ends share: the layout of grids, and what of them is empty."""
+"""What the compiled back-ends share."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Volumes to pictures: the one door to rendering, along rays and from cameras."""
+"""Pictures of volumes from cameras."""
 
 import os
 from typing import NamedTuple

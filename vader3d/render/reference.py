@@ -1,4 +1,4 @@
-"""Volume rendering in plain torch: the definition every back-end is held to.
+"""Volume rendering in plain torch: the definition.
 
 Equations 6-7 of arXiv:2307.05445, docs/paper.md A14-A17 and A23. A ray crosses the cube between `near` and `far`; S
 points stand on it, `step = (far - near) / S` apart:

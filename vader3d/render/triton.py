@@ -1,4 +1,4 @@
-"""Volume rendering on CUDA: the march as a torch operator over Triton kernels.
+"""Volume rendering on CUDA: a torch operator over Triton kernels.
 
 The grid is laid out channels-last and padded to whole groups of four channels, then `vader3d::march` renders it in
 one kernel and `vader3d::march_backward` differentiates it in another. Nothing of size rays x samples is kept: the

@@ -1,4 +1,4 @@
-"""What the decoder makes of an object: a grid, and how its density is read.
+"""A volume: a grid, and how its density is read.
 
 The outermost voxel centres lie on the cube's faces: that is `align_corners`, here for the whole package.
 """

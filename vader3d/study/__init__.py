@@ -1,1 +1,1 @@
-"""Ablations: variants of one model, trained alike, judged alike, over several seeds."""
+"""Ablations: variants trained alike, judged by one protocol."""

@@ -1,4 +1,4 @@
-"""A variant evaluated by its study's protocol, chunk by chunk, and its scores at each number of steps."""
+"""A variant evaluated by its study's protocol, chunk by chunk."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,10 @@ def protocol_facts(study: Study, protocol: Protocol) -> dict[str, Any]:
     network = chosen_network(protocol, None, device=cpu)[0] if protocol.sets else None
     perceptual, missing = chosen_perceptual(protocol, device=cpu)
     if missing and perceptual is None:
-        raise ValueError(f"{missing[0]}; or go without: --set protocol.reconstruction.perceptual=[]")
+        raise ValueError(
+            f"protocol.reconstruction.perceptual: wanted weights; got none ({missing[0]}); get them, or go without: "
+            "--set protocol.reconstruction.perceptual=[]"
+        )
     return {
         "protocol": protocol.name,
         "protocol_version": protocol.version,

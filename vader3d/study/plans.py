@@ -1,4 +1,4 @@
-"""Which variants each study compares, by which protocol; tables and figures are of arXiv:2307.05445."""
+"""Which variants each study compares."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""A dot plot as a small picture: one line a variant, every seed a dot, the mean with its spread."""
+"""A dot plot of seeds and means as a small picture."""
 
 import statistics
 from collections.abc import Sequence

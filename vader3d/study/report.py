@@ -1,4 +1,4 @@
-"""A study's table (Markdown and JSON) and plot: means and spreads over the seeds."""
+"""A study's table (Markdown and JSON) and plot."""
 
 import json
 import math

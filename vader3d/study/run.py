@@ -1,4 +1,4 @@
-"""A study from data to table: train or find, judge, write down, one variant and seed after the other."""
+"""A study from data to table."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The trainings variants need, each in a folder named after all that shapes it, so that equal ones are one."""
+"""The trainings that variants need, equal ones shared."""
 
 from dataclasses import dataclass, replace
 from functools import partial

@@ -20,7 +20,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as file:
             if damaged := file.testzip():
-                raise ValueError(f"the checksum of {damaged} is wrong")
+                raise ValueError(f"{damaged}: wanted its checksum; got another")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How a training ends before its time; imports nothing, so that catching them costs nothing."""
+"""How a training ends before its time."""
 
 
 class TrainingDiverged(RuntimeError):

@@ -1,4 +1,4 @@
-"""The training loop both stages run: one function, its clock counted in objects seen and in seconds."""
+"""The training loop both stages run, as one function."""
 
 import math
 import signal

@@ -1,4 +1,4 @@
-"""How fast training is: arithmetic of a step, what the machine can do, a trace of some steps."""
+"""How fast training is."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

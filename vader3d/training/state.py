@@ -1,4 +1,4 @@
-"""Where a run is: all that another process needs to go on, the newest two kept on the disk."""
+"""Where a run is, the newest two states kept on the disk."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The gradients of one batch: in parts, recomputed or compiled if asked, and shared by a team."""
+"""The gradients of one batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

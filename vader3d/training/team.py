@@ -1,4 +1,4 @@
-"""The processes that train together: who they are, their share of a batch, what they tell each other.
+"""The processes that train together.
 
 One process is a team of one, and nothing here costs it anything. Many are started by torchrun or `accelerate launch`
 and meet through `accelerate`. Networks are averaged by DistributedDataParallel while the backward pass still runs;

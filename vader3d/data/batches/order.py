@@ -1,4 +1,4 @@
-"""Which object comes at which position of an endless training: pure functions of the seed."""
+"""Which object comes at which position of an endless training."""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Batches of posed views streamed from shards: read and decoded ahead, in threads, holding a buffer only."""
+"""Batches of posed views streamed from shards."""
 
 import os
 import threading

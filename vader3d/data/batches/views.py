@@ -1,4 +1,4 @@
-"""Batches of posed views: which objects, which of their pictures, as tensors."""
+"""Batches of posed views as tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One HTML page, complete in itself, that turns cameras, cube and hull in 3D."""
+"""One HTML page that turns cameras, cube and hull in 3D."""
 
 import base64
 import html

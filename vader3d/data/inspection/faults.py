@@ -1,4 +1,4 @@
-"""A look at an archive before it costs a training: counts, pictures, cameras, faults."""
+"""Counts, pictures, cameras and faults of an archive."""
 
 import hashlib
 from collections import Counter

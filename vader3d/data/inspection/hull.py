@@ -1,4 +1,4 @@
-"""The visual hull: all that the silhouettes of one object leave possible."""
+"""The visual hull: all that one object's silhouettes leave possible."""
 
 import numpy as np
 import torch

@@ -1,1 +1,1 @@
-"""Makers of posed pictures: from meshes, from our own generator; many objects into one archive."""
+"""Makers of posed pictures, and many objects into one data set."""

@@ -1,4 +1,4 @@
-"""Chairs, stools and tables out of our own workshop: any number, with captions and true meshes."""
+"""Chairs, stools and tables of our own making, in any number."""
 
 from dataclasses import dataclass
 from pathlib import Path

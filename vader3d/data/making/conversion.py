@@ -1,4 +1,4 @@
-"""Many objects into an archive or shards: in parallel, with progress, past broken ones."""
+"""Many objects into one data set, in parallel, past broken ones."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Solids that furniture is made of, and their assembly into one coloured mesh.
+"""Solids that furniture is made of.
 
 Right-handed, z up, the front towards -y. A solid is (vertices [N, 3], faces [F, 3]), closed, faces counter-clockwise
 from outside.

@@ -1,4 +1,4 @@
-"""Meshes and furniture libraries -> an archive of pictures from all round."""
+"""Meshes and furniture libraries into pictures from all round."""
 
 import hashlib
 import zlib

@@ -1,4 +1,4 @@
-"""A coloured triangle soup: what a mesh file is, once it is to be looked at."""
+"""A coloured triangle soup: a mesh file that is to be looked at."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

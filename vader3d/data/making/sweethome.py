@@ -1,4 +1,4 @@
-"""Sweet Home 3D furniture libraries (.sh3f): zips of OBJ models with a catalogue."""
+"""Sweet Home 3D furniture libraries (.sh3f)."""
 
 import io
 import re

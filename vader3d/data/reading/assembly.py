@@ -1,4 +1,4 @@
-"""What every reader of posed pictures does alike, once it knows the files and the cameras."""
+"""What every reader of posed pictures does alike."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

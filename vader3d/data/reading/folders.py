@@ -1,4 +1,4 @@
-"""Folders of objects in a foreign format into an archive or shards: what is the same for every reader."""
+"""Folders of objects in a foreign format into a data set."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Reads transforms.json as Blender, NeRF-synthetic, instant-ngp and nerfstudio write it."""
+"""Reads transforms.json of Blender, NeRF-synthetic and nerfstudio."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Picture files into masked squares of one size, their intrinsics kept true."""
+"""Picture files into masked squares of one size."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Reads SRN folders (ShapeNet cars and chairs, and SSDNeRF's ABO tables)."""
+"""Reads SRN folders (ShapeNet cars and chairs, ABO tables)."""
 
 import re
 from pathlib import Path

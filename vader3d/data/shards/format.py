@@ -1,4 +1,4 @@
-"""What tar shards of posed pictures look like: the WebDataset convention and an index.
+"""What tar shards of posed pictures look like.
 
     shards.json            format, version, title, resolution [H, W], objects (their number), quality, fingerprint,
                            subsets {name: [numbers]}, shards [{file, first, objects, bytes, sha256, index_sha256}]

@@ -1,4 +1,4 @@
-"""Archives in tar shards, local or remote: the same objects as in one file, read a stretch at a time."""
+"""Data sets in tar shards, local or remote, read a stretch at a time."""
 
 import hashlib
 import json

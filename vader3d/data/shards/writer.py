@@ -1,4 +1,4 @@
-"""Writes tar shards: of objects as they come, or of a data set that is there."""
+"""Writes tar shards."""
 
 import hashlib
 import json
