@@ -45,9 +45,7 @@ class Generator:
         """
         run = Path(run)
         if not (run / MODEL).is_file() or not (run / AUTODECODER).is_file():
-            raise ValueError(
-                f"model: wanted the run folder of `vader3d train diffusion`; got {run}, which lacks {MODEL} or {AUTODECODER}"
-            )
+            raise ValueError(f"model: wanted a run of `vader3d train diffusion` ({MODEL}, {AUTODECODER}); got {run}")
         chosen = chosen_device(device)
         autodecoder, config, _ = load_autodecoder(run / AUTODECODER)
         denoiser, statistics, _ = load_denoiser(run / MODEL)

@@ -178,7 +178,7 @@ def test_missing_weights_are_said_before_anything_is_trained(data, tmp_path, mon
         raise ValueError("trunk: wanted weights")
 
     monkeypatch.setattr(runner, "load_perceptual_distance", missing)
-    with pytest.raises(ValueError, match=r"trunk: wanted weights; or go without: --set .*perceptual=\[\]"):
+    with pytest.raises(ValueError, match=r"got none \(.*trunk: wanted weights.*go without: --set .*perceptual=\[\]"):
         study("hash", data, tmp_path)
     assert not [*tmp_path.iterdir()]
 
