@@ -44,6 +44,14 @@ class Cost:
         return self.state_bytes + self.activation_bytes
 
 
+def steps_and_seconds(cost: Cost, loop: LoopConfig, *, peak: float) -> tuple[float, float]:
+    """At most how many steps a training takes, and how long they do at `peak` flops a second."""
+    steps = loop.objects_seen / loop.batch
+    if loop.seconds is not None:
+        steps = min(steps, loop.seconds * peak / cost.flops)
+    return steps, steps * cost.flops / peak
+
+
 @contextlib.contextmanager
 def traced(*, without: Callable[[Tensor], bool] = lambda tensor: False) -> Iterator[dict[str, float]]:
     """Counts the flops, and the bytes kept for the backward pass (each storage once), of what runs inside.

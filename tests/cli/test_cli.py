@@ -5,9 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from processes import environment
 
 from vader3d.cli.main import main
+from vader3d.config import config_to_dict
+from vader3d.presets import PRESETS
+from vader3d.snapshots import save_snapshot
 
 COMMANDS = (
     "demo",
@@ -133,6 +137,20 @@ def test_a_dry_run_prints_the_resolved_configuration(tmp_path, capsys):
     for what in ("memory: about", "a batch of 3", "TFLOP/s", "hours"):
         assert what in said.err
     assert not output.exists()
+
+
+def test_a_dry_run_of_stage_2_reckons_with_the_latents_of_the_stage_1_that_is_there(tmp_path, capsys):
+    command = ["train", "diffusion", "--autodecoder", str(tmp_path), "--output", "x", "--preset", "tiny", "--dry-run"]
+    steps = []
+    for trained in ("tiny", "small", None):  # None: nothing is there, so the preset's own
+        if trained is not None:
+            header = {"config": config_to_dict(PRESETS[trained].autodecoder)}
+            save_snapshot(tmp_path / "model.safetensors", {"any": torch.zeros(1)}, header)
+        else:
+            (tmp_path / "model.safetensors").unlink()
+        main(command)
+        steps.append(next(line for line in capsys.readouterr().err.splitlines() if line.startswith("one step")))
+    assert steps[0] == steps[2] != steps[1]
 
 
 @pytest.mark.parametrize("asked", [{}, {"GOMP_SPINCOUNT": "77"}, {"OMP_WAIT_POLICY": "active"}])

@@ -11,7 +11,7 @@ from vader3d.autodecoder.losses import LossConfig
 from vader3d.config import config_from_dict, config_to_dict
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
-from vader3d.snapshots import MODEL, load_snapshot, save_snapshot
+from vader3d.snapshots import MODEL, load_snapshot, read_header, save_snapshot
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -70,3 +70,8 @@ def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, 
     model = Autodecoder(config, header["objects"])
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False), config, header
+
+
+def read_config(run: Path) -> AutodecoderConfig:
+    """The configuration that a run folder's snapshot was trained with; no weights are read."""
+    return config_from_dict(AutodecoderConfig, read_header(run / MODEL)["config"])

@@ -4,19 +4,23 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from vader3d.cli.evaluate import evaluate_command, print_scores
-from vader3d.cli.prepare import PREPARE, add_reader_commands
+from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
 from vader3d.training.errors import Terminated, TrainingDiverged
+
+if TYPE_CHECKING:
+    from vader3d.data.reading.reader import Reader
 
 
 def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
@@ -114,25 +118,33 @@ def demo_command(
     print(f"open {output / 'index.html'}")
 
 
-TRAIN = SubcommandApp()
-TRAIN.command(name="autodecoder")(train_autodecoder_command)
-TRAIN.command(name="diffusion")(train_diffusion_command)
+def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
+    """All of them; `prepare` has one for each of the readers."""
+    train = SubcommandApp()
+    train.command(name="autodecoder")(train_autodecoder_command)
+    train.command(name="diffusion")(train_diffusion_command)
+    every = SubcommandApp()
+    every.command(name="demo")(demo_command)
+    what = "Make an archive of posed pictures from meshes or another format; or pack one into shards."
+    every.command(prepare_commands(readers), name="prepare", help=what)
+    every.command(name="inspect")(inspect_command)
+    every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
+    every.command(name="generate")(generate_command)
+    every.command(name="evaluate")(evaluate_command)
+    every.command(name="study")(study_command)
+    every.command(name="presets")(presets_command)
+    every.command(name="weights")(weights_command)
+    every.command(name="doctor")(doctor_command)
+    return every
 
-COMMANDS = SubcommandApp()
-COMMANDS.command(name="demo")(demo_command)
-COMMANDS.command(
-    PREPARE,
-    name="prepare",
-    help="Make an archive of posed pictures from meshes or another format; or pack one into shards.",
-)
-COMMANDS.command(name="inspect")(inspect_command)
-COMMANDS.command(TRAIN, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
-COMMANDS.command(name="generate")(generate_command)
-COMMANDS.command(name="evaluate")(evaluate_command)
-COMMANDS.command(name="study")(study_command)
-COMMANDS.command(name="presets")(presets_command)
-COMMANDS.command(name="weights")(weights_command)
-COMMANDS.command(name="doctor")(doctor_command)
+
+def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
+    """All readers where `prepare` is asked for; they import torch, for which no other command's help need wait."""
+    if arguments[:1] != ["prepare"]:
+        return {}
+    from vader3d.data.reading.readers import READERS
+
+    return READERS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -145,9 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] == ["prepare"]:
-            add_reader_commands()
-        COMMANDS.cli(
+        commands(readers_for(arguments)).cli(
             prog="vader3d",
             args=arguments,
             config=(tyro.conf.OmitSubcommandPrefixes,),

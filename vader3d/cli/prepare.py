@@ -1,7 +1,6 @@
 """The `vader3d prepare` commands."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +10,6 @@ from tyro.extras import SubcommandApp
 if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
 
-PREPARE = SubcommandApp()
 READER_OPTIONS = """
     output: The archive to write; a folder, with --objects-per-shard.
     size: Width and height of the pictures in pixels.
@@ -26,13 +24,15 @@ READER_OPTIONS = """
 """
 
 
-@functools.cache
-def add_reader_commands() -> None:
-    """A command for each reader; readers import torch, which other commands' help need not wait for."""
-    from vader3d.data.reading.readers import READERS
-
-    for name, reader in READERS.items():
-        PREPARE.command(name=name)(reader_command(reader))
+def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
+    """What makes pictures, a command for each of the readers, and what packs shards."""
+    commands = SubcommandApp()
+    commands.command(name="meshes")(prepare_meshes_command)
+    commands.command(name="chairs")(prepare_chairs_command)
+    for name, reader in readers.items():
+        commands.command(name=name)(reader_command(reader))
+    commands.command(name="shards")(prepare_shards_command)
+    return commands
 
 
 def reader_command(reader: "Reader") -> Callable[..., None]:
@@ -72,7 +72,6 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
     return command
 
 
-@PREPARE.command(name="meshes")
 def prepare_meshes_command(
     sources: Positional[tuple[Path, ...]],
     *,
@@ -122,7 +121,6 @@ def prepare_meshes_command(
     print(report)
 
 
-@PREPARE.command(name="chairs")
 def prepare_chairs_command(
     *,
     output: Path,
@@ -147,7 +145,6 @@ def prepare_chairs_command(
     print(prepare_chairs(output, count=count, seed=seed, views=views, size=size, objects_per_shard=objects_per_shard))
 
 
-@PREPARE.command(name="shards")
 def prepare_shards_command(
     data: Positional[str],
     *,

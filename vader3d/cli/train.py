@@ -76,16 +76,12 @@ def train_diffusion_command(
 
     config = resolved(named_preset(preset).diffusion, settings, minutes)
     if dry_run:
+        from vader3d.autodecoder.model import read_config
         from vader3d.costs import diffusion_cost
-        from vader3d.snapshots import read_header
 
-        snapshot, shape = autodecoder / "model.safetensors", named_preset(preset).autodecoder.decoder.latent_shape
-        if snapshot.is_file():
-            from vader3d.autodecoder.model import AutodecoderConfig
-            from vader3d.config import config_from_dict
-
-            shape = config_from_dict(AutodecoderConfig, read_header(snapshot)["config"]).decoder.latent_shape
-        return print_dry_run(config, diffusion_cost(config, latent_shape=shape))
+        trained = (autodecoder / "model.safetensors").is_file()
+        first = read_config(autodecoder) if trained else named_preset(preset).autodecoder
+        return print_dry_run(config, diffusion_cost(config, latent_shape=first.decoder.latent_shape))
     train_diffusion(autodecoder, config, output, profile=profile)
     say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
@@ -104,6 +100,7 @@ def print_dry_run(config: Any, cost: Any) -> None:
     import torch
 
     from vader3d.config import config_to_dict
+    from vader3d.costs import steps_and_seconds
     from vader3d.machine import peak_flops, working_dtype
 
     print(json.dumps(config_to_dict(config), indent=2))
@@ -116,8 +113,5 @@ def print_dry_run(config: Any, cost: Any) -> None:
     note(f"one step: {cost.flops / 1e12:.3g} TFLOP; {cost.parameters / 1e6:.1f} M parameters in the network")
     name = str(dtype).removeprefix("torch.")
     note(f"this machine: {peak / 1e12:.3g} TFLOP/s of {name} in a large matrix product on its {device}")
-    steps = loop.objects_seen / loop.batch
-    if loop.seconds is not None:
-        steps = min(steps, loop.seconds * peak / cost.flops)
-    seconds = steps * cost.flops / peak
+    steps, seconds = steps_and_seconds(cost, loop, peak=peak)
     note(f"at most {steps:.3g} steps, {steps * cost.flops:.2g} FLOP: {seconds / 3600:.2g} hours here at best")
