@@ -72,8 +72,7 @@ def render_rays(volume: Volume, origins: Tensor, directions: Tensor, march: Marc
 
     `skip_empty` passes over empty bricks of the grid where no gradient is asked for, and does nothing elsewhere.
     """
-    wide = volume.grid if volume.grid.shape[4] > 1 else volume.grid.expand(-1, -1, -1, -1, 2)  # cells have a right half
-    volume, origins, directions = volume.with_grid(wide.float()), origins.float(), directions.float()
+    volume, origins, directions = as_marched(volume), origins.float(), directions.float()
     inputs, job = (volume.grid, origins, directions), job_of(volume, origins, march)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         return _Render.apply(*inputs, job)
@@ -81,13 +80,23 @@ def render_rays(volume: Volume, origins: Tensor, directions: Tensor, march: Marc
     return march_forward(job, *inputs, empty=empty).outputs
 
 
+def as_marched(volume: Volume) -> Volume:
+    """In float32, two voxels or more along x, so that every cell has a right half."""
+    grid = volume.grid
+    if grid.dtype == torch.float32 and grid.shape[4] > 1:
+        return volume
+    wide = grid if grid.shape[4] > 1 else grid.expand(-1, -1, -1, -1, 2)
+    return volume.with_grid(wide.float())
+
+
 def job_of(volume: Volume, origins: Tensor, march: March) -> Job:
     """The job's numbers; `march_forward` and the backward pass set its pointers."""
     objects, channels, depth, height, width = volume.grid.shape
-    points = origins.shape[:2].numel() * march.samples_per_ray
+    rays = origins.shape[1]
+    points = objects * rays * march.samples_per_ray
     return Job(
         objects=objects,
-        rays=origins.shape[1],
+        rays=rays,
         samples=march.samples_per_ray,
         depth=depth,
         height=height,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 ALIGN_CORNERS = True
 Activation = Literal["relu", "softplus"]
+ACTIVATIONS = get_args(Activation)
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Volume:
     density_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.activation not in get_args(Activation):
-            raise ValueError(f"activation: wanted one of {', '.join(get_args(Activation))}; got {self.activation!r}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation: wanted one of {', '.join(ACTIVATIONS)}; got {self.activation!r}")
         if not 0 < self.density_scale < math.inf:
             raise ValueError(f"density_scale: wanted above 0 and finite; got {self.density_scale}")
 
