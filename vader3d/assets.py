@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
 from vader3d.export.turntable import save_turntable, straight_alpha
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.render import RenderConfig, Volume, render_views
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Asset:
         colour, opacity = self.render(cameras)
         return (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1)
 
-    def mesh(self):
+    def mesh(self) -> "Trimesh":
         """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""
         return volume_to_mesh(self.volume)
 

@@ -4,7 +4,7 @@ Section 3.1 and Eq. 9-11 of arXiv:2307.05445. Gradients are sparse, so that a st
 its batch, whatever N is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,7 +155,7 @@ def mixed_key(objects: Tensor) -> Tensor:
     return key ^ (key >> 16)
 
 
-def count_different(entries, objects: int) -> int:
+def count_different(entries: Callable[[Tensor], Tensor], objects: int) -> int:
     """How many of `objects` have different rows `entries(numbers)` [B, P]: by 64-bit sums, exactly where those meet."""
     generator = torch.Generator().manual_seed(0)
     numbers, sums, factors = torch.arange(objects), [], None

@@ -6,6 +6,7 @@ encoder output is a skip connection.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from vader3d.blocks import Attention3d, downsample, upsample, zero_initialised
 from vader3d.cpu_layers import Conv3d, GroupNorm
 from vader3d.diffusion.transformer import TokenTransformer3d
+
+Resampler = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,17 @@ class UNetBlock(nn.Module):
     then attention to tokens if asked."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, config: UNetConfig, *, attention: bool, tokens: bool, resample=None
+        self,
+        channels_in: int,
+        channels_out: int,
+        config: UNetConfig,
+        *,
+        attention: bool,
+        tokens: bool,
+        resample: Resampler | None = None,
     ):
         super().__init__()
-        self.resample = resample or nn.Identity()
+        self.resample: Resampler = resample or nn.Identity()
         self.norm1 = group_norm(channels_in)
         self.conv1 = Conv3d(channels_in, channels_out, 3, padding=1)
         self.affine = nn.Linear(4 * config.model_channels, 2 * channels_out)
@@ -98,7 +108,14 @@ class UNet(nn.Module):
         base = config.model_channels
         self.embed = nn.Sequential(nn.Linear(base, 4 * base), nn.SiLU(), nn.Linear(4 * base, 4 * base), nn.SiLU())
 
-        def block(channels_in: int, channels_out: int, at: int, *, attention: bool | None = None, resample=None):
+        def block(
+            channels_in: int,
+            channels_out: int,
+            at: int,
+            *,
+            attention: bool | None = None,
+            resample: Resampler | None = None,
+        ) -> UNetBlock:
             attending = at in config.attention_resolutions if attention is None else attention
             reading = bool(config.token_dim) and at in config.token_resolutions and attention is not False
             attending = attending and not (reading and config.token_attention == "instead")

@@ -4,6 +4,7 @@ World: right-handed, object in [-1, 1]^3. Camera: OpenCV axes (x right, y down, 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,10 +27,10 @@ class Cameras:
     height: int
     width: int
 
-    def __getitem__(self, index) -> "Cameras":
+    def __getitem__(self, index: Any) -> "Cameras":
         return Cameras(self.world_from_camera[index], self.intrinsics[index], self.height, self.width)
 
-    def to(self, device) -> "Cameras":
+    def to(self, device: torch.device | str) -> "Cameras":
         return Cameras(self.world_from_camera.to(device), self.intrinsics.to(device), self.height, self.width)
 
     @property

@@ -1,5 +1,7 @@
 """Where cameras stand to the cube, and moving a data set into it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -7,7 +9,7 @@ from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rays import cube_crossing
 
 
-def placed(cameras: Cameras, *, scale: float, offset) -> Cameras:
+def placed(cameras: Cameras, *, scale: float, offset: Sequence[float] | np.ndarray) -> Cameras:
     """The same cameras in a world where x becomes (x - offset) * scale; `offset` [3] in the old world's units."""
     if not (np.isfinite(scale) and scale > 0) or np.shape(offset) != (3,) or not np.isfinite(offset).all():
         raise ValueError(f"placement: wanted a scale above 0 and an offset of 3 numbers; got {scale} and {offset}")

@@ -1,7 +1,7 @@
 """Volume rendering in C++ with OpenMP, for grids on the CPU."""
 
 import ctypes
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -179,7 +179,7 @@ def empty_bricks(volume: Volume, march: March, threads: int) -> tuple[Tensor, Te
 
 class _Render(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, grid: Tensor, origins: Tensor, directions: Tensor, job: Job):
+    def forward(ctx: Any, grid: Tensor, origins: Tensor, directions: Tensor, job: Job) -> tuple[Tensor, Tensor, Tensor]:
         ctx.job, ctx.shape, ctx.channels_last = job, grid.shape, grid.is_contiguous(memory_format=CHANNELS_LAST)
         done = march_forward(job, grid, origins, directions)
         ctx.save_for_backward(*done.tensors, *done.outputs)
@@ -187,13 +187,13 @@ class _Render(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_features: Tensor, d_opacity: Tensor, d_depth: Tensor):
+    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         job, tensors = ctx.job, ctx.saved_tensors
         packed, origins, directions = tensors[:3]
-        d_outputs = [gradient.contiguous() for gradient in (d_features, d_opacity, d_depth)]
+        gradients = [gradient.contiguous() for gradient in d_outputs]
         job.grid, job.origins, job.directions, job.marched = (tensor.data_ptr() for tensor in tensors[:4])
         job.features, job.opacity, job.depth_sum = (tensor.data_ptr() for tensor in tensors[4:])
-        job.d_features, job.d_opacity, job.d_depth = (gradient.data_ptr() for gradient in d_outputs)
+        job.d_features, job.d_opacity, job.d_depth = (gradient.data_ptr() for gradient in gradients)
         d_packed = d_rays = None
         job.d_grid = job.spare = job.d_rays = None
         if ctx.needs_input_grad[0]:

@@ -8,7 +8,7 @@ captured in a CUDA graph (the seed is a plain number, and so frozen in the graph
 
 import importlib.util
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -143,7 +143,14 @@ def march_operator(
 
 
 @march_operator.register_fake
-def march_shapes(grid, origins, directions, occupied, integers, numbers):
+def march_shapes(
+    grid: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    occupied: Tensor | None,
+    integers: list[int],
+    numbers: list[float],
+) -> tuple[Tensor, Tensor, Tensor]:
     return empty_outputs(origins, Constants.unpacked(integers, numbers).channels)
 
 
@@ -187,16 +194,18 @@ def march_backward(
 
 
 @march_backward.register_fake
-def march_backward_shapes(gradients, outputs, inputs, needed, integers, numbers):
+def march_backward_shapes(
+    gradients: list[Tensor], outputs: list[Tensor], inputs: list[Tensor], needed: list[bool], *constants: Any
+) -> tuple[Tensor, Tensor, Tensor]:
     return empty_gradients(inputs[0], inputs[1], needed)
 
 
-def remember(ctx, inputs, output):
+def remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     grid, origins, directions, _, *ctx.constants = inputs
     ctx.save_for_backward(*output, grid, origins, directions)
 
 
-def differentiate(ctx, *gradients):
+def differentiate(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
     outputs, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
     to_grid, to_origins, to_directions = ctx.needs_input_grad[:3]
     needed = [to_grid, to_origins or to_directions]

@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+from PIL.Image import Image
+
 from vader3d.files import write_text
 
 
@@ -31,8 +33,8 @@ class MetricLog:
         for name, value in values.items():
             self.writer.add_scalar(name, value, seen)
 
-    def picture(self, name: str, image, seen: int) -> None:
-        """A PIL image, to TensorBoard."""
+    def picture(self, name: str, image: Image, seen: int) -> None:
+        """To TensorBoard."""
         import numpy
 
         if self.writer is not None:

@@ -6,8 +6,9 @@ import json
 import os
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from vader3d.data.archive.format import (
     sheet_layout,
     unknown_subset,
 )
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
 
 READING_HEADERS = threading.Lock()  # numpy parses them with `ast`, which fails in threads of Python 3.11
 
@@ -68,7 +72,7 @@ class Archive:
             raise unknown_subset(self.path, name, self.subsets)
         return self.select(self.subsets[name])
 
-    def select(self, indices) -> "Archive":
+    def select(self, indices: Iterable[int]) -> "Archive":
         """The objects with these indices, as an archive of its own."""
         chosen = object.__new__(Archive)
         chosen.__setstate__(self.__getstate__())
@@ -99,7 +103,7 @@ class Archive:
             raise ArchiveError(f"{self.path}: object {record.name!r}: {error}") from error
         return ObjectViews(np.concatenate(sheets), cameras)
 
-    def true_mesh(self, index: int):
+    def true_mesh(self, index: int) -> "Trimesh | None":
         """The object's true surface as a trimesh.Trimesh, or None where the archive knows none."""
         if f"{self._indices[index]:06d}/mesh.ply" not in self._opened().NameToInfo:
             return None
@@ -122,7 +126,7 @@ class Archive:
     def __enter__(self) -> "Archive":
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __getstate__(self) -> dict:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def object_faults(views: ObjectViews) -> list[str]:
     alpha, faults = views.pictures[..., 3], []
     solid = alpha >= 128
 
-    def note(bad, what: str) -> None:
+    def note(bad: Iterable[int], what: str) -> None:
         numbers = [int(view) for view in bad]
         if numbers:
             faults.append(f"{what} in {len(numbers)} of {len(alpha)} views (e.g. {numbers[0]})")

@@ -1,7 +1,9 @@
 """Chairs, stools and tables of our own making, in any number."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from vader3d.data.making.meshes import Photography, render_object
 from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
 from vader3d.data.writer import PreparedObject
 from vader3d.files import cache_folder
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
 
 COUNT, EDITION = 500, 1  # the edition rises whenever the same seed gives other objects
 PAINTS = {
@@ -122,7 +127,7 @@ def design(seed: int, index: int) -> Design:
     )
 
 
-def build(piece: Design):
+def build(piece: Design) -> "Trimesh":
     """The piece as a coloured trimesh.Trimesh in the cube, z up, its front towards -y."""
     colour, leg_colour = np.array(piece.colour), np.array(piece.leg_colour)
     parts = [(solid, colour) for solid in seat_parts(piece)]
@@ -183,7 +188,7 @@ def make_chair(seed: int, index: int, photography: Photography) -> PreparedObjec
     return PreparedObject(record, pictures, cameras, mesh)
 
 
-def shades():
+def shades() -> Iterator[float]:
     """Neighbouring parts differ a little in tone, as boards do."""
     while True:
         yield from (1.0, 0.93, 0.97, 0.9)

@@ -4,21 +4,28 @@ Right-handed, z up, the front towards -y. A solid is (vertices [N, 3], faces [F,
 from outside.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from trimesh import Trimesh
+
 Solid = tuple[np.ndarray, np.ndarray]
+Corner = Sequence[float] | np.ndarray  # [3]
 QUADS = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]])
 BOX_FACES = np.concatenate([QUADS[:, [0, 1, 2]], QUADS[:, [0, 2, 3]]])
 
 
-def box(low, high) -> Solid:
+def box(low: Corner, high: Corner) -> Solid:
     """The axis-parallel box between two corners."""
     corners = np.array([low, high], float)
     bits = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)])
     return corners[bits, np.arange(3)], BOX_FACES
 
 
-def strut(start, end, radius: float, end_radius: float | None = None, *, sides: int = 8) -> Solid:
+def strut(start: Corner, end: Corner, radius: float, end_radius: float | None = None, *, sides: int = 8) -> Solid:
     """A straight bar of regular cross-section between two points, tapered if the radii differ.
 
     `radius` reaches to the edges' midpoints' circle for 4 sides (a square bar of width 2 radius), else to the corners.
@@ -49,7 +56,7 @@ def leaned(solid: Solid, slope: float, *, from_height: float) -> Solid:
     return vertices, solid[1]
 
 
-def assembled(parts: list[tuple[Solid, np.ndarray]], *, radius: float):
+def assembled(parts: list[tuple[Solid, np.ndarray]], *, radius: float) -> "Trimesh":
     """One trimesh.Trimesh of (solid, sRGB colour in [0, 1]) pairs: centred, farthest vertex at `radius`."""
     import trimesh
 

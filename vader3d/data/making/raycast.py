@@ -1,5 +1,7 @@
 """Pictures of a coloured surface, by casting rays with Embree."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -37,7 +39,7 @@ def render_surface(surface: Surface, cameras: Cameras, *, rays_per_side: int = 4
     return pictures
 
 
-def embree_scene(triangles: np.ndarray):
+def embree_scene(triangles: np.ndarray) -> Any:
     try:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
@@ -75,7 +77,9 @@ def pixel_directions(camera: Cameras, left: int, right: int, top: int, bottom: i
     return (local @ camera.world_from_camera[:3, :3].numpy().T).astype(np.float32)
 
 
-def shade_rays(scene, surface: Surface, normals: np.ndarray, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+def shade_rays(
+    scene: Any, surface: Surface, normals: np.ndarray, origins: np.ndarray, directions: np.ndarray
+) -> np.ndarray:
     """Colour in [0, 1] and 0 or 1 for a hit, [R, 4], of rays [R, 3]; passes through texels that are holes."""
     shaded = np.zeros((len(origins), 4), np.float32)
     waiting = np.arange(len(origins))

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vader3d.colour import srgb_from_linear
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from trimesh import Scene, Trimesh
 
 OBJECT_RADIUS = 0.98  # the farthest vertex; the cube's faces are at 1
 TEXTURE_SIDE_PX = 512  # finer ones only alias in small pictures
@@ -53,7 +58,7 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
 
 
-def surface_from_scene(scene) -> Surface:
+def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
     """All meshes of a trimesh.Scene (or one trimesh.Trimesh) where they stand; ValueError if there is no triangle."""
     import trimesh
 
@@ -71,7 +76,7 @@ def surface_from_scene(scene) -> Surface:
     return Surface(triangles[sound], colours[sound], uv[sound], texture[sound], tuple(textures))
 
 
-def part_of(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+def part_of(mesh: Any, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     """One trimesh.Trimesh as (triangles, colours, uv, texture); its picture is appended to `textures`."""
     faces = np.asarray(mesh.faces)
     colours, uv, texture = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), -1
@@ -98,7 +103,7 @@ def part_of(mesh, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     return np.asarray(mesh.vertices, np.float64)[faces], colours, uv, np.full(len(faces), texture)
 
 
-def texels_of(image) -> np.ndarray:
+def texels_of(image: "Image") -> np.ndarray:
     image = image.convert("RGBA")
     image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
     return np.asarray(image)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def chosen_views(views: Sequence[Item], most: int | None) -> list[Item]:
 
 
 def assembled_object(
-    name: str, folder: Path, views: Iterable[SourceView], reading: Reading, *, aabb=None
+    name: str, folder: Path, views: Iterable[SourceView], reading: Reading, *, aabb: Any = None
 ) -> PreparedObject:
     """One object of its views, whose pictures must have one size.
 
@@ -92,7 +92,7 @@ def check_one_size(path: Path, sizes: Sequence[tuple[int, int]]) -> None:
         )
 
 
-def placement(cameras: Cameras, reading: Reading, aabb) -> tuple[float, np.ndarray]:
+def placement(cameras: Cameras, reading: Reading, aabb: Any) -> tuple[float, np.ndarray]:
     """Scale and offset."""
     if reading.scale is not None and reading.offset is not None:
         return reading.scale, np.asarray(reading.offset, float)

@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 WHITE = 253  # a background pixel's darkest channel, at least
 Mask = Literal["auto", "alpha", "file", "white"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def read_picture(path: Path, *, mode: str):
+def read_picture(path: Path, *, mode: str) -> "Image":
     """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged."""
     with opened(path) as picture:
         return picture.convert(mode)

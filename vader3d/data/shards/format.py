@@ -19,6 +19,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,6 +37,9 @@ from vader3d.data.archive.format import (
     record_from_entry,
 )
 from vader3d.data.writer import PreparedObject
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
 
 FORMAT, VERSION = "vader3d-shards", 1
 INDEX = "shards.json"
@@ -144,7 +148,7 @@ def sample_views(
     return ObjectViews(np.concatenate(pictures), cameras)
 
 
-def sample_mesh(members: Mapping[str, memoryview]):
+def sample_mesh(members: Mapping[str, memoryview]) -> "Trimesh | None":
     """The true surface as a trimesh.Trimesh, or None; ArchiveError for a damaged one."""
     if "mesh.ply" not in members:
         return None

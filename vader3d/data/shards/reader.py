@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vader3d.data.archive.format import (
     MANIFEST_BYTES,
@@ -31,6 +32,9 @@ from vader3d.data.shards.format import (
     span_from_entry,
 )
 from vader3d.data.shards.storage import is_url, open_storage
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
 
 INDICES_HELD = 512  # of shards, the last ones used
 FIELDS = "format, version, title, resolution, objects, fingerprint, subsets, shards"
@@ -159,7 +163,7 @@ class Shards:
         except ArchiveError as error:
             raise ArchiveError(f"{self.path}/{shard.file}: object {span.record.name!r}: {error}") from error
 
-    def true_mesh(self, index: int):
+    def true_mesh(self, index: int) -> "Trimesh | None":
         """The object's true surface as a trimesh.Trimesh, or None where the shards know none."""
         shard, span = self.span(index)
         try:
