@@ -43,7 +43,7 @@ def step_of(config: CodeConfig, objects: int, *, length: int, batch: int) -> Cal
         model.codes(torch.randint(objects, (batch,))).square().mean().backward()
         gradient_norm(model)
         optimiser.step()
-        average.update(model, batch=batch, seen=batch)
+        average.update(model, batch=batch, objects_seen=batch)
         model.zero_grad(set_to_none=True)
 
     return step

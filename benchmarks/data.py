@@ -30,20 +30,22 @@ BATCH, VIEWS = 8, 4
 def rate(step, seconds: float) -> float:
     """Objects a second of `step(seen)`, after one batch that does not count."""
     step(0)
-    seen, start = BATCH, time.monotonic()
+    objects_seen, start = BATCH, time.monotonic()
     while time.monotonic() - start < seconds:
-        step(seen)
-        seen += BATCH
-    return (seen - BATCH) / (time.monotonic() - start)
+        step(objects_seen)
+        objects_seen += BATCH
+    return (objects_seen - BATCH) / (time.monotonic() - start)
 
 
 def reader(views):
-    return lambda seen: views.training_batch(seen=seen, batch=BATCH, views=VIEWS, seed=0)
+    return lambda objects_seen: views.training_batch(objects_seen=objects_seen, batch=BATCH, views=VIEWS, seed=0)
 
 
 def trainer(task):
-    def step(seen: int) -> None:
-        terms = task.losses(seen=seen, batch=BATCH, progress=0.5, generator=torch.Generator().manual_seed(seen))
+    def step(objects_seen: int) -> None:
+        terms = task.losses(
+            objects_seen=objects_seen, batch=BATCH, progress=0.5, generator=torch.Generator().manual_seed(objects_seen)
+        )
         torch.stack(list(terms.values())).sum().backward()
         for optimiser in task.optimisers:
             optimiser.step()

@@ -55,7 +55,7 @@ class Step:
     """One step of a stage as the loop takes it: gradients, their norm, optimisers, average."""
 
     def __init__(self, task, device: torch.device):
-        self.task, self.loop, self.seen = task, task.config.loop, 0
+        self.task, self.loop, self.objects_seen = task, task.config.loop, 0
         self.gradients = GradientStep(
             task,
             team=Team(device=device),
@@ -69,15 +69,15 @@ class Step:
         self.average = MovingAverage(task.model, half_life=self.loop.ema_half_life)
 
     def __call__(self) -> None:
-        self.gradients(seen=self.seen, progress=0.5)
+        self.gradients(objects_seen=self.objects_seen, progress=0.5)
         self.update()
 
     def update(self) -> None:
         gradient_norm(self.task.model)
         for optimiser in self.task.optimisers:
             optimiser.step()
-        self.seen += self.loop.batch
-        self.average.update(self.task.model, batch=self.loop.batch, seen=self.seen)
+        self.objects_seen += self.loop.batch
+        self.average.update(self.task.model, batch=self.loop.batch, objects_seen=self.objects_seen)
         self.task.model.zero_grad(set_to_none=True)
 
 
@@ -91,7 +91,7 @@ def measured_step(task, device: torch.device, peaks: dict, *, seconds: float) ->
     alone = layers_alone(calls, device, dtype, seconds=seconds)
 
     def gradients() -> None:
-        step.gradients(seen=step.seen, progress=0.5)
+        step.gradients(objects_seen=step.objects_seen, progress=0.5)
         task.model.zero_grad(set_to_none=True)
 
     with_gradients, _ = timed(gradients, device, seconds=seconds / 2)
@@ -114,7 +114,7 @@ def measured_step(task, device: torch.device, peaks: dict, *, seconds: float) ->
 def rendering_ms(task: AutodecoderTask, device: torch.device, *, seconds: float) -> float:
     """Of one step: forward and backward, from a volume as the decoder makes it."""
     config, generator = task.config, torch.Generator().manual_seed(0)
-    target = task.views.training_batch(seen=0, batch=config.loop.batch, views=config.views_per_object, seed=0)
+    target = task.views.training_batch(objects_seen=0, batch=config.loop.batch, views=config.views_per_object, seed=0)
     target = target.strided(config.pixel_stride, generator).to(device)
     with torch.no_grad():
         volume = task.model(target.objects)
@@ -129,12 +129,12 @@ def rendering_ms(task: AutodecoderTask, device: torch.device, *, seconds: float)
 
 def views_per_second(views, config, *, seconds: float) -> float:
     """That a reader delivers in training batches."""
-    seen = 0
+    objects_seen = 0
 
     def read() -> None:
-        nonlocal seen
-        views.training_batch(seen=seen, batch=config.loop.batch, views=config.views_per_object, seed=0)
-        seen += config.loop.batch
+        nonlocal objects_seen
+        views.training_batch(objects_seen=objects_seen, batch=config.loop.batch, views=config.views_per_object, seed=0)
+        objects_seen += config.loop.batch
 
     shortest, _ = timed(read, torch.device("cpu"), seconds=seconds)
     return config.loop.batch * config.views_per_object / shortest

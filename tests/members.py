@@ -68,10 +68,10 @@ def stopping(task, at: int, *, team: Team):
     """The task, with a SIGTERM to the last process of the team in the step that begins at `at`."""
     losses = task.losses
 
-    def stopped(*, seen, **step):
-        if seen == at and team.rank == team.size - 1:
+    def stopped(*, objects_seen, **step):
+        if objects_seen == at and team.rank == team.size - 1:
             signal.raise_signal(signal.SIGTERM)
-        return losses(seen=seen, **step)
+        return losses(objects_seen=objects_seen, **step)
 
     task.losses = stopped
     return task

@@ -38,9 +38,11 @@ def test_snapshots_explain_themselves(tmp_path):
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, save):
     path = tmp_path / "file"
     writers = {
-        "state": lambda seen: save_state(path, {**STATE, "seen": seen}),
-        "snapshot": lambda seen: save_snapshot(path, {"a": torch.full((4,), float(seen))}, {"kind": "toy"}),
-        "text": lambda seen: write_text(path, str(seen)),
+        "state": lambda objects_seen: save_state(path, {**STATE, "seen": objects_seen}),
+        "snapshot": lambda objects_seen: save_snapshot(
+            path, {"a": torch.full((4,), float(objects_seen))}, {"kind": "toy"}
+        ),
+        "text": lambda objects_seen: write_text(path, str(objects_seen)),
     }
     writers[save](1)
     before = path.read_bytes()

@@ -65,18 +65,18 @@ class ToyTask:
             signal.raise_signal(signal.SIGINT)
 
     def losses(
-        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+        self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
     ) -> dict[str, Tensor]:
         time.sleep(self.pause)
-        self.steps.append({"seen": seen, "progress": progress, "lr": self.optimisers[0].param_groups[0]["lr"]})
+        self.steps.append({"seen": objects_seen, "progress": progress, "lr": self.optimisers[0].param_groups[0]["lr"]})
         objects = torch.randint(OBJECTS, (batch,), generator=generator)[share]
         noise = 0.1 * torch.randn(batch, 1, 2, 2, 2, generator=generator)[share]
-        if seen in self.bad_at:
+        if objects_seen in self.bad_at:
             self.model.norm(torch.full((len(objects), 6, 2, 2, 2), torch.inf))
             noise = noise * torch.inf
         return {"match": (self.model(objects) - self.targets[objects] + noise).square().mean()}
 
-    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+    def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         return [f"toy {number}" for number in torch.randint(OBJECTS, (batch,), generator=generator)[share].tolist()]
 
     def measures(self) -> dict[str, float]:

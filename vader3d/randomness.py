@@ -13,12 +13,12 @@ def mixed(*numbers: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def step_generator(seed: int, seen: int) -> torch.Generator:
-    """The randomness of the step that begins at `seen` objects, so that a resumed run is the same run.
+def step_generator(seed: int, objects_seen: int) -> torch.Generator:
+    """The randomness of the step that begins at `objects_seen` objects, so that a resumed run is the same run.
 
     All processes draw from it alike, for the whole batch, and take their share of what was drawn.
     """
-    return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + seen * 2 + 1) % (1 << 63))
+    return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + objects_seen * 2 + 1) % (1 << 63))
 
 
 def noise_of(

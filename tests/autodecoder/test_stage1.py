@@ -86,8 +86,8 @@ def test_views_it_never_saw_are_reconstructed(model, heldout):
 def test_silhouettes_it_never_saw_are_matched(model, heldout):
     target = all_views(heldout)
     _, opacity = render_views(decode(model, training_latents(model)), target.cameras, CONFIG.render)
-    seen, true = opacity > 0.5, target.mask > 0.5
-    overlap = (seen & true).flatten(1).sum(1) / (seen | true).flatten(1).sum(1)
+    objects_seen, true = opacity > 0.5, target.mask > 0.5
+    overlap = (objects_seen & true).flatten(1).sum(1) / (objects_seen | true).flatten(1).sum(1)
     assert (overlap > 0.85).all(), overlap
 
 
@@ -203,12 +203,12 @@ def test_a_run_goes_on_on_another_device_with_activations_recomputed(archive, tm
 class Interrupted(AutodecoderTask):
     """Ctrl-C in the middle of the fifth step."""
 
-    def losses(self, *, seen, **arguments):
+    def losses(self, *, objects_seen, **arguments):
         import signal
 
-        if seen == 16:
+        if objects_seen == 16:
             signal.raise_signal(signal.SIGINT)
-        return super().losses(seen=seen, **arguments)
+        return super().losses(objects_seen=objects_seen, **arguments)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -238,7 +238,7 @@ def test_n_and_n_objects_are_2n_bit_for_bit(archive, tmp_path, precision):
 def test_terms_of_weight_0_are_left_out(archive):
     config = dataclasses.replace(CONFIG, losses=LossConfig("gradients", perceptual=0.0, mask=1.0, pixel=0.0))
     task = AutodecoderTask(config, PosedViews(archive, training_views))
-    terms = task.losses(seen=0, batch=2, progress=0.0, generator=torch.Generator().manual_seed(0))
+    terms = task.losses(objects_seen=0, batch=2, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert list(terms) == ["mask"]
     assert terms["mask"].isfinite()
 
@@ -250,9 +250,9 @@ def test_masks_are_soft_unless_binary_ones_are_asked_for(archive, binary):
     with torch.no_grad():  # nothing is there: opacity is 0 and the loss is the mean mask
         task.model.decoder.head.weight.zero_()
         task.model.decoder.head.bias.fill_(-1e3)
-    step = {"seen": 0, "batch": 4, "seed": CONFIG.loop.seed}
+    step = {"objects_seen": 0, "batch": 4, "seed": CONFIG.loop.seed}
     mask = task.views.training_batch(views=CONFIG.views_per_object, **step).mask
-    terms = task.losses(seen=0, batch=4, progress=0.0, generator=torch.Generator().manual_seed(0))
+    terms = task.losses(objects_seen=0, batch=4, progress=0.0, generator=torch.Generator().manual_seed(0))
     soft, hard = float(mask.mean()), float((mask > 0.5).float().mean())
     assert abs(soft - hard) > 1e-5
     assert terms["mask"].item() == pytest.approx(hard if binary else soft, abs=1e-6)

@@ -100,10 +100,10 @@ def test_the_corrected_command_runs_where_a_first_try_failed(autodecoder_run, tm
 class Interrupted(DiffusionTask):
     """Ctrl-C in the middle of the third step."""
 
-    def losses(self, *, seen, **arguments):
-        if seen == 16:
+    def losses(self, *, objects_seen, **arguments):
+        if objects_seen == 16:
             signal.raise_signal(signal.SIGINT)
-        return super().losses(seen=seen, **arguments)
+        return super().losses(objects_seen=objects_seen, **arguments)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -150,5 +150,5 @@ def test_the_untrained_loss_is_near_1(precision):
     latents = torch.randn(400, *SHAPE, generator=torch.Generator().manual_seed(8))
     config = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, precision=precision))
     task = DiffusionTask(config, latents, robust_statistics(latents))
-    terms = task.losses(seen=0, batch=256, progress=0.0, generator=torch.Generator().manual_seed(0))
+    terms = task.losses(objects_seen=0, batch=256, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert float(terms["denoising"].detach()) == pytest.approx(1, abs=0.05)

@@ -11,13 +11,13 @@ class Point(nn.Module):
     def __init__(self, value: float):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([value], dtype=torch.float64))
-        self.register_buffer("seen", torch.tensor([value]))
+        self.register_buffer("objects_seen", torch.tensor([value]))
 
 
 def test_the_distance_to_a_constant_halves_every_half_life():
     average, module = MovingAverage(Point(0.0), half_life=64.0, ramp=1e9), Point(1.0)
     for step in range(1, 33):
-        average.update(module, batch=8, seen=8 * step)
+        average.update(module, batch=8, objects_seen=8 * step)
         assert float(average.module.weight.detach()) == pytest.approx(1 - 0.5 ** (8 * step / 64))
 
 
@@ -26,7 +26,7 @@ def test_any_path_is_weighted_by_age():
     average, module = MovingAverage(Point(0.0), half_life=40.0, ramp=1e9), Point(0.0)
     for step, value in enumerate(path, 1):
         module.weight.data[:] = value
-        average.update(module, batch=10, seen=10 * step)
+        average.update(module, batch=10, objects_seen=10 * step)
     decay = 0.5 ** (10 / 40)
     expected = sum((1 - decay) * decay ** (19 - i) * value for i, value in enumerate(path))
     assert float(average.module.weight.detach()) == pytest.approx(float(expected))
@@ -35,14 +35,14 @@ def test_any_path_is_weighted_by_age():
 def test_the_start_is_forgotten_early_on():
     average, module = MovingAverage(Point(100.0), half_life=1e9, ramp=0.05), Point(1.0)
     for step in range(1, 101):
-        average.update(module, batch=4, seen=4 * step)
+        average.update(module, batch=4, objects_seen=4 * step)
     assert float(average.module.weight.detach()) == pytest.approx(1, abs=1e-4)
 
 
 def test_the_ramp_ends_at_the_half_life():
     slow, ramped = (MovingAverage(Point(0.0), half_life=10.0, ramp=ramp) for ramp in (1e9, 0.05))
     for average in (slow, ramped):
-        average.update(Point(1.0), batch=4, seen=10_000)
+        average.update(Point(1.0), batch=4, objects_seen=10_000)
     assert torch.equal(slow.module.weight, ramped.module.weight)
 
 
@@ -59,11 +59,11 @@ def test_the_average_is_a_frozen_copy_in_evaluation_mode():
 
 def test_buffers_are_copied_and_can_be_put_back():
     average, module = MovingAverage(Point(0.0), half_life=1e9), Point(7.0)
-    average.update(module, batch=1, seen=1)
-    assert float(average.module.seen) == 7
-    module.seen.fill_(torch.nan)
+    average.update(module, batch=1, objects_seen=1)
+    assert float(average.module.objects_seen) == 7
+    module.objects_seen.fill_(torch.nan)
     average.restore_buffers(module)
-    assert float(module.seen) == 7
+    assert float(module.objects_seen) == 7
 
 
 class Lazy(nn.Module):
@@ -85,7 +85,7 @@ def test_what_is_not_averaged_is_shared_and_still_learns():
     with torch.no_grad():
         module.codes.weight.add_(1)
         module.layer.weight.add_(1)
-    average.update(module, batch=1, seen=10**6)
+    average.update(module, batch=1, objects_seen=10**6)
     assert torch.equal(average.module.codes.weight, module.codes.weight)
     assert average.module.codes.weight.data_ptr() == module.codes.weight.data_ptr()
     assert not torch.equal(average.module.layer.weight, module.layer.weight)

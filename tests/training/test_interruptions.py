@@ -159,10 +159,10 @@ def test_each_signal_has_its_exit_code_and_leaves_a_state(tmp_path, monkeypatch,
     write_things(tmp_path / "things.zip")
     losses = AutodecoderTask.losses
 
-    def signalled(self, *, seen, **step):
-        if seen == 8:
+    def signalled(self, *, objects_seen, **step):
+        if objects_seen == 8:
             signal.raise_signal(number)
-        return losses(self, seen=seen, **step)
+        return losses(self, objects_seen=objects_seen, **step)
 
     monkeypatch.setattr(AutodecoderTask, "losses", signalled)
     run = tmp_path / "run"

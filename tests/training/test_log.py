@@ -6,14 +6,14 @@ from vader3d.training.log import MetricLog, read_metrics
 
 
 def test_numbers_are_kept_and_lines_after_the_state_dropped(tmp_path):
-    log = MetricLog(tmp_path, seen=0)
-    for seen in (4, 8, 12):
-        log.write(seen, {"loss": 1 / seen})
+    log = MetricLog(tmp_path, objects_seen=0)
+    for objects_seen in (4, 8, 12):
+        log.write(objects_seen, {"loss": 1 / objects_seen})
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"seen": 16, "lo')  # a kill cut the last line short
     assert [line["seen"] for line in read_metrics(tmp_path)] == [4, 8, 12]
-    log = MetricLog(tmp_path, seen=8)
+    log = MetricLog(tmp_path, objects_seen=8)
     log.write(12, {"loss": 7.0})
     log.close()
     assert [(line["seen"], line["loss"]) for line in read_metrics(tmp_path)] == [(4, 0.25), (8, 0.125), (12, 7.0)]
@@ -26,7 +26,7 @@ def test_no_log_no_lines(tmp_path):
 def test_scalars_and_pictures_reach_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = MetricLog(tmp_path, seen=0)
+    log = MetricLog(tmp_path, objects_seen=0)
     log.write(4, {"loss": 0.5})
     log.picture("preview", Image.new("RGBA", (8, 6)), 4)
     log.close()

@@ -113,16 +113,16 @@ def test_non_finite_steps_are_skipped_and_leave_no_trace(tmp_path, capsys):
     assert all(math.isfinite(value) for line in read_metrics(tmp_path) for value in line.values())
     said = capsys.readouterr().err
     assert "non-finite loss match at 20 objects, step 5" in said
-    named = task.names(seen=20, batch=4, generator=step_generator(CONFIG.seed, 20), share=slice(None))
+    named = task.names(objects_seen=20, batch=4, generator=step_generator(CONFIG.seed, 20), share=slice(None))
     assert len(named) == 4
     assert f"(of {', '.join(named)}); skipped (1 of at most 20)" in said
 
 
 def test_a_gradient_that_is_not_finite_is_named_where_all_losses_are(tmp_path, capsys):
     class Steep(ToyTask):
-        def losses(self, *, seen, **step):
-            terms = super().losses(seen=seen, **step)
-            if seen == 20:
+        def losses(self, *, objects_seen, **step):
+            terms = super().losses(objects_seen=objects_seen, **step)
+            if objects_seen == 20:
                 terms["steep"] = (0 * self.model.first.weight.sum()).sqrt()  # 0, with an undefined slope
             return terms
 
@@ -186,7 +186,11 @@ def test_the_schedule_is_a_trapezium(progress, warmup, cooldown, factor):
 
 
 def test_every_step_has_its_own_randomness():
-    draws = {(seed, seen): torch.rand(4, generator=step_generator(seed, seen)) for seed in (0, 1) for seen in (0, 1, 8)}
+    draws = {
+        (seed, objects_seen): torch.rand(4, generator=step_generator(seed, objects_seen))
+        for seed in (0, 1)
+        for objects_seen in (0, 1, 8)
+    }
     assert len({tuple(draw.tolist()) for draw in draws.values()}) == 6
     assert torch.equal(torch.rand(4, generator=step_generator(1, 8)), draws[1, 8])
 

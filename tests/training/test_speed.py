@@ -88,7 +88,7 @@ def test_compiled_blocks_train_alike(tmp_path, monkeypatch, stage):
             compiled=compiled,
             synchronised_norms=False,
         )
-        terms = step(seen=0, progress=0.0)
+        terms = step(objects_seen=0, progress=0.0)
         norms.append([*terms.values(), gradient_norm(task.model)])
     assert len(calls) == len(task.blocks) > 0
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)

@@ -62,10 +62,10 @@ def perceptual_loss(
     total = rendered.new_zeros(())
     for small_rendered, small_target in zip(pyramid(rendered, factors), pyramid(target, factors), strict=True):
         with torch.no_grad():
-            wanted = trunk(small_target.detach())
-        for seen, want in zip(trunk(small_rendered), wanted, strict=True):
-            precise = torch.promote_types(seen.dtype, torch.float32)  # of half-precision features too
-            total = total + (seen - want).abs().mean(dtype=precise)
+            target_maps = trunk(small_target.detach())
+        for rendered_map, target_map in zip(trunk(small_rendered), target_maps, strict=True):
+            precise = torch.promote_types(rendered_map.dtype, torch.float32)  # of half-precision features too
+            total = total + (rendered_map - target_map).abs().mean(dtype=precise)
     return total
 
 

@@ -47,22 +47,22 @@ class AutodecoderTask:
         self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
 
     def losses(
-        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+        self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
     ) -> dict[str, Tensor]:
         """A share of one batch of objects, each seen in a few views: decode, render, compare."""
         config, seed = self.config, self.config.loop.seed
         target = self.views.training_batch(
-            seen=seen, batch=batch, views=config.views_per_object, seed=seed, share=share
+            objects_seen=objects_seen, batch=batch, views=config.views_per_object, seed=seed, share=share
         )
         target = target.strided(config.pixel_stride, generator).to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)
             if config.code_noise:
-                places = range(seen, seen + batch)[share]
+                places = range(objects_seen, objects_seen + batch)[share]
                 noise = noise_of(places, (codes.shape[1],), seed=seed, device=self.device)
                 noisy = codes + config.code_noise * noise
             volume = self.model.decoder(noisy)
-        faded = progress if config.noise_steps is None else min(1.0, seen / batch / config.noise_steps)
+        faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
             target.cameras,
@@ -71,26 +71,28 @@ class AutodecoderTask:
             noise_factor=1 - faded,
             first_object=share.start or 0,
         )
-        rendered, wanted = colour.flatten(0, 1), target.colour.flatten(0, 1)
-        weights = config.losses
+        rendered, target_pictures = colour.flatten(0, 1), target.colour.flatten(0, 1)
+        loss_weights = config.losses
         terms = {
-            "perceptual": lambda: self.perceptual(rendered, wanted),
-            "mask": lambda: mask_loss(opacity, target.mask.round() if weights.binary_mask else target.mask),
-            "pixel": lambda: pixel_loss(rendered, wanted),
+            "perceptual": lambda: self.perceptual(rendered, target_pictures),
+            "mask": lambda: mask_loss(opacity, target.mask.round() if loss_weights.binary_mask else target.mask),
+            "pixel": lambda: pixel_loss(rendered, target_pictures),
             "code": lambda: codes.square().mean(),
         }
-        used = {name: getattr(weights, name) for name in terms if getattr(weights, name)}
+        used = {name: getattr(loss_weights, name) for name in terms if getattr(loss_weights, name)}
         return {name: weight * terms[name]() for name, weight in used.items()}
 
-    def perceptual(self, rendered: Tensor, wanted: Tensor) -> Tensor:
+    def perceptual(self, rendered: Tensor, target_pictures: Tensor) -> Tensor:
         """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
         precision = self.config.loop.precision if isinstance(self.trunk, nn.Module) else "float32"
         with autocast(precision, self.device):
-            return perceptual_loss(self.trunk, rendered, wanted, self.config.losses.scales)
+            return perceptual_loss(self.trunk, rendered, target_pictures, self.config.losses.scales)
 
-    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+    def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The objects of a share of a batch."""
-        target = self.views.training_batch(seen=seen, batch=batch, views=1, seed=self.config.loop.seed, share=share)
+        target = self.views.training_batch(
+            objects_seen=objects_seen, batch=batch, views=1, seed=self.config.loop.seed, share=share
+        )
         return [self.views.archive.records[number].name for number in target.objects.tolist()]
 
     @torch.no_grad()

@@ -93,10 +93,10 @@ class Denoiser(nn.Module):
         column = (-1, *(1,) * (x.dim() - 1))
         c_in = (sigma**2 + self.sigma_data**2).rsqrt().view(column)
         c_noise = sigma.log() / 4
-        seen = c_in * x
+        scaled = c_in * x
         if len(self.prior.variances):  # the linear estimate says more than x alone
-            seen = torch.cat([seen, linear / self.sigma_data], 1)
-        predicted = self.network(seen, c_noise) if tokens is None else self.network(seen, c_noise, tokens)
+            scaled = torch.cat([scaled, linear / self.sigma_data], 1)
+        predicted = self.network(scaled, c_noise) if tokens is None else self.network(scaled, c_noise, tokens)
         with torch.autocast(x.device.type, enabled=False):
             return linear + self.prior.deviation(predicted.float(), sigma), variance
 

@@ -46,14 +46,14 @@ class DiffusionTask:
         self.optimisers = optimisers_for(self.model, config.optimiser)
 
     def losses(
-        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+        self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
     ) -> dict[str, Tensor]:
         """A share of one batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
         objects = self.objects(batch, generator)
         clean = self.latents[objects[share]].to(self.device)
         sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)[share].to(self.device)
-        places = range(seen, seen + batch)[share]
+        places = range(objects_seen, objects_seen + batch)[share]
         noise = noise_of(places, tuple(clean.shape[1:]), seed=config.loop.seed, device=self.device)
         tokens = self.tokens
         if tokens is not None:
@@ -66,7 +66,7 @@ class DiffusionTask:
         """The first thing a step draws: the numbers of its latents, [batch]."""
         return torch.randint(len(self.latents), (batch,), generator=generator)
 
-    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+    def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The latents of a share of a batch."""
         return [f"latent {number}" for number in self.objects(batch, generator)[share].tolist()]
 

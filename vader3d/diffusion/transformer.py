@@ -57,8 +57,8 @@ class TransformerBlock(nn.Module):
         self.feed_forward = GatedFeedForward(channels)
 
     def forward(self, x: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
-        seen = self.norms[0](x)
-        x = x + self.to_voxels(seen, seen)
+        normalised = self.norms[0](x)
+        x = x + self.to_voxels(normalised, normalised)
         x = x + self.to_tokens(self.norms[1](x), tokens, mask=mask)
         return x + self.feed_forward(self.norms[2](x))
 

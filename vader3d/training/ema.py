@@ -27,8 +27,8 @@ class MovingAverage(Generic[Network]):
         self.half_life, self.ramp = half_life, ramp
 
     @torch.no_grad()
-    def update(self, module: nn.Module, *, batch: int, seen: int) -> None:
-        half_life = max(min(self.half_life, seen * self.ramp), 1e-8)
+    def update(self, module: nn.Module, *, batch: int, objects_seen: int) -> None:
+        half_life = max(min(self.half_life, objects_seen * self.ramp), 1e-8)
         weight = 1 - 0.5 ** (batch / half_life)
         own: list[Tensor] = list(compress(self.module.parameters(), self.averaged))
         new: list[Tensor] = list(compress(module.parameters(), self.averaged))

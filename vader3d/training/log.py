@@ -10,35 +10,35 @@ from vader3d.files import write_text
 
 
 class MetricLog:
-    """Appends scalars; lines past `seen` are dropped when a run goes on from an older state. `writes`: else a mute."""
+    """Appends scalars; lines past `objects_seen` are dropped when a run goes on. `writes`: else a mute."""
 
-    def __init__(self, run: Path, *, seen: int, writes: bool = True):
+    def __init__(self, run: Path, *, objects_seen: int, writes: bool = True):
         self.path, self.writer = run / "metrics.jsonl", None
         if not writes:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        kept = [line for line in read_metrics(run) if line["seen"] <= seen]
+        kept = [line for line in read_metrics(run) if line["seen"] <= objects_seen]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=seen)
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=objects_seen)
 
-    def write(self, seen: int, values: dict[str, float]) -> None:
+    def write(self, objects_seen: int, values: dict[str, float]) -> None:
         if self.writer is None:
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"seen": seen, "time": round(time.time(), 2), **values}) + "\n")
+                file.write(json.dumps({"seen": objects_seen, "time": round(time.time(), 2), **values}) + "\n")
         except OSError as error:
             raise OSError(f"could not write {self.path}: {error.strerror}") from error
         for name, value in values.items():
-            self.writer.add_scalar(name, value, seen)
+            self.writer.add_scalar(name, value, objects_seen)
 
-    def picture(self, name: str, image: Image, seen: int) -> None:
+    def picture(self, name: str, image: Image, objects_seen: int) -> None:
         """To TensorBoard."""
         import numpy
 
         if self.writer is not None:
-            self.writer.add_image(name, numpy.asarray(image.convert("RGB")), seen, dataformats="HWC")
+            self.writer.add_image(name, numpy.asarray(image.convert("RGB")), objects_seen, dataformats="HWC")
 
     def close(self) -> None:
         if self.writer is not None:
@@ -49,7 +49,7 @@ def log_once(run: Path, values: dict[str, float]) -> None:
     """What is known at the end only, beside the run's last numbers, unless it is there already."""
     lines = read_metrics(run)
     if lines and not any(values.keys() <= line.keys() for line in lines):
-        log = MetricLog(run, seen=lines[-1]["seen"])
+        log = MetricLog(run, objects_seen=lines[-1]["seen"])
         log.write(lines[-1]["seen"], values)
         log.close()
 

@@ -63,14 +63,14 @@ class Task(Protocol[Network]):
     views_per_object: int  # rendered in a step; 0: none
 
     def losses(
-        self, *, seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
+        self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
     ) -> dict[str, Tensor]:
         """Named loss terms, means over the places `share` of a batch of `batch` objects; their sum is minimised.
 
         `generator` is the step's own randomness: draw for the whole batch, then take the share.
         """
 
-    def names(self, *, seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
+    def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The objects at those places."""
 
     def measures(self) -> dict[str, float]:
@@ -83,9 +83,9 @@ class Task(Protocol[Network]):
         """Write what is handed on."""
 
 
-def share_done(config: LoopConfig, seen: int, seconds: float) -> float:
+def share_done(config: LoopConfig, objects_seen: int, seconds: float) -> float:
     """How much of the run is over, by whichever ends it first: objects or seconds."""
-    return max(seen / config.objects_seen, seconds / config.seconds if config.seconds is not None else 0.0)
+    return max(objects_seen / config.objects_seen, seconds / config.seconds if config.seconds is not None else 0.0)
 
 
 def learning_rate_factor(progress: float, *, warmup: float, cooldown: float) -> float:
@@ -130,12 +130,12 @@ def train(
         compiled=config.compile,
         synchronised_norms=config.sync_norms,
     )
-    log = MetricLog(run, seen=state.seen, writes=team.leads)
+    log = MetricLog(run, objects_seen=state.objects_seen, writes=team.leads)
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
     stop, flops = 0, 0.0
     totals: dict[str, list[float]] = {}
-    bar = progress_bar(title, start=share_done(config, state.seen, state.seconds), shown=team.leads)
+    bar = progress_bar(title, start=share_done(config, state.objects_seen, state.seconds), shown=team.leads)
     with bar as tell, stop_requests() as stops, profiled(run, profile if team.leads else 0) as step_done:
         try:
             while True:
@@ -143,9 +143,11 @@ def train(
                 if stop:
                     state.save()
                     if team.leads:
-                        console.print(f"{title}: stopped at {state.seen} objects; the same command goes on from here")
+                        console.print(
+                            f"{title}: stopped at {state.objects_seen} objects; the same command goes on from here"
+                        )
                     raise Terminated if stop == signal.SIGTERM else KeyboardInterrupt
-                progress = share_done(config, state.seen, state.seconds)
+                progress = share_done(config, state.objects_seen, state.seconds)
                 if progress >= 1:
                     break
 
@@ -156,10 +158,10 @@ def train(
                         group["lr"] = rate * factor
                 if team.leads and not flops and not config.compile:
                     with counted_flops() as counts:
-                        own_terms = gradients(seen=state.seen, progress=progress)
+                        own_terms = gradients(objects_seen=state.objects_seen, progress=progress)
                     flops = sum(counts)
                 else:
-                    own_terms = gradients(seen=state.seen, progress=progress)
+                    own_terms = gradients(objects_seen=state.objects_seen, progress=progress)
 
                 # What the processes have to agree on: losses, the wish to stop, the leader's clock.
                 own = {**own_terms, "loss": sum(own_terms.values())}
@@ -172,11 +174,11 @@ def train(
                         scale_gradients(task.model, config.gradient_clip / norm)
                     for optimiser in task.optimisers:
                         optimiser.step()
-                    state.seen += config.batch
-                    average.update(task.model, batch=config.batch, seen=state.seen)
+                    state.objects_seen += config.batch
+                    average.update(task.model, batch=config.batch, objects_seen=state.objects_seen)
                 else:
                     state.skipped += 1
-                    what = describe_failure(task, config, state.seen, terms, told, team)
+                    what = describe_failure(task, config, state.objects_seen, terms, told, team)
                     if team.leads:
                         console.print(f"{title}: {what}; skipped ({state.skipped} of at most {config.skipped_steps})")
                     if state.skipped > config.skipped_steps:
@@ -185,7 +187,7 @@ def train(
                         )
                     average.restore_buffers(task.model)
                     task.model.zero_grad(set_to_none=True)
-                    state.seen += config.batch
+                    state.objects_seen += config.batch
                     continue
                 task.model.zero_grad(set_to_none=True)
                 step_done()
@@ -194,7 +196,7 @@ def train(
                 state.seconds, clock = state.seconds + now - clock, now
                 for name, value in {**terms, "gradient_norm": norm}.items():
                     totals.setdefault(name, []).append(value)
-                last = share_done(config, state.seen, state.seconds) >= 1
+                last = share_done(config, state.objects_seen, state.seconds) >= 1
                 if team.leads and (last or now - logged > config.log_seconds):
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
                     steps_a_second = len(totals["loss"]) / (now - logged)
@@ -206,11 +208,11 @@ def train(
                         speeds["flops_per_second"] = steps_a_second * flops * team.size
                         peak = peak_flops(team.device.type, working_dtype(config.precision, team.device))
                         speeds["share_of_peak"] = steps_a_second * flops / peak
-                    log.write(state.seen, {**means, **speeds, **task.measures()})
-                    tell(progress, f"{state.seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
+                    log.write(state.objects_seen, {**means, **speeds, **task.measures()})
+                    tell(progress, f"{state.objects_seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now
                 if team.leads and now - previewed > config.preview_seconds:
-                    write_preview(task, average.module, run, log, state.seen)
+                    write_preview(task, average.module, run, log, state.objects_seen)
                     previewed = time.monotonic()
                 if now - saved > config.checkpoint_seconds:
                     state.save()
@@ -222,17 +224,17 @@ def train(
             raise
         finally:
             log.close()
-        tell(1.0, f"{state.seen} objects seen in {state.seconds:.0f} s")
+        tell(1.0, f"{state.objects_seen} objects seen in {state.seconds:.0f} s")
     task.model.eval()
     state.save()
     if team.leads:
-        write_preview(task, average.module, run, None, state.seen)
+        write_preview(task, average.module, run, None, state.objects_seen)
         task.snapshot(average.module, run / "model.safetensors")
     return average.module
 
 
 def describe_failure(
-    task: Task, config: LoopConfig, seen: int, terms: dict[str, float], told: Tensor, team: Team
+    task: Task, config: LoopConfig, objects_seen: int, terms: dict[str, float], told: Tensor, team: Team
 ) -> str:
     """Which loss, or the gradient; which step; which objects: of the processes whose own loss it was, else all."""
     bad = [name for name, value in terms.items() if not math.isfinite(value) and name != "loss"]
@@ -244,19 +246,19 @@ def describe_failure(
         places = [m.share(config.batch, part=part, parts=config.accumulate) for m in members for part in parts]
     names: list[str] = []
     for share in places:
-        generator = step_generator(config.seed, seen)
-        names += task.names(seen=seen, batch=config.batch, generator=generator, share=share)
+        generator = step_generator(config.seed, objects_seen)
+        names += task.names(objects_seen=objects_seen, batch=config.batch, generator=generator, share=share)
     more = f" and {len(names) - NAMED_OBJECTS} more" if len(names) > NAMED_OBJECTS else ""
     what = f"loss {', '.join(bad)}" if bad else "gradient"
     objects = ", ".join(names[:NAMED_OBJECTS]) + more
-    return f"non-finite {what} at {seen} objects, step {seen // config.batch} (of {objects})"
+    return f"non-finite {what} at {objects_seen} objects, step {objects_seen // config.batch} (of {objects})"
 
 
-def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog | None, seen: int) -> None:
+def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog | None, objects_seen: int) -> None:
     image = task.preview(model)
     if image is None:
         return
     (run / "previews").mkdir(parents=True, exist_ok=True)
-    image.save(run / "previews" / f"{seen:09d}.png")
+    image.save(run / "previews" / f"{objects_seen:09d}.png")
     if log is not None:
-        log.picture("preview", image, seen)
+        log.picture("preview", image, objects_seen)

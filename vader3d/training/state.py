@@ -13,9 +13,9 @@ from vader3d.training.team import Team
 
 
 class RunState:
-    """Model, average and optimisers with the counters `seen` (objects), `seconds` and `skipped` (steps).
+    """Model, average and optimisers with the counters `objects_seen` (objects), `seconds` and `skipped` (steps).
 
-    `state.pt` is the newest, `state.previous.pt` the one before; `saved` is `seen` of the newest.
+    `state.pt` is the newest, `state.previous.pt` the one before; `saved` is `objects_seen` of the newest.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class RunState:
     ):
         self.newest, self.previous, self.title = run / "state.pt", run / "state.previous.pt", title
         self.model, self.average, self.optimisers, self.team = model, average, optimisers, team
-        self.seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
+        self.objects_seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
         self.newest_is_whole = False
         if team.leads:
             remove_leftovers(run)
@@ -48,12 +48,12 @@ class RunState:
             if self.team.leads:
                 if problems:
                     console.print(f"{self.title}: {self.newest} is damaged; {path.name}, the state before, takes over")
-                console.print(f"{self.title}: going on at {self.seen} objects, {self.seconds:.0f} s")
+                console.print(f"{self.title}: going on at {self.objects_seen} objects, {self.seconds:.0f} s")
             break
         else:
             if problems:
                 raise ValueError("; ".join(problems))
-        if len(starts := set(self.team.gather([self.seen])[:, 0].tolist())) > 1:
+        if len(starts := set(self.team.gather([self.objects_seen])[:, 0].tolist())) > 1:
             raise ValueError(
                 f"{self.newest.parent}: wanted one start for all processes; got {starts}; share the folder"
             )
@@ -63,8 +63,8 @@ class RunState:
         self.average.module.load_state_dict(state["average"])
         for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(values)
-        self.seen, self.seconds, self.skipped = state["seen"], state["seconds"], state["skipped"]
-        self.saved = self.seen
+        self.objects_seen, self.seconds, self.skipped = state["seen"], state["seconds"], state["skipped"]
+        self.saved = self.objects_seen
 
     def save(self) -> None:
         """Write the newest state; what was the newest becomes the one before. One of both is whole at any moment.
@@ -77,12 +77,12 @@ class RunState:
             "model": self.model.state_dict(),
             "average": self.average.module.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "seen": self.seen,
+            "seen": self.objects_seen,
             "seconds": self.seconds,
             "skipped": self.skipped,
         }
         save_state(self.newest, state, before=self.keep_the_newest)
-        self.newest_is_whole, self.saved = True, self.seen
+        self.newest_is_whole, self.saved = True, self.objects_seen
 
     def keep_the_newest(self) -> None:
         if self.newest_is_whole:

@@ -51,18 +51,18 @@ class GradientStep:
             block.forward = recomputed(block, forward) if recompute else forward
         self.losses = team.parallel(Losses(task))
 
-    def __call__(self, *, seen: int, progress: float) -> dict[str, float]:
+    def __call__(self, *, objects_seen: int, progress: float) -> dict[str, float]:
         """The named loss terms of this process's share, means over the parts."""
         means: dict[str, float] = {}
         for part in range(self.accumulate):
             share = self.team.share(self.batch, part=part, parts=self.accumulate)
-            torch.manual_seed(mixed(self.seed, seen, share.start))  # of dropout
+            torch.manual_seed(mixed(self.seed, objects_seen, share.start))  # of dropout
             with self.apart_until_the_last(part):
                 terms = self.losses(
-                    seen=seen,
+                    objects_seen=objects_seen,
                     batch=self.batch,
                     progress=progress,
-                    generator=step_generator(self.seed, seen),
+                    generator=step_generator(self.seed, objects_seen),
                     share=share,
                 )
                 (torch.stack(list(terms.values())).sum() / self.accumulate).backward()

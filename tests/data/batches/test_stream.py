@@ -50,8 +50,8 @@ def streamed(place, **options) -> StreamedViews:
     return StreamedViews(open_archive(place), training_views, threads=2, **options)
 
 
-def batch_of(views, seen: int, *, batch: int = 4, share: slice = slice(None)):
-    return views.training_batch(seen=seen, batch=batch, views=3, seed=1, share=share)
+def batch_of(views, objects_seen: int, *, batch: int = 4, share: slice = slice(None)):
+    return views.training_batch(objects_seen=objects_seen, batch=batch, views=3, seed=1, share=share)
 
 
 def shown(batch) -> torch.Tensor:
@@ -69,8 +69,8 @@ def assert_equal(one, other) -> None:
 
 def test_with_a_buffer_for_all_the_batches_are_the_archives(archive, folder):
     stream, whole = streamed(folder), PosedViews(archive, training_views)
-    for seen in range(0, 80, 4):
-        assert_equal(batch_of(stream, seen), batch_of(whole, seen))
+    for objects_seen in range(0, 80, 4):
+        assert_equal(batch_of(stream, objects_seen), batch_of(whole, objects_seen))
     objects, numbers = torch.tensor([3, 28]), torch.tensor([[0, 5], [1, 1]])
     assert_equal(stream.views_of(objects, numbers), whole.views_of(objects, numbers))
     assert [stream.view_count(o) for o in (0, 28)] == [whole.view_count(o) for o in (0, 28)] == [6, 6]
@@ -78,34 +78,34 @@ def test_with_a_buffer_for_all_the_batches_are_the_archives(archive, folder):
 
 @pytest.mark.parametrize("buffer", [1, 8, 1000])
 def test_every_object_comes_once_an_epoch_with_its_own_training_pictures(folder, buffer):
-    stream, seen = streamed(folder, buffer=buffer), []
+    stream, objects_seen = streamed(folder, buffer=buffer), []
     for start in range(0, 4 * OBJECTS, 4):
         batch = batch_of(stream, start)
         assert torch.equal(shown(batch), batch.objects[:, None].expand(-1, 3))
         views = (batch.colour[:, :, 1, 0, 0] * 255).round().long()
         assert (views != 5).all()  # held out
         assert all(len(row.unique()) == 3 for row in views)
-        seen += batch.objects.tolist()
+        objects_seen += batch.objects.tolist()
     for epoch in range(4):
-        assert sorted(seen[epoch * OBJECTS : (epoch + 1) * OBJECTS]) == list(range(OBJECTS))
+        assert sorted(objects_seen[epoch * OBJECTS : (epoch + 1) * OBJECTS]) == list(range(OBJECTS))
 
 
 @pytest.mark.parametrize("buffer", [8, 1000])
 def test_it_goes_on_anywhere_and_is_split_over_processes(folder, buffer):
     stream = streamed(folder, buffer=buffer)
-    batches = {seen: batch_of(stream, seen) for seen in range(0, 64, 4)}
+    batches = {objects_seen: batch_of(stream, objects_seen) for objects_seen in range(0, 64, 4)}
     resumed, halves = streamed(folder, buffer=buffer), [streamed(folder, buffer=buffer) for _ in range(2)]
-    for seen in range(32, 64, 4):
-        assert_equal(batch_of(resumed, seen), batches[seen])
-        parts = [batch_of(half, seen, share=slice(2 * rank, 2 * rank + 2)) for rank, half in enumerate(halves)]
-        assert torch.equal(torch.cat([part.colour for part in parts]), batches[seen].colour)
+    for objects_seen in range(32, 64, 4):
+        assert_equal(batch_of(resumed, objects_seen), batches[objects_seen])
+        parts = [batch_of(half, objects_seen, share=slice(2 * rank, 2 * rank + 2)) for rank, half in enumerate(halves)]
+        assert torch.equal(torch.cat([part.colour for part in parts]), batches[objects_seen].colour)
     assert_equal(batch_of(resumed, 0), batches[0])  # backwards, too
 
 
 def test_it_holds_a_buffer_only(folder):
     stream = streamed(folder, buffer=8)
-    for seen in range(3 * OBJECTS):
-        batch_of(stream, seen, batch=1)
+    for objects_seen in range(3 * OBJECTS):
+        batch_of(stream, objects_seen, batch=1)
         held = sum(len(window.result()) for window in stream._windows.values() if not window.cancelled())
         assert held <= 8 + 5 + 8  # this window and the next, where an epoch ends with the short one between
     assert not stream._held
@@ -118,12 +118,12 @@ def test_damage_costs_that_object_only_and_is_told_once(folder):
     path.write_bytes(data[: open_archive(folder).span(14)[1].offset + 10])
     for buffer in (8, 1000):
         told: list[str] = []
-        stream, seen = streamed(folder, buffer=buffer, report=told.append), []
+        stream, objects_seen = streamed(folder, buffer=buffer, report=told.append), []
         for start in range(0, 2 * OBJECTS, 2):
             batch = batch_of(stream, start, batch=2)
             assert torch.equal(shown(batch), batch.objects[:, None].expand(-1, 3))
-            seen += batch.objects.tolist()
-        assert set(seen) == set(range(OBJECTS)) - {12, 14}
+            objects_seen += batch.objects.tolist()
+        assert set(objects_seen) == set(range(OBJECTS)) - {12, 14}
         assert set(stream.broken) == {12, 14}
         assert sorted(line.split("object '")[1].split("'")[0] for line in told) == ["object 12", "object 14"]
         assert any("checksum" in line for line in told)
@@ -203,8 +203,8 @@ def test_http_gives_what_the_disk_gives(folder, server, ranged, buffer):
     url, handler = server
     handler.ranged = ranged
     remote, local = streamed(url, buffer=buffer), streamed(folder, buffer=buffer)
-    for seen in range(0, 32, 4):
-        assert_equal(batch_of(remote, seen), batch_of(local, seen))
+    for objects_seen in range(0, 32, 4):
+        assert_equal(batch_of(remote, objects_seen), batch_of(local, objects_seen))
     largest = max(path.stat().st_size for path in folder.glob("*.tar"))
     assert not ranged or max(handler.sent) < largest  # stretches, not shards
 
@@ -236,8 +236,8 @@ def test_any_file_system_of_fsspec_will_do(folder):
     for path in folder.iterdir():
         memory.pipe(f"/bucket/{folder.parent.name}/{path.name}", path.read_bytes())
     remote, local = streamed(f"memory://bucket/{folder.parent.name}", buffer=8), streamed(folder, buffer=8)
-    for seen in range(0, 32, 4):
-        assert_equal(batch_of(remote, seen), batch_of(local, seen))
+    for objects_seen in range(0, 32, 4):
+        assert_equal(batch_of(remote, objects_seen), batch_of(local, objects_seen))
 
 
 def test_s3_is_asked_for_ranges_of_its_objects(folder, monkeypatch):

@@ -81,13 +81,15 @@ class StreamedViews:
         rows = zip(objects.tolist(), numbers.tolist(), strict=True)
         return view_batch(objects, list(self._decoders.map(lambda row: self._picked(*row), rows)))
 
-    def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
+    def training_batch(
+        self, *, objects_seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+    ) -> ViewBatch:
         """As `PosedViews.training_batch`; what follows is read and decoded while the caller computes."""
         with self._lock:
             now: list[Request] = []
             next_ones: list[Request] = []
             for step in range(1 + BATCHES_AHEAD):
-                positions = range(seen + step * batch, seen + (step + 1) * batch)[share]
+                positions = range(objects_seen + step * batch, objects_seen + (step + 1) * batch)[share]
                 (next_ones if step else now).extend(Request(position, batch, views, seed) for position in positions)
             self._move_windows([*now, *next_ones])
             futures = {request: self._ahead.get(request) for request in [*now, *next_ones]}

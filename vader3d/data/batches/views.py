@@ -64,8 +64,10 @@ class Views(Protocol):
     def readable(self, objects: Tensor) -> Tensor:
         """Those of `objects` whose pictures can be read."""
 
-    def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
-        """`views` pictures of each of the `batch` objects that follow `seen`; only that `share` of the batch.
+    def training_batch(
+        self, *, objects_seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+    ) -> ViewBatch:
+        """`views` pictures of each of the `batch` objects that follow `objects_seen`; only that `share` of the batch.
 
         Which objects and which pictures depends on the seed and on an object's place in the endless order alone.
         """
@@ -100,8 +102,10 @@ class PosedViews:
         """All of them."""
         return objects
 
-    def training_batch(self, *, seen: int, batch: int, views: int, seed: int, share: slice = slice(None)) -> ViewBatch:
-        positions = range(seen, seen + batch)[share]
+    def training_batch(
+        self, *, objects_seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+    ) -> ViewBatch:
+        positions = range(objects_seen, objects_seen + batch)[share]
         objects = shuffled_objects(len(self), positions, seed=seed)
         numbers = [
             drawn_views(self.view_count(o), views, position=position, seed=seed)
