@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vader3d.files import write_text
 from vader3d.pages.charts import Curve, line_chart
-from vader3d.pages.style import STYLE
+from vader3d.pages.markup import TEMPLATES
 from vader3d.training.log import read_metrics
 
 LOSSES = ("perceptual", "mask", "pixel", "denoising")
@@ -24,14 +24,14 @@ def main() -> None:
             curves.append(Curve(name, [line["seen"] for line in known], [line[name] for line in known]))
     if not curves:
         raise SystemExit(f"{chosen.run}: wanted the folder of a training with metrics.jsonl, found no losses")
-    chart = line_chart(curves, x_label="objects seen", y_label="", logarithmic=True)
+    chart = str(line_chart(curves, x_label="objects seen", y_label="", logarithmic=True))
     head, rest = chart[chart.index("<svg") : chart.index("</svg>")].split(">", 1)
     head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" width="720"', 1)
     legend = "".join(
         f'<text x="{48 + 110 * number}" y="16" style="fill: var(--c{number})">{curve.name}</text>'
         for number, curve in enumerate(curves)
     )
-    style = f"<style>{STYLE} svg {{ background: var(--paper) }}</style>"
+    style = f"<style>{(TEMPLATES / 'style.css').read_text(encoding='utf-8')} svg {{ background: var(--paper) }}</style>"
     write_text(chosen.output, f"{head}>{style}{rest}{legend}</svg>\n")
 
 

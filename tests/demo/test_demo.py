@@ -8,6 +8,7 @@ import pytest
 
 from vader3d.data.making.chairs import prepare_chairs
 from vader3d.demo.run import ASSETS, run_demo
+from vader3d.training.log import read_metrics
 
 KEYS = {
     "seconds_total",
@@ -53,6 +54,16 @@ def test_assets_and_page_are_written(finished):
     page = (folder / "run" / "index.html").read_text(encoding="utf-8")
     assert page.count("<img") > ASSETS
     assert not re.search(r"(src|href|srcset)=\"?\w+://", page)  # nothing from outside
+
+
+def test_charts_draw_every_loss_term_and_nothing_else(finished):
+    folder, _ = finished
+    page = (folder / "run" / "index.html").read_text(encoding="utf-8")
+    drawn = re.findall(r'class="key c\d">(\w+) <b>', page)
+    assert drawn == ["perceptual", "mask", "pixel", "denoising"]
+    for stage in ("autodecoder", "diffusion"):
+        for line in read_metrics(folder / "run" / stage):
+            assert sum(line.get(name, 0) for name in drawn) == pytest.approx(line["loss"], rel=1e-5)
 
 
 def test_stages_take_the_time_they_were_given(finished):

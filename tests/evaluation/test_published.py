@@ -1,7 +1,7 @@
-"""Published numbers stand beside ours with whether they compare, in their units."""
+"""Published numbers stand beside this model's with whether they compare, in their units."""
 
 from vader3d.evaluation.protocol import Published, load_protocol
-from vader3d.evaluation.published import our_rows, published_rows
+from vader3d.evaluation.published import columns_of, model_rows, published_rows, title_of
 
 TABLE_3 = load_protocol("vader-table3")[0].published
 REPORT = {
@@ -28,12 +28,24 @@ def test_shapes_compare_whatever_the_network_is():
     row = Published("other", "chairs", "a paper", coverage=50.0, mmd=4.4)
     (found,) = published_rows(REPORT | {"feature_network": None}, (row,))
     assert found["verdict"] == "comparable if this model was trained on chairs"
-    assert our_rows(REPORT, (row,))["this model, 64 steps"] == {"mmd": 4.0}
+    assert model_rows(REPORT, (row,))["this model, 64 steps"] == {"mmd": 4.0}
 
 
 def test_each_number_of_steps_and_the_baseline_have_rows():
-    assert our_rows(REPORT, TABLE_3) == {
+    assert model_rows(REPORT, TABLE_3) == {
         "this model, 16 steps": {"frechet": 11.0},
         "this model, 64 steps": {"frechet": 9.0, "kernel": 4.0},
         "its direct latent sampling": {"frechet": 70.0},
     }
+
+
+def test_columns_are_called_as_in_the_table_of_scores_in_the_published_unit():
+    every = Published("other", "chairs", "a paper", frechet=1, kernel=1, coverage=1, mmd=1, psnr=1, lpips=1)
+    assert [title_of(column) for column in columns_of((every,))] == [
+        "Frechet distance",
+        "Kernel distance x 1,000",
+        "Coverage, %",
+        "Minimum matching distance x 1,000",
+        "PSNR, dB",
+        "LPIPS x 100",
+    ]

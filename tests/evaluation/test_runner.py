@@ -5,22 +5,23 @@ import re
 import subprocess
 import sys
 
+import judged_models
 import pytest
-import subjects
 import torch
 from document import Document
+from judged_models import PROTOCOL, judged_report, timeless, write_model, write_protocol
 from processes import environment
 from safetensors.torch import load_file, save_file
-from subjects import PROTOCOL, judged, timeless, write_model, write_protocol
 from tiny import Box, write_things
 
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.archive.reader import Archive
 from vader3d.evaluation import chunks, runner
 from vader3d.evaluation import sets as picture_sets
-from vader3d.evaluation.runner import chosen_network, evaluate, planned, with_samples
+from vader3d.evaluation.judged import open_judged_model
+from vader3d.evaluation.runner import chosen_network, evaluate, protocol_run, with_samples
+from vader3d.evaluation.score_table import score_of
 from vader3d.evaluation.sets import PictureSets
-from vader3d.evaluation.subject import open_subject
 
 SETS = PROTOCOL["sets"]
 
@@ -31,8 +32,8 @@ def small_and_exact():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK", subjects.SMALL_CHUNK)
-        patch.setattr(runner, "load_features", subjects.tiny_features)
+        patch.setattr(chunks, "CHUNK", judged_models.SMALL_CHUNK)
+        patch.setattr(runner, "load_features", judged_models.tiny_features)
         yield
     torch.set_num_threads(threads)
 
@@ -44,12 +45,12 @@ def tiny(tmp_path_factory):
     archive = write_things(folder / "things.zip")
     write_model(folder / "model", archive)
     write_protocol(folder / "tiny.json")
-    report = judged(folder / "model", folder / "things.zip", folder / "tiny.json", folder / "out")
+    report = judged_report(folder / "model", folder / "things.zip", folder / "tiny.json", folder / "out")
     return folder, report
 
 
 def again(folder, output: str, protocol: str = "tiny.json") -> dict:
-    report = judged(folder / "model", folder / "things.zip", folder / protocol, folder / output)
+    report = judged_report(folder / "model", folder / "things.zip", folder / protocol, folder / output)
     assert report is not None
     return report
 
@@ -72,6 +73,15 @@ def test_the_report_says_what_was_measured_and_how(tiny):
     assert {"heldout_psnr", "heldout_ssim", "heldout_iou", "torch"} <= report.keys() | report["versions"].keys()
     assert report["memorisation_samples"] == 4
     assert 0 <= report["memorised_percent_latents"] <= report["memorised_percent"] <= 100
+
+
+def test_every_number_of_the_report_is_explained_on_its_page(tiny):
+    folder, report = tiny
+    plain = [key for key, value in report.items() if not isinstance(value, dict | list) and value is not None]
+    assert [key for key in plain if score_of(key) is None] == []
+    text = " ".join(Document((folder / "out" / "report.html").read_text(encoding="utf-8")).text.split())
+    rows = [(f"{score.title}{score.key} ", score.meaning) for score in map(score_of, plain)]
+    assert [row for row in rows if not all(part in text for part in row)] == []
 
 
 def test_a_finished_evaluation_is_not_computed_again(tiny):
@@ -136,7 +146,7 @@ def test_two_processes_report_what_one_does(tiny):
         "--standalone",
         "--nproc-per-node",
         "2",
-        subjects.__file__,
+        judged_models.__file__,
         *map(str, places),
     ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
@@ -165,12 +175,12 @@ def test_the_page_needs_nothing_from_outside(tiny):
 def test_other_data_is_refused(tiny, tmp_path):
     folder, _ = tiny
     few = write_things(tmp_path / "few.zip", {"cube": (Box((0.5, 0.5, 0.5)),)})
-    with pytest.raises(ValueError, match="has 1 objects, the model was trained on 4"):
-        open_subject(folder / "model", few, device="cpu")
+    with pytest.raises(ValueError, match="wanted the 4 objects that the model was trained on; got tiny things, with 1"):
+        open_judged_model(folder / "model", few, device="cpu")
     boxes = {f"box {n}": (Box((0.1 * n, 0.5, 0.5)),) for n in range(4)}
     others = write_things(tmp_path / "others.zip", boxes)
     with pytest.raises(ValueError, match="as many objects but others"):
-        open_subject(folder / "model", others, device="cpu")
+        open_judged_model(folder / "model", others, device="cpu")
 
 
 def test_samples_that_are_not_finite_are_left_out_and_counted(tiny, monkeypatch):
@@ -208,9 +218,9 @@ def test_an_object_that_cannot_be_read_is_left_out_counted_and_no_hindrance(tiny
 
 def test_fewer_samples_are_a_deviation(tiny):
     folder, _ = tiny
-    plan = with_samples(planned(folder / "tiny.json"), 3)
-    subject = open_subject(folder / "model", Archive(folder / "things.zip"), device="cpu")
-    evaluation = evaluate(subject, plan, folder / "fewer")
+    run = with_samples(protocol_run(folder / "tiny.json"), 3)
+    model = open_judged_model(folder / "model", Archive(folder / "things.zip"), device="cpu")
+    evaluation = evaluate(model, run, folder / "fewer")
     assert evaluation is not None
     assert evaluation.report["objects"] == 3
     assert "3 samples instead of 6" in evaluation.report["deviations"]
@@ -219,7 +229,7 @@ def test_fewer_samples_are_a_deviation(tiny):
 def test_missing_weights_are_named(tiny, monkeypatch):
     folder, _ = tiny
     write_protocol(folder / "real.json", features=["EfficientNet-Lite0"])
-    protocol = planned(folder / "real.json").protocol
+    protocol = protocol_run(folder / "real.json").protocol
     cpu = torch.device("cpu")
     with pytest.raises(ValueError, match="nonesuch"):
         chosen_network(protocol, "nonesuch", device=cpu)
@@ -281,8 +291,8 @@ def test_an_autodecoder_alone_is_judged_where_nothing_is_generated(tiny):
     stage1 = folder / "stage1"
     stage1.mkdir()
     (stage1 / "model.safetensors").write_bytes((folder / "model" / "autodecoder.safetensors").read_bytes())
-    alone = judged(stage1, folder / "things.zip", "reconstruction", folder / "alone")
+    alone = judged_report(stage1, folder / "things.zip", "reconstruction", folder / "alone")
     assert alone["heldout_psnr"] == report["heldout_psnr"]
     assert "frechet_generated" not in alone
     with pytest.raises(ValueError, match=r"tiny judges generated objects.*that of an autodecoder"):
-        judged(stage1, folder / "things.zip", folder / "tiny.json", folder / "refused")
+        judged_report(stage1, folder / "things.zip", folder / "tiny.json", folder / "refused")

@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
+import judged_models
 import pytest
-import subjects
 import torch
-from subjects import write_model, write_protocol
+from judged_models import write_model, write_protocol
 from tiny import write_things
 
 from vader3d.data.archive.reader import Archive
 from vader3d.evaluation import chunks, runner
-from vader3d.evaluation.chunks import Found, Stage, collect_stage, read_chunk, run_stage
-from vader3d.evaluation.runner import evaluate, planned
-from vader3d.evaluation.subject import open_subject
+from vader3d.evaluation.chunks import Measured, Measurement, collect_measurement, read_chunk, run_measurement
+from vader3d.evaluation.judged import open_judged_model
+from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.generate import Generator
 from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.training.team import ALONE
@@ -23,30 +23,34 @@ SECONDS = 3.0
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK", subjects.SMALL_CHUNK)
-    monkeypatch.setattr(runner, "load_features", subjects.tiny_features)
+    monkeypatch.setattr(chunks, "CHUNK", judged_models.SMALL_CHUNK)
+    monkeypatch.setattr(runner, "load_features", judged_models.tiny_features)
 
 
-def stage(seconds: float | None) -> Stage:
-    return Stage(
-        "numbers", "numbers", 4, {}, lambda numbers: Found({"n": torch.tensor(numbers)}, sampling_cpu_seconds=seconds)
+def measurement(seconds: float | None) -> Measurement:
+    return Measurement(
+        "numbers",
+        "numbers",
+        4,
+        {},
+        lambda numbers: Measured({"n": torch.tensor(numbers)}, sampling_cpu_seconds=seconds),
     )
 
 
 def test_chunks_add_their_seconds_up_and_older_ones_have_none(tmp_path):
-    run_stage(stage(SECONDS), tmp_path, team=ALONE)
-    assert collect_stage(stage(SECONDS), tmp_path).sampling_cpu_seconds == 2 * SECONDS
+    run_measurement(measurement(SECONDS), tmp_path, team=ALONE)
+    assert collect_measurement(measurement(SECONDS), tmp_path).sampling_cpu_seconds == 2 * SECONDS
     first = tmp_path / "numbers-00000.safetensors"
     tensors, header = load_snapshot(first)
     del header["sampling_cpu_seconds"]  # as before it was measured
     save_snapshot(first, tensors, header)
-    assert read_chunk(stage(SECONDS), tmp_path, [0, 1]) is not None
-    assert collect_stage(stage(SECONDS), tmp_path).sampling_cpu_seconds is None
+    assert read_chunk(measurement(SECONDS), tmp_path, [0, 1]) is not None
+    assert collect_measurement(measurement(SECONDS), tmp_path).sampling_cpu_seconds is None
 
 
 def test_what_samples_nothing_has_no_seconds(tmp_path):
-    run_stage(stage(None), tmp_path, team=ALONE)
-    assert collect_stage(stage(None), tmp_path).sampling_cpu_seconds is None
+    run_measurement(measurement(None), tmp_path, team=ALONE)
+    assert collect_measurement(measurement(None), tmp_path).sampling_cpu_seconds is None
 
 
 def test_the_report_has_the_seconds_of_a_sample_at_each_number_of_steps(tmp_path, monkeypatch):
@@ -72,6 +76,8 @@ def small_report(folder: Path) -> dict:
     protocol = write_protocol(
         folder / "tiny.json", memorisation=0, sets=["generated"], metrics=["frechet"], resamples=0
     )
-    evaluation = evaluate(open_subject(model, Archive(folder / "things.zip")), planned(protocol), folder / "out")
+    evaluation = evaluate(
+        open_judged_model(model, Archive(folder / "things.zip")), protocol_run(protocol), folder / "out"
+    )
     assert evaluation is not None
     return json.loads(json.dumps(evaluation.report))

@@ -7,7 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.classification import binary_jaccard_index
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from vader3d.measures.pictures import iou, psnr, ssim
+from vader3d.measures.pictures import foreground_psnr, iou, psnr, ssim
 
 
 def test_psnr_equals_scikit_image():
@@ -25,6 +25,40 @@ def test_psnr_clamps_colours_and_stays_finite_for_identical_pictures():
     target = torch.ones(1, 3, 4, 4)
     assert psnr(target * 7, target).item() == 100
     assert psnr(target * 0.9, target).item() == pytest.approx(20, abs=1e-4)
+
+
+def test_foreground_psnr_is_scikit_images_over_the_masked_pixels():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 3, 20, 17, generator=generator)
+    rendered = (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    mask = (torch.rand(2, 3, 1, 20, 17, generator=generator) > 0.6).float()
+    measured = foreground_psnr(rendered, target, mask)
+    assert measured.shape == (2, 3)
+    for index in np.ndindex(2, 3):
+        inside = mask[index][0] > 0
+        sides = (side[index][:, inside].double().numpy() for side in (target, rendered))
+        assert measured[index].item() == pytest.approx(peak_signal_noise_ratio(*sides, data_range=1), abs=1e-4)
+
+
+def test_an_even_background_earns_nothing_in_foreground_psnr():
+    target, mask = torch.zeros(3, 8, 8), torch.zeros(1, 8, 8)
+    target[:, :2, :2], mask[:, :2, :2] = 1, 1
+    rendered = 0.9 * target
+    assert foreground_psnr(rendered, target, mask).item() == pytest.approx(20, abs=1e-4)
+    assert psnr(rendered, target).item() == pytest.approx(20 + 10 * np.log10(16), abs=1e-4)
+    assert foreground_psnr(rendered, target, 0.5 * mask).item() == pytest.approx(20, abs=1e-4)
+    assert foreground_psnr(rendered, target, 0 * mask).item() == 100
+
+
+def test_unlike_shapes_and_numbers_that_are_not_finite_are_refused():
+    target, mask = torch.zeros(3, 12, 12), torch.ones(1, 12, 12)
+    for score in (psnr, ssim, lambda rendered, target: foreground_psnr(rendered, target, mask)):
+        with pytest.raises(ValueError, match=r"rendered: wanted the target's shape \[3, 12, 12\]; got \[3, 12, 11\]"):
+            score(target[..., 1:], target)
+        with pytest.raises(ValueError, match="rendered: wanted finite numbers; got NaN or infinity"):
+            score(target * torch.nan, target)
+    with pytest.raises(ValueError, match="mask: wanted one channel"):
+        foreground_psnr(target, target, mask[0])
 
 
 @pytest.mark.parametrize("size", [(11, 11), (24, 33)])

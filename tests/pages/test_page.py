@@ -12,7 +12,8 @@ import torch
 from document import Document
 from PIL import Image
 
-from vader3d.evaluation.score_sections import facts, number_sections
+from vader3d.evaluation.score_sections import TIMES, facts, number_sections
+from vader3d.evaluation.score_table import scores_in
 from vader3d.pages.charts import Curve
 from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Strip, Table, picture, turntable, write_page
 
@@ -91,10 +92,11 @@ def test_names_are_shown_as_they_are_and_never_run(source):
 
 
 def test_scores_are_explained_and_the_whole_report_is_there(source):
-    text = Document(source).text
+    text = " ".join(Document(source).text.split())
     assert "26.3 dB" in text
     assert "no view of these was ever trained on" in text
-    assert re.search(r"Generated / N\(0, I\)0\.5R", text)  # 85 / 170
+    assert "Generated / N(0, I) 0.5 lower is better Ratio" in text  # 85 / 170
+    assert all(score.title in text and score.meaning in text for score in scores_in(REPORT) if score.key not in TIMES)
     assert "9.83" in text  # minutes in all
     assert "340.0 s" in text
     assert json.loads(unescape(source.split("<pre>")[1].split("</pre>")[0])) == REPORT

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from vader3d.evaluation.score_table import Score
 from vader3d.study.plans import Column, Study
 from vader3d.study.plot import LEFT, MEAN, RIGHT, ROW, SCALE, TOP, WIDTH, draw_plot
 from vader3d.study.report import Row, markdown_table, write_report
 
-PSNR = Column("psnr", "PSNR, dB", 2, "higher")
-CLIP = Column("clip", "clip", 1)
-UNMEASURED = Column("lpips", "LPIPS", 3, "lower")
+PSNR = Column(Score("psnr", "PSNR", "dB", "higher"), 2)
+CLIP = Column(Score("clip", "clip"), 1)
+UNMEASURED = Column(Score("lpips", "LPIPS", better="lower"), 3)
 THREE = [27.1, 27.9, 26.3]
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import judged_models
 import pytest
-import subjects
 import torch
 from tiny import write_things
 
@@ -49,8 +49,8 @@ def few(monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def quick_networks(monkeypatch) -> None:
     """Frozen networks that cost nothing, and several chunks of everything."""
-    monkeypatch.setattr(chunks, "CHUNK", subjects.SMALL_CHUNK)
-    monkeypatch.setattr(runner, "load_features", lambda name, **_: subjects.tiny_features("tiny"))
+    monkeypatch.setattr(chunks, "CHUNK", judged_models.SMALL_CHUNK)
+    monkeypatch.setattr(runner, "load_features", lambda name, **_: judged_models.tiny_features("tiny"))
     monkeypatch.setattr(runner, "load_perceptual_distance", lambda name, **_: Differences())
 
 
@@ -107,9 +107,9 @@ def test_more_seeds_keep_the_first_and_measure_nothing_twice(data, tmp_path, mon
     once = study("hash", data, tmp_path)
     real, seeds = evaluations.evaluate, []
 
-    def spied(subject, plan, output):
-        seeds.append(plan.protocol.seed)
-        return real(subject, plan, output)
+    def spied(judged, protocol_run, output):
+        seeds.append(protocol_run.protocol.seed)
+        return real(judged, protocol_run, output)
 
     monkeypatch.setattr(evaluations, "evaluate", spied)
     twice = study("hash", data, tmp_path, seeds=2)

@@ -6,6 +6,7 @@ from torch import Tensor
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.data.batches.views import Views
 from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, latent_statistics
+from vader3d.measures.pictures import psnr
 from vader3d.render import Volume, render_views
 
 CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
@@ -39,8 +40,7 @@ def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: Views
     volume = decode(model, latents)
     target = target.to(volume.grid.device)
     colour, _ = render_views(volume, target.cameras, config.render)
-    error = (colour.clamp(0, 1) - target.colour).square().flatten(2).mean(2)
-    return float((-10 * error.clamp_min(1e-10).log10()).mean())
+    return float(psnr(colour, target.colour).mean())
 
 
 def some_rows(latents: Tensor) -> Tensor:

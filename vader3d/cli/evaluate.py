@@ -31,29 +31,34 @@ def evaluate_command(
         device: auto takes a GPU where there is one.
     """
     from vader3d.data.named import open_archive, trainable_objects
+    from vader3d.evaluation.judged import open_judged_model
     from vader3d.evaluation.report import write_report
-    from vader3d.evaluation.runner import evaluate, planned, with_samples
-    from vader3d.evaluation.subject import open_subject
+    from vader3d.evaluation.runner import evaluate, protocol_run, with_samples
     from vader3d.training.team import join_team
 
-    plan = planned(protocol)
-    output = output or model / f"evaluation-{plan.protocol.name}"
-    plan = plan if samples is None else with_samples(plan, samples)
+    run = protocol_run(protocol)
+    output = output or model / f"evaluation-{run.protocol.name}"
+    run = run if samples is None else with_samples(run, samples)
     team = join_team(device)
     archive, problems = trainable_objects(open_archive(data))
     if team.leads:
         for problem in problems:
             print(f"skipped: {problem}", file=sys.stderr)
-    subject = open_subject(model, archive, device=device)
-    evaluation = evaluate(subject, plan, output, features=features, team=team)
+    judged = open_judged_model(model, archive, device=device)
+    evaluation = evaluate(judged, run, output, features=features, team=team)
     if evaluation is not None:
         write_report(evaluation, output)
         print_scores(evaluation.report)
         print(f"open {output / 'report.html'}")
 
 
-def print_scores(scores: dict[str, Any]) -> None:
-    for name, value in scores.items():
-        if isinstance(value, dict | list):
-            continue  # details: in report.json
-        print(f"{name:40} {value:.4g}" if isinstance(value, float) else f"{name:40} {value}")
+def print_scores(report: dict[str, Any]) -> None:
+    """Title, value with its unit, and key of each score, below one another; what has no title is in report.json."""
+    from vader3d.evaluation.score_table import scores_in
+    from vader3d.pages.charts import value_text
+
+    scores = scores_in(key for key, value in report.items() if value is not None)
+    lines = [(score.heading, f"{value_text(report[score.key])} {score.unit}".rstrip(), score.key) for score in scores]
+    titles, values = (max(len(line[column]) for line in lines) for column in (0, 1))
+    for title, value, key in lines:
+        print(f"{title:{titles}}   {value:{values}}   {key}")

@@ -12,13 +12,15 @@ from vader3d.evaluation.report import (
     real_picture,
     reconstruction_pairs,
     reconstruction_strips,
+    write_sheet,
 )
 from vader3d.evaluation.score_sections import facts, number_sections
 from vader3d.evaluation.sets import PictureSets
-from vader3d.export.turntable import contact_sheet
 from vader3d.pages.charts import Curve
 from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, picture, turntable, write_page
 from vader3d.training.log import read_metrics
+
+LOSSES = ("perceptual", "mask", "pixel", "code", "denoising")  # the terms of both stages
 
 
 def write_demo_page(
@@ -34,7 +36,7 @@ def write_demo_page(
         shown = turntable(frames, f"generated object {asset.name}, turning")
         cards.append(Card(f"object {asset.name}", shown, link, beside, "nearest in training"))
         stills.append(torch.from_numpy(frames[2]).movedim(-1, 0) / 255)
-    contact_sheet(torch.stack(stills), columns=8).save(output / "generated.png")
+    write_sheet(output / "generated.png", torch.stack(stills), columns=8)
     pairs = reconstruction_pairs(sets)
     charts = [
         loss_chart(output / "autodecoder", "Stage 1: autodecoder"),
@@ -43,7 +45,7 @@ def write_demo_page(
     sections: list[Section] = [
         Gallery("New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards),
         Comparison("Reconstructions", "Views that training never saw.", reconstruction_strips(sets, pairs)),
-        Charts("Training", "Losses over objects seen.", charts),
+        Charts("Training", "Weighted loss terms over objects seen.", charts),
         *number_sections(report),
     ]
     text = f"A generator of 3D assets, learned from pictures of {report['training_objects']} objects."
@@ -51,12 +53,11 @@ def write_demo_page(
 
 
 def loss_chart(run: Path, title: str) -> Chart:
-    """All loss terms that the run logged."""
+    """The weighted loss terms that the run logged; its other numbers are in TensorBoard."""
     lines = read_metrics(run)
-    apart = {"seen", "time", "seconds", "objects_per_second", "gradient_norm", "loss"}
-    names = sorted({name for line in lines for name in line} - apart)
-    curves = [
-        Curve(name, [line["seen"] for line in lines if name in line], [line[name] for line in lines if name in line])
-        for name in names
-    ]
+    curves = []
+    for name in LOSSES:
+        known = [line for line in lines if name in line]
+        if known:
+            curves.append(Curve(name, [line["seen"] for line in known], [line[name] for line in known]))
     return Chart(title, curves, x_label="objects seen", y_label="loss", logarithmic=True)

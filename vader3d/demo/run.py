@@ -20,10 +20,10 @@ from vader3d.demo.page import write_demo_page
 from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.train import train_diffusion
 from vader3d.evaluation.chunks import CHUNK
+from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.measurements import has_true_meshes
 from vader3d.evaluation.protocol import Protocol
-from vader3d.evaluation.runner import evaluate, planned, with_samples
-from vader3d.evaluation.subject import open_subject
+from vader3d.evaluation.runner import evaluate, protocol_run, with_samples
 from vader3d.files import write_text
 from vader3d.frozen.embeddings import load_features
 from vader3d.generate import Generator
@@ -102,22 +102,22 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
     with clock.part("autodecoder"):
         train_autodecoder(archive, stage1, output / "autodecoder")
     with clock.part("rehearsal"):
-        costs = rehearse(recipe, output / "autodecoder", archive, (plan := planned("quick", seed=seed)).protocol)
-    objects = min(plan.protocol.samples, len(archive))
+        costs = rehearse(recipe, output / "autodecoder", archive, (run := protocol_run("quick", seed=seed)).protocol)
+    objects = min(run.protocol.samples, len(archive))
     after = SAFETY * (ASSETS * costs.asset + objects * costs.object + PAGE_SECONDS)
     stage2 = within(recipe.diffusion, budget - clock.without("diffusion") - after, seed)
     with clock.part("diffusion"):
         train_diffusion(output / "autodecoder", stage2, output / "diffusion")
 
     # New objects, their scores, and the page; fewer objects are judged where the machine has become slower.
-    subject = open_subject(output / "diffusion", archive)
+    judged = open_judged_model(output / "diffusion", archive)
     with clock.part("assets"):
-        assets, report = new_assets(subject.generator, output / "assets", plan.protocol)
+        assets, report = new_assets(judged.generator, output / "assets", run.protocol)
     affordable = int((budget - clock.total - PAGE_SECONDS) / costs.object)
     if affordable < objects:
-        plan = with_samples(plan, max(SMALLEST_EVALUATION, affordable))
+        run = with_samples(run, max(SMALLEST_EVALUATION, affordable))
     with clock.part("evaluation"):
-        evaluation = evaluate(subject, plan, output / "evaluation")
+        evaluation = evaluate(judged, run, output / "evaluation")
         assert evaluation is not None
         report |= evaluation.report
     report |= {

@@ -26,8 +26,8 @@ FORMAT = 1  # of chunks: a change makes older ones foreign
 
 
 @dataclass
-class Found:
-    """What is known about some items: tensors that are joined along their first dimension, and what was left out.
+class Measured:
+    """What was measured of some items: tensors that are joined along their first dimension, and what was left out.
 
     excluded: reason -> how many. seconds: they took. sampling_cpu_seconds: process time spent in the sampler; None
     where nothing was sampled on a CPU, or the chunk is older than this measurement.
@@ -40,14 +40,14 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Measurement:
     """`count` items and how to compute some of them; `inputs`: plain values, all that the result depends on."""
 
     name: str
     title: str
     count: int
     inputs: dict[str, Any]
-    compute: Callable[[list[int]], Found]
+    compute: Callable[[list[int]], Measured]
 
     @property
     def fingerprint(self) -> str:
@@ -62,63 +62,69 @@ class Stage:
         return folder / f"{self.name}-{numbers[0] // CHUNK:05d}.safetensors"
 
 
-def run_stage(stage: Stage, folder: Path, *, team: Team) -> None:
+def run_measurement(measurement: Measurement, folder: Path, *, team: Team) -> None:
     """Compute this process's share of the chunks that are not there, or not whole, or of something else."""
-    chunks = [*stage.chunks()]
-    with progress_bar(stage.title, shown=team.leads) as tell:
+    chunks = [*measurement.chunks()]
+    with progress_bar(measurement.title, shown=team.leads) as tell:
         for done, numbers in enumerate(chunks, 1):
-            if (done - 1) % team.size == team.rank and read_chunk(stage, folder, numbers) is None:
+            if (done - 1) % team.size == team.rank and read_chunk(measurement, folder, numbers) is None:
                 start = time.monotonic()
-                found = stage.compute(numbers)
-                found.seconds = time.monotonic() - start
-                write_chunk(stage, folder, numbers, found)
-            tell(done / len(chunks), f"{min(done * CHUNK, stage.count)} of {stage.count}")
+                measured = measurement.compute(numbers)
+                measured.seconds = time.monotonic() - start
+                write_chunk(measurement, folder, numbers, measured)
+            tell(done / len(chunks), f"{min(done * CHUNK, measurement.count)} of {measurement.count}")
 
 
-def collect_stage(stage: Stage, folder: Path) -> Found:
-    """All chunks of a finished stage as one. ValueError where one is missing."""
+def collect_measurement(measurement: Measurement, folder: Path) -> Measured:
+    """All chunks of a finished measurement as one. ValueError where one is missing."""
     parts: dict[str, list[Tensor]] = {}
     sampling: list[float | None] = []
-    whole = Found()
-    for numbers in stage.chunks():
-        found = read_chunk(stage, folder, numbers)
-        if found is None:
-            raise ValueError(f"{stage.path(folder, numbers)}: missing or damaged; run the same command again")
-        for name, tensor in found.tensors.items():
+    whole = Measured()
+    for numbers in measurement.chunks():
+        measured = read_chunk(measurement, folder, numbers)
+        if measured is None:
+            path = measurement.path(folder, numbers)
+            raise ValueError(f"{path}: wanted a whole chunk; got a missing or damaged one; run the same command again")
+        for name, tensor in measured.tensors.items():
             parts.setdefault(name, []).append(tensor)
-        whole.excluded.update(found.excluded)
-        whole.seconds += found.seconds
-        sampling.append(found.sampling_cpu_seconds)
+        whole.excluded.update(measured.excluded)
+        whole.seconds += measured.seconds
+        sampling.append(measured.sampling_cpu_seconds)
     whole.tensors = {name: torch.cat(pieces) for name, pieces in parts.items()}
     known = [seconds for seconds in sampling if seconds is not None]
     whole.sampling_cpu_seconds = sum(known) if known and len(known) == len(sampling) else None
     return whole
 
 
-def write_chunk(stage: Stage, folder: Path, numbers: list[int], found: Found) -> None:
+def write_chunk(measurement: Measurement, folder: Path, numbers: list[int], measured: Measured) -> None:
     """Whole or not at all, with the checksum of what it holds."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in found.tensors.items() if tensor.numel()}
-    header = {"kind": "evaluation", "stage": stage.fingerprint, "items": len(numbers), "content": content_of(tensors)}
-    times = {"seconds": found.seconds, "sampling_cpu_seconds": found.sampling_cpu_seconds}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in measured.tensors.items() if tensor.numel()}
+    header = {
+        "kind": "evaluation",
+        "stage": measurement.fingerprint,  # the key that older versions wrote
+        "items": len(numbers),
+        "content": content_of(tensors),
+    }
+    times = {"seconds": measured.seconds, "sampling_cpu_seconds": measured.sampling_cpu_seconds}
     save_snapshot(
-        stage.path(folder, numbers),
+        measurement.path(folder, numbers),
         tensors or {"nothing": torch.zeros(1)},
-        header | {"empty": not tensors, "excluded": dict(found.excluded), **times},
+        header | {"empty": not tensors, "excluded": dict(measured.excluded), **times},
     )
 
 
-def read_chunk(stage: Stage, folder: Path, numbers: list[int]) -> Found | None:
-    """A chunk that lies there; None where there is none, a damaged one, or one of another stage."""
-    path = stage.path(folder, numbers)
+def read_chunk(measurement: Measurement, folder: Path, numbers: list[int]) -> Measured | None:
+    """A chunk that lies there; None where there is none, a damaged one, or one of another measurement."""
+    path = measurement.path(folder, numbers)
     try:
         tensors, header = load_snapshot(path)
     except (ValueError, OSError, SafetensorError):
         return None
     tensors = {} if header.get("empty") else tensors
-    wanted = (stage.fingerprint, len(numbers), content_of(tensors))
-    if (header.get("stage"), header.get("items"), header.get("content")) != wanted:
+    expected = (measurement.fingerprint, len(numbers), content_of(tensors))
+    if (header.get("stage"), header.get("items"), header.get("content")) != expected:
         return None
-    return Found(tensors, Counter(header["excluded"]), header["seconds"], header.get("sampling_cpu_seconds"))
+    return Measured(tensors, Counter(header["excluded"]), header["seconds"], header.get("sampling_cpu_seconds"))
 
 
 def content_of(tensors: dict[str, Tensor]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.batches.views import ViewBatch
 from vader3d.data.named import AnyArchive
-from vader3d.evaluation.chunks import Found, Stage
+from vader3d.evaluation.chunks import Measured, Measurement
 from vader3d.evaluation.sets import (
     HELDOUT,
     NOT_FINITE,
@@ -27,14 +27,14 @@ from vader3d.evaluation.sets import (
 from vader3d.export.mesh import sample_surface_points
 from vader3d.frozen.embeddings import FeatureNetwork
 from vader3d.frozen.lpips import PerceptualDistance
-from vader3d.measures.pictures import iou, psnr, ssim
+from vader3d.measures.pictures import foreground_psnr, iou, psnr, ssim
 
 SHOWN = 32  # samples whose latents are kept for the report's pictures, whatever else is measured
 QUALITY = ("psnr", "foreground_psnr", "ssim", "iou")  # and the perceptual distance, where there is one
 
 
-class Stages:
-    """All stages of one subject under one protocol; `network` may be None where no sets are compared.
+class Measurements:
+    """All that is measured of one model under one protocol; `network` may be None where no sets are compared.
 
     perceptual: what judges reconstructions beside the pure metrics, if any.
     """
@@ -43,14 +43,14 @@ class Stages:
         self.sets, self.protocol, self.network = sets, sets.protocol, network
         self.perceptual = perceptual
         self.base = {
-            "model": sets.subject.model,
-            "data": sets.subject.archive.fingerprint,
+            "model": sets.judged.model,
+            "data": sets.judged.archive.fingerprint,
             "seed": self.protocol.seed,
             "size": list(sets.size),
             "background": self.protocol.background,
         }
         self.pictures: dict[str, Any] = {"network": [network.name, network.checksum] if network else None}
-        self.objects = len(sets.subject)
+        self.objects = len(sets.judged)
 
     @property
     def headline(self) -> int:
@@ -63,24 +63,24 @@ class Stages:
         within = self.protocol.samples_within_objects
         return min(self.protocol.samples, self.objects) if within else self.protocol.samples
 
-    def all(self) -> list[Stage]:
-        protocol, stages = self.protocol, []
+    def all(self) -> list[Measurement]:
+        protocol, measurements = self.protocol, []
         if protocol.reference is not None:
-            stages.append(self.reference())
+            measurements.append(self.reference())
         if "heldout_views" in protocol.sets:
-            stages.append(self.heldout())
-        stages += [self.rendered(name) for name in protocol.sets if name not in ("heldout_views", "generated")]
+            measurements.append(self.heldout())
+        measurements += [self.rendered(name) for name in protocol.sets if name not in ("heldout_views", "generated")]
         if protocol.steps:
-            stages += [self.rendered("generated", steps=steps) for steps in protocol.steps]
+            measurements += [self.rendered("generated", steps=steps) for steps in protocol.steps]
         if protocol.shapes is not None and self.knows_meshes:
-            stages.append(self.true_shapes())
+            measurements.append(self.true_shapes())
         elif self.shape_stand_in and "reconstruction" not in protocol.sets:
-            stages.append(self.rendered("reconstruction"))
+            measurements.append(self.rendered("reconstruction"))
         if protocol.memorisation:
-            stages.append(self.training_looks())
+            measurements.append(self.training_looks())
         if protocol.reconstruction is not None:
-            stages.append(self.quality())
-        return stages
+            measurements.append(self.quality())
+        return measurements
 
     @property
     def compared(self) -> list[str]:
@@ -93,7 +93,7 @@ class Stages:
 
     @cached_property
     def knows_meshes(self) -> bool:
-        return has_true_meshes(self.sets.subject.archive)
+        return has_true_meshes(self.sets.judged.archive)
 
     @property
     def shape_stand_in(self) -> bool:
@@ -101,7 +101,7 @@ class Stages:
         shapes = self.protocol.shapes
         return shapes is not None and shapes.against != "true meshes" and not self.knows_meshes
 
-    def reference(self) -> Stage:
+    def reference(self) -> Measurement:
         """Real pictures that all sets are compared with."""
         reference = self.protocol.reference
         assert reference is not None
@@ -109,24 +109,24 @@ class Stages:
         choice = {"split": reference.split, "views": reference.views, "purpose": REFERENCE}
         return self.real("reference", "reference pictures", count, choice)
 
-    def heldout(self) -> Stage:
+    def heldout(self) -> Measurement:
         """Real pictures again: the floor of the measure."""
         purpose = POSES if self.protocol.poses == "heldout" else HELDOUT
         choice = {"split": "heldout", "views": self.protocol.views, "purpose": purpose}
         return self.real("heldout_views", "held-out views", min(self.samples, self.objects), choice)
 
-    def real(self, name: str, title: str, count: int, choice: dict[str, Any]) -> Stage:
+    def real(self, name: str, title: str, count: int, choice: dict[str, Any]) -> Measurement:
         """Features of real pictures: of each item, `choice`."""
 
-        def compute(numbers: list[int]) -> Found:
+        def compute(numbers: list[int]) -> Measured:
             excluded: Counter[str] = Counter()
-            found = self.sets.readable_views(numbers, excluded, **choice)
-            return Found(self.embedded({number: views.colour[0] for number, views in found.items()}), excluded)
+            views = self.sets.readable_views(numbers, excluded, **choice)
+            return Measured(self.embedded({number: each.colour[0] for number, each in views.items()}), excluded)
 
-        return Stage(name, title, count, self.base | self.pictures | choice, compute)
+        return Measurement(name, title, count, self.base | self.pictures | choice, compute)
 
-    def rendered(self, name: str, *, steps: int = 0) -> Stage:
-        """Pictures of volumes, as features; of the first items also latents and points on surfaces, where wanted."""
+    def rendered(self, name: str, *, steps: int = 0) -> Measurement:
+        """Pictures of volumes, as features; of the first items also latents and points on surfaces."""
         protocol, headline = self.protocol, steps == self.headline
         generated = name == "generated"
         sampled_here = generated and self.sets.generator.device.type == "cpu"
@@ -136,7 +136,7 @@ class Stages:
         shapes = self.surfaces_of(name, headline=headline)
         points = protocol.shapes.points if protocol.shapes else 0
 
-        def compute(numbers: list[int]) -> Found:
+        def compute(numbers: list[int]) -> Measured:
             excluded: Counter[str] = Counter()
             start = time.process_time()
             raw = self.sets.latents(name, numbers, steps=steps, churn=protocol.churn)
@@ -155,9 +155,9 @@ class Stages:
                 tensors["looks"] = self.sets.looks(volume.with_grid(volume.grid[first]))
             first = [place for place, number in enumerate(numbers) if number < shapes]
             shaped = volume.with_grid(volume.grid[first])
-            found = self.sets.surfaces(shaped, [numbers[place] for place in first], points, excluded)
-            tensors["points"], tensors["point_owners"] = owned(found)
-            return Found(tensors, excluded, sampling_cpu_seconds=sampling)
+            surfaces = self.sets.surfaces(shaped, [numbers[place] for place in first], points, excluded)
+            tensors["points"], tensors["point_owners"] = owned(surfaces)
+            return Measured(tensors, excluded, sampling_cpu_seconds=sampling)
 
         title = f"generated, {steps} steps" if generated else name.replace("_", " ")
         inputs = {
@@ -170,10 +170,10 @@ class Stages:
             "pictures": pictures,
         }
         full = self.generated_name(steps) if generated else name
-        return Stage(full, title, count, self.base | (self.pictures if pictures else {}) | inputs, compute)
+        return Measurement(full, title, count, self.base | (self.pictures if pictures else {}) | inputs, compute)
 
     def surfaces_of(self, name: str, *, headline: bool) -> int:
-        """Of how many items of a set the surface is wanted."""
+        """Of how many items of a set the surface is measured."""
         shapes = self.protocol.shapes
         if shapes is None or not (self.knows_meshes or self.shape_stand_in):
             return 0
@@ -181,15 +181,15 @@ class Stages:
             return shapes.generated if headline else 0
         return (shapes.reference or self.objects) if name == "reconstruction" and self.shape_stand_in else 0
 
-    def true_shapes(self) -> Stage:
+    def true_shapes(self) -> Measurement:
         """Points on the true surfaces of training objects."""
         shapes = self.protocol.shapes
         assert shapes is not None
-        archive = self.sets.subject.archive
+        archive = self.sets.judged.archive
 
-        def compute(numbers: list[int]) -> Found:
+        def compute(numbers: list[int]) -> Measured:
             excluded: Counter[str] = Counter()
-            found = {}
+            surfaces = {}
             for number in numbers:
                 try:
                     mesh = archive.true_mesh(self.sets.object_of(number))
@@ -198,67 +198,68 @@ class Stages:
                 if mesh is None or not len(mesh.faces):
                     excluded["objects without a true mesh"] += 1
                     continue
-                found[number] = sample_surface_points(mesh, shapes.points, seed=self.protocol.seed)[None]
-            points, owners = owned(found)
-            return Found({"points": points, "point_owners": owners}, excluded)
+                surfaces[number] = sample_surface_points(mesh, shapes.points, seed=self.protocol.seed)[None]
+            points, owners = owned(surfaces)
+            return Measured({"points": points, "point_owners": owners}, excluded)
 
         count = min(shapes.reference or self.objects, self.objects)
-        return Stage("true_shapes", "true shapes", count, self.base | {"points": shapes.points}, compute)
+        return Measurement("true_shapes", "true shapes", count, self.base | {"points": shapes.points}, compute)
 
-    def training_looks(self) -> Stage:
+    def training_looks(self) -> Measurement:
         """All training objects, in the archive's order, as `PictureSets.looks` sees them."""
 
-        def compute(numbers: list[int]) -> Found:
-            codes = self.sets.subject.codes(torch.tensor(numbers))
+        def compute(numbers: list[int]) -> Measured:
+            codes = self.sets.judged.codes(torch.tensor(numbers))
             volume = self.sets.generator.decode(self.sets.generator.to_latent(codes))
-            return Found({"looks": self.sets.looks(volume)})
+            return Measured({"looks": self.sets.looks(volume)})
 
         inputs = {"poses": self.protocol.poses}
-        return Stage("training_looks", "training objects", self.objects, self.base | inputs, compute)
+        return Measurement("training_looks", "training objects", self.objects, self.base | inputs, compute)
 
-    def quality(self) -> Stage:
+    def quality(self) -> Measurement:
         """Scores of reconstructions against real pictures, picture by picture."""
-        plan = self.protocol.reconstruction
-        assert plan is not None
+        choice = self.protocol.reconstruction
+        assert choice is not None
 
-        def compute(numbers: list[int]) -> Found:
+        def compute(numbers: list[int]) -> Measured:
             excluded: Counter[str] = Counter()
-            found = self.sets.readable_views(
-                numbers, excluded, split=plan.split, views=plan.views, purpose=RECONSTRUCTION
+            targets = self.sets.readable_views(
+                numbers, excluded, split=choice.split, views=choice.views, purpose=RECONSTRUCTION
             )
-            if not found:
-                return Found({}, excluded)
+            if not targets:
+                return Measured({}, excluded)
             generator = self.sets.generator
-            volume = generator.decode(generator.to_latent(self.sets.codes("reconstruction", [*found])))
+            volume = generator.decode(generator.to_latent(self.sets.codes("reconstruction", [*targets])))
             good = finite(volume.grid).tolist()
             excluded[NOT_FINITE] += good.count(False)
             rows = {
-                number: self.quality_of(*render_clamped(each, views.cameras, generator.settings), views)
-                for (number, views), each, kept in zip(found.items(), volume.objects(), good, strict=True)
+                number: self.quality_of(*render_clamped(each, target.cameras, generator.settings), target)
+                for (number, target), each, kept in zip(targets.items(), volume.objects(), good, strict=True)
                 if kept
             }
             scores, owners = owned(rows)
-            return Found({"quality": scores, "owners": owners}, excluded)
+            return Measured({"quality": scores, "owners": owners}, excluded)
 
-        count = min(plan.objects or self.objects, self.objects)
-        inputs = {"split": plan.split, "views": plan.views, "columns": self.quality_columns}
+        count = min(choice.objects or self.objects, self.objects)
+        inputs = {"split": choice.split, "views": choice.views, "columns": self.quality_columns}
         if self.perceptual is not None:
             inputs["weights"] = [self.perceptual.checksum, self.perceptual.heads_checksum]
-        return Stage("quality", "reconstruction against real views", count, self.base | inputs, compute)
+        return Measurement("quality", "reconstruction against real views", count, self.base | inputs, compute)
 
     @property
     def quality_columns(self) -> list[str]:
         return [*QUALITY, *([self.perceptual.name.replace("-", "_")] if self.perceptual else [])]
 
-    def quality_of(self, colour: Tensor, opacity: Tensor, target: ViewBatch) -> Tensor:
+    def quality_of(self, rendered: Tensor, opacity: Tensor, target: ViewBatch) -> Tensor:
         """The columns for each of the pictures [1, V, ...] of one object: [V, columns]."""
-        inside = target.mask.sum((-3, -2, -1)).clamp_min(1e-6) * 3
-        error = ((colour - target.colour).square() * target.mask).sum((-3, -2, -1)) / inside
-        foreground = -10 * error.clamp_min(1e-10).log10()
-        overlap = iou(opacity[:, :, 0], target.mask[:, :, 0])
-        columns = [psnr(colour, target.colour), foreground, ssim(colour, target.colour), overlap]
+        columns = [
+            psnr(rendered, target.colour),
+            foreground_psnr(rendered, target.colour, target.mask),
+            ssim(rendered, target.colour),
+            iou(opacity[:, :, 0], target.mask[:, :, 0]),
+        ]
         if self.perceptual is not None:
-            columns.append(self.perceptual(colour, target.colour))
+            columns.append(self.perceptual(rendered, target.colour))
         return torch.stack([column[0].double() for column in columns], 1)
 
     def embedded(self, pictures: dict[int, Tensor]) -> dict[str, Tensor]:

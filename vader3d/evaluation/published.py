@@ -4,23 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from vader3d.evaluation.protocol import Published
+from vader3d.evaluation.score_table import score_of
 
-# Our names for the columns of published tables, and what brings our units to theirs.
+# Our keys for the columns of published tables, and what brings our units to theirs.
 COLUMNS = {
-    "frechet": ("frechet_generated", 1.0),
-    "kernel": ("kernel_generated", 1.0),
-    "coverage": ("coverage", 1.0),
-    "mmd": ("mmd", 1000.0),
-    "psnr": ("reconstruction_psnr", 1.0),
-    "lpips": ("reconstruction_lpips_vgg16", 100.0),
-}
-TITLES = {
-    "frechet": "Frechet distance",
-    "kernel": "Kernel distance x 1,000",
-    "coverage": "Coverage %",
-    "mmd": "MMD x 1,000",
-    "psnr": "PSNR dB",
-    "lpips": "LPIPS x 100",
+    "frechet": ("frechet_generated", 1),
+    "kernel": ("kernel_generated", 1),
+    "coverage": ("coverage", 1),
+    "mmd": ("mmd", 1000),
+    "psnr": ("reconstruction_psnr", 1),
+    "lpips": ("reconstruction_lpips_vgg16", 100),
 }
 IN_FEATURES = ("frechet", "kernel")  # of a network: they compare with the same network's alone
 
@@ -30,25 +23,34 @@ def columns_of(published: tuple[Published, ...]) -> list[str]:
     return [name for name in COLUMNS if any(getattr(row, name) is not None for row in published)]
 
 
-def our_rows(report: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, dict[str, float]]:
-    """Our scores in the units of the published columns: the model at each number of steps, and its baseline."""
+def title_of(column: str) -> str:
+    """What a column measures, in the published unit."""
+    key, factor = COLUMNS[column]
+    score = score_of(key)
+    assert score is not None
+    title = f"{score.name}, {score.unit}" if score.unit else score.name
+    return title if factor == 1 else f"{title} x {factor:,}"
+
+
+def model_rows(report: Mapping[str, Any], published: tuple[Published, ...]) -> dict[str, dict[str, float]]:
+    """This model's scores in the units of the published columns, at each number of steps, and its baseline's."""
     columns = columns_of(published)
     *others, headline = report["steps"] or [None]
     rows = {f"this model, {steps} steps": in_features(report, f"generated_{steps}_steps", columns) for steps in others}
-    ours: dict[str, float] = {}
+    whole: dict[str, float] = {}
     for column in columns:
-        name, unit = COLUMNS[column]
-        if name in report:
-            ours[column] = unit * report[name]
-    rows["this model" + (f", {headline} steps" if headline else "")] = ours
+        key, factor = COLUMNS[column]
+        if key in report:
+            whole[column] = factor * report[key]
+    rows["this model" + (f", {headline} steps" if headline else "")] = whole
     rows["its direct latent sampling"] = in_features(report, "direct_latent_sampling", columns)
     return {name: row for name, row in rows.items() if row}
 
 
 def in_features(report: Mapping[str, Any], name: str, columns: list[str]) -> dict[str, float]:
     """The distances of one set of pictures, of those columns that are such."""
-    found = {column: f"{column}_{name}" for column in columns if column in IN_FEATURES}
-    return {column: report[key] for column, key in found.items() if key in report}
+    keys = {column: f"{column}_{name}" for column in columns if column in IN_FEATURES}
+    return {column: report[key] for column, key in keys.items() if key in report}
 
 
 def why_not_comparable(report: Mapping[str, Any], row: Published) -> str:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vader3d.data.batches.views import ViewBatch
 from vader3d.evaluation.measurements import SHOWN
-from vader3d.evaluation.published import TITLES, columns_of, our_rows
+from vader3d.evaluation.published import columns_of, model_rows, title_of
 from vader3d.evaluation.runner import Evaluation
-from vader3d.evaluation.score_sections import facts, number_sections
+from vader3d.evaluation.score_sections import DISTANCES, facts, number_sections
+from vader3d.evaluation.score_table import scores_in
 from vader3d.evaluation.sets import POSES, RECONSTRUCTION, REFERENCE, PictureSets, render_clamped
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.files import write_text, write_whole
@@ -32,9 +33,9 @@ CLOSEST = 12  # samples
 
 def write_report(evaluation: Evaluation, output: Path) -> None:
     """`output`/report.html, the sheets, and last report.json: where that stands, all stands."""
-    report, sets, found, memorised = evaluation
+    report, sets, measured, memorised = evaluation
     sections: list[Section] = []
-    for name, part in found.items():
+    for name, part in measured.items():
         if name.startswith("generated") and "latents" in part.tensors:
             latents, owners = (part.tensors[key][:SHOWN] for key in ("latents", "latent_owners"))
             shown = sample_pictures(sets, latents, owners)
@@ -42,10 +43,10 @@ def write_report(evaluation: Evaluation, output: Path) -> None:
             if name == "generated":
                 sections.append(samples_section(sets, shown, latents, owners, output))
     if memorised:
-        sections.append(closest_section(sets, found["generated"].tensors, memorised, output))
+        sections.append(closest_section(sets, measured["generated"].tensors, memorised, output))
     write_sheet(output / "references.png", reference_pictures(sets), columns=COLUMNS)
     pairs = reconstruction_pairs(sets)
-    rows = torch.cat([torch.cat([real[: COLUMNS // 2], ours[: COLUMNS // 2]]) for _, real, ours in pairs])
+    rows = torch.cat([torch.cat([side[: COLUMNS // 2] for side in sides]) for _, *sides in pairs])
     write_sheet(output / "reconstructions.png", rows, columns=2 * len(pairs[0][1]))
     text = "Pictures that judge, and what the decoder makes of their objects' codes."
     sections.append(Comparison("Reconstructions", text, reconstruction_strips(sets, pairs)))
@@ -59,13 +60,13 @@ def samples_section(sets: PictureSets, shown: Tensor, latents: Tensor, owners: T
     """Samples with the training objects of the nearest latents; the same side by side as a sheet."""
     nearest = nearest_objects(sets, latents)
     beside = [[(index, real_picture(sets, index)) for index in row] for row in nearest.tolist()]
-    rows = [torch.stack([sample, *(real for _, real in near)]) for sample, near in zip(shown, beside, strict=True)]
+    rows = [torch.stack([sample, *(view for _, view in near)]) for sample, near in zip(shown, beside, strict=True)]
     write_sheet(output / "nearest.png", torch.cat(rows), columns=len(rows[0]) * 2)
     cards = [
         Card(
             f"sample {number}",
             picture(sample, f"sample {number}"),
-            beside=[picture(real, f"training object {object_name(sets, index)}") for index, real in near],
+            beside=[picture(view, f"training object {object_name(sets, index)}") for index, view in near],
             beside_label="nearest in training",
         )
         for number, sample, near in zip(owners.tolist(), shown, beside, strict=True)
@@ -90,7 +91,7 @@ def closest_section(
         words = [f"training object {object_name(sets, index)}" for index in nearest]
         title = f"sample {int(generated['latent_owners'][place])}: {float(ratios[place]):.2f}"
         title += ", flagged" if flagged[place] else ""
-        pictures = [picture(real, alt) for real, alt in zip(beside, words, strict=True)]
+        pictures = [picture(view, alt) for view, alt in zip(beside, words, strict=True)]
         cards.append(Card(title, picture(sample, title), "", pictures, f"nearest by {', '.join(memorised)}"))
         rows.append(torch.stack([sample, *beside]))
     write_sheet(output / "closest.png", torch.cat(rows), columns=4 * len(rows[0]))
@@ -103,27 +104,24 @@ def closest_section(
 
 def over_steps(report: Mapping[str, Any]) -> list[Charts]:
     """The distances of samples over sampling steps, where there are several."""
-    steps = report["steps"]
-    names = [f"generated_{count}_steps" for count in steps[:-1]] + ["generated"]
-    charts = [
-        Chart(
-            title, [Curve(title, steps, [report[f"{measure}_{name}"] for name in names])], "sampling steps", "distance"
-        )
-        for measure, title in (("frechet", "Frechet distance"), ("kernel", "Kernel distance times 1,000"))
-        if len(steps) > 1 and all(f"{measure}_{name}" in report for name in names)
-    ]
+    steps, charts = report["steps"], []
+    for measure in DISTANCES:
+        scores = scores_in(key for key in report if key.startswith(f"{measure}_generated"))
+        if len(scores) == len(steps) > 1:
+            curve = Curve(scores[0].name, steps, [report[score.key] for score in scores])
+            charts.append(Chart(curve.name, [curve], "sampling steps", "distance"))
     return [Charts("Sampling steps", "All samples start from the same noise.", charts)] if charts else []
 
 
 def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
-    """Published numbers beside ours; how the protocol was departed from; what was left out; how it was measured."""
+    """Published numbers beside this model's; how it was measured: departures from the protocol, what was left out."""
     protocol, made = sets.protocol, []
     if protocol.published:
         columns = columns_of(protocol.published)
         title = report["data_set"]["title"]
         rows = [
-            [name, title, *(ours.get(column) for column in columns), "this report"]
-            for name, ours in our_rows(report, protocol.published).items()
+            [name, title, *(values.get(column) for column in columns), "this report"]
+            for name, values in model_rows(report, protocol.published).items()
         ]
         rows += [
             [
@@ -134,8 +132,8 @@ def tables(report: dict[str, Any], sets: PictureSets) -> list[Table]:
             ]
             for row in report["published"]
         ]
-        heads = ["", "Data", *(TITLES[name] for name in columns), "Source"]
-        made.append(Table("Published numbers", "Beside ours, never mixed with them.", heads, rows))
+        heads = ["", "Data", *map(title_of, columns), "Source"]
+        made.append(Table("Published numbers", "Beside this model's, never mixed with them.", heads, rows))
     about = [["Departures from the protocol", text] for text in report["deviations"] or ["none"]]
     excluded = [f"{count} {reason}" for reason, count in report["excluded"].items()]
     about += [["Left out", text] for text in excluded or ["nothing"]]
@@ -159,8 +157,8 @@ def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tenso
     protocol, shown = sets.protocol, []
     common = sets.look_cameras()[:, :1].resized(*sets.size)  # where an item's object cannot be read
     for latent, number in zip(latents, owners.tolist(), strict=True):
-        found = sets.readable_views([number], Counter(), split=protocol.poses, views=1, purpose=POSES)
-        cameras = found[number].cameras if number in found else common
+        views = sets.readable_views([number], Counter(), split=protocol.poses, views=1, purpose=POSES)
+        cameras = views[number].cameras if number in views else common
         volume = sets.generator.decode(latent[None])
         shown.append(straight_alpha(*render_clamped(volume, cameras, sets.generator.settings))[0, 0])
     return torch.stack(shown)
@@ -169,36 +167,36 @@ def sample_pictures(sets: PictureSets, latents: Tensor, owners: Tensor) -> Tenso
 def real_picture(sets: PictureSets, index: int) -> Tensor:
     """The first view of a training object, [4, H, W]; empty where it cannot be read."""
     place = sets.order.index(index)
-    found = sets.readable_views([place], Counter(), split="training", views=None, purpose=REFERENCE)
-    if place not in found:
+    views = sets.readable_views([place], Counter(), split="training", views=None, purpose=REFERENCE)
+    if place not in views:
         return torch.zeros(4, *sets.size)
-    return straight_alpha(found[place].colour, found[place].mask)[0, 0]
+    return straight_alpha(views[place].colour, views[place].mask)[0, 0]
 
 
 def object_name(sets: PictureSets, index: int) -> str:
-    record = sets.subject.archive.records[index]
+    record = sets.judged.archive.records[index]
     return record.caption or record.name
 
 
 @torch.no_grad()
 def nearest_objects(sets: PictureSets, latents: Tensor, count: int = NEAREST) -> Tensor:
     """The training objects of the nearest normalised latents to raw latents [n, ...]: numbers [n, count]."""
-    ours = sets.generator.statistics.normalise(latents).flatten(1)
-    distances = [torch.cdist(ours, part.flatten(1)) for part in sets.training_latents()]
-    return torch.cat(distances, 1).topk(min(count, len(sets.subject)), largest=False).indices
+    normalised = sets.generator.statistics.normalise(latents).flatten(1)
+    distances = [torch.cdist(normalised, part.flatten(1)) for part in sets.training_latents()]
+    return torch.cat(distances, 1).topk(min(count, len(sets.judged)), largest=False).indices
 
 
 def reference_pictures(sets: PictureSets) -> Tensor:
     """Of the first objects of the reference one picture each."""
-    numbers = range(min(SHOWN, len(sets.subject)))
+    numbers = range(min(SHOWN, len(sets.judged)))
     return torch.stack([real_picture(sets, sets.object_of(number)) for number in numbers])
 
 
 def reconstruction_pairs(sets: PictureSets) -> list[tuple[int, Tensor, Tensor]]:
     """Object, held-out pictures and their reconstructions, [V, 4, H, W] each, of the first objects that can be read."""
-    numbers = [*range(min(RECONSTRUCTIONS, len(sets.subject)))]
-    found = sets.readable_views(numbers, Counter(), split="heldout", views=VIEWS, purpose=RECONSTRUCTION)
-    return [reconstruction_pair(sets, number, target) for number, target in found.items()]
+    numbers = [*range(min(RECONSTRUCTIONS, len(sets.judged)))]
+    targets = sets.readable_views(numbers, Counter(), split="heldout", views=VIEWS, purpose=RECONSTRUCTION)
+    return [reconstruction_pair(sets, number, target) for number, target in targets.items()]
 
 
 def reconstruction_pair(sets: PictureSets, number: int, target: ViewBatch) -> tuple[int, Tensor, Tensor]:
@@ -210,14 +208,14 @@ def reconstruction_pair(sets: PictureSets, number: int, target: ViewBatch) -> tu
 def reconstruction_strips(sets: PictureSets, pairs: list[tuple[int, Tensor, Tensor]]) -> list[Strip]:
     """The pairs as strips of a page."""
     strips = []
-    for index, real, ours in pairs:
+    for index, target, rendered in pairs:
         name = object_name(sets, index)
         strips.append(
             Strip(
                 name,
                 {
-                    "real": [picture(view, f"{name}, a held-out picture") for view in real],
-                    "ours": [picture(view, f"{name}, reconstructed") for view in ours],
+                    "real": [picture(view, f"{name}, a held-out picture") for view in target],
+                    "ours": [picture(view, f"{name}, reconstructed") for view in rendered],
                 },
             )
         )

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import torch
 
 from vader3d import __version__
-from vader3d.evaluation.chunks import Found, collect_stage, run_stage
-from vader3d.evaluation.measurements import Stages
+from vader3d.evaluation.chunks import Measured, collect_measurement, run_measurement
+from vader3d.evaluation.judged import JudgedModel
+from vader3d.evaluation.measurements import Measurements
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.published import published_rows
 from vader3d.evaluation.scores import Scores, add_distances, add_memorisation, add_quality, add_shapes
 from vader3d.evaluation.sets import PictureSets, views_in
-from vader3d.evaluation.subject import Subject
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance
 from vader3d.measures.distances import KERNEL_SUBSET
@@ -29,8 +29,8 @@ OURS = "vader3d"  # the source of protocols whose counts follow the data set
 VERSIONS = ("torch", "numpy", "pillow", "safetensors", "scikit-image", "trimesh")
 
 
-class Plan(NamedTuple):
-    """A protocol as it will be run, the SHA-256 of its file, and how it was departed from, in words."""
+class ProtocolRun(NamedTuple):
+    """A protocol as it is run, the SHA-256 of its file, and how it was departed from, in words."""
 
     protocol: Protocol
     checksum: str
@@ -38,29 +38,29 @@ class Plan(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What was found: the report (plain values), the sets, all that the stages kept, the nearest training objects."""
+    """The report (plain values), the sets, what was measured of each, and the nearest training objects."""
 
     report: dict[str, Any]
     sets: PictureSets
-    found: dict[str, Found]
+    measured: dict[str, Measured]
     memorised: dict[str, Memorisation]
 
 
-def planned(name: str | Path, *, seed: int | None = None) -> Plan:
+def protocol_run(name: str | Path, *, seed: int | None = None) -> ProtocolRun:
     """A named protocol, or one of your own by its .json path; another seed is a deviation. ValueError: no such one."""
     protocol, checksum = load_protocol(name)
     if seed is None or seed == protocol.seed:
-        return Plan(protocol, checksum, [])
-    return Plan(replace(protocol, seed=seed), checksum, [f"seed {seed} instead of {protocol.seed}"])
+        return ProtocolRun(protocol, checksum, [])
+    return ProtocolRun(replace(protocol, seed=seed), checksum, [f"seed {seed} instead of {protocol.seed}"])
 
 
-def with_samples(plan: Plan, samples: int) -> Plan:
-    """The plan with another number of samples: a deviation. ValueError: fewer than 2."""
+def with_samples(run: ProtocolRun, samples: int) -> ProtocolRun:
+    """The run with another number of samples: a deviation. ValueError: fewer than 2."""
     if samples < 2:
-        raise ValueError(f"samples: at least 2 wanted; got {samples}")
-    protocol, shapes = plan.protocol, plan.protocol.shapes
+        raise ValueError(f"samples: wanted at least 2; got {samples}")
+    protocol, shapes = run.protocol, run.protocol.shapes
     if samples == protocol.samples:
-        return plan
+        return run
     reference = protocol.reference
     if reference is not None and reference.objects == protocol.samples:
         reference = replace(reference, objects=samples)  # as large as the samples, it stays so
@@ -72,7 +72,7 @@ def with_samples(plan: Plan, samples: int) -> Plan:
         shapes=shapes and replace(shapes, generated=min(shapes.generated, samples)),
     )
     words = f"{samples} samples instead of {protocol.samples}"
-    return Plan(changed, plan.checksum, [*plan.deviations, words])
+    return ProtocolRun(changed, run.checksum, [*run.deviations, words])
 
 
 def chosen_network(protocol: Protocol, name: str | None, *, device: torch.device) -> tuple[FeatureNetwork, list[str]]:
@@ -98,7 +98,7 @@ def chosen_network(protocol: Protocol, name: str | None, *, device: torch.device
 
 
 def chosen_perceptual(protocol: Protocol, *, device: torch.device) -> tuple[PerceptualDistance | None, list[str]]:
-    """LPIPS on the first trunk whose weights are here, None where the protocol wants none; and what is missing."""
+    """LPIPS on the first trunk whose weights are here, None where the protocol asks for none; and what is missing."""
     missing: list[str] = []
     for name in protocol.reconstruction.perceptual if protocol.reconstruction else ():
         try:
@@ -109,138 +109,141 @@ def chosen_perceptual(protocol: Protocol, *, device: torch.device) -> tuple[Perc
 
 
 def evaluate(
-    subject: Subject, plan: Plan, output: Path, *, features: str | None = None, team: Team = ALONE
+    judged: JudgedModel, run: ProtocolRun, output: Path, *, features: str | None = None, team: Team = ALONE
 ) -> Evaluation | None:
     """Compute what is missing in `output`/features and judge it; the leader gets the result, others None.
 
     ValueError: data, model and protocol that do not go together, too few objects, missing weights.
     """
-    protocol, deviations = plan.protocol, [*plan.deviations]
-    if protocol.steps and not subject.generator.draws:
+    protocol, deviations = run.protocol, [*run.deviations]
+    if protocol.steps and not judged.generator.draws:
         raise ValueError(
-            f"model: protocol {protocol.name} judges generated objects; wanted the run folder of `vader3d train "
-            "diffusion`, got that of an autodecoder (which `--protocol reconstruction` judges)"
+            "model: wanted the run folder of `vader3d train diffusion`, since protocol "
+            f"{protocol.name} judges generated objects; got that of an autodecoder; give the former, or --protocol "
+            "reconstruction"
         )
     network = None
     if protocol.sets:
-        network, substitutes = chosen_network(protocol, features, device=subject.generator.device)
+        network, substitutes = chosen_network(protocol, features, device=judged.generator.device)
         deviations += substitutes
-    sets = PictureSets(subject, protocol)
-    perceptual, missing = chosen_perceptual(protocol, device=subject.generator.device)
-    stages = Stages(sets, network, perceptual)
-    for stage in stages.all():
-        run_stage(stage, output / CHUNKS, team=team)
+    sets = PictureSets(judged, protocol)
+    perceptual, missing = chosen_perceptual(protocol, device=judged.generator.device)
+    measurements = Measurements(sets, network, perceptual)
+    for each in measurements.all():
+        run_measurement(each, output / CHUNKS, team=team)
     team.wait()
     if not team.leads:
         return None
     start = time.monotonic()
-    found = {stage.name: collect_stage(stage, output / CHUNKS) for stage in stages.all()}
-    scores, spaces = scores_of(stages, found), nearest_in_training(sets, found)
+    measured = {
+        measurement.name: collect_measurement(measurement, output / CHUNKS) for measurement in measurements.all()
+    }
+    scores, spaces = measured_scores(measurements, measured), nearest_in_training(sets, measured)
     if spaces:
         add_memorisation(scores, spaces, protocol)
-    seconds = {name: round(part.seconds, 2) for name, part in found.items()}
+    seconds = {name: round(part.seconds, 2) for name, part in measured.items()}
     seconds["scores"] = round(time.monotonic() - start, 2)
     report = {
         "protocol": protocol.name,
         "protocol_version": protocol.version,
-        "protocol_checksum": plan.checksum,
-        "deviations": deviations + missing + unlike_data(stages) + scores.notes,
+        "protocol_checksum": run.checksum,
+        "deviations": deviations + missing + unlike_data(measurements) + scores.notes,
         **scores.values,
         "feature_network": network.name if network else None,
         "feature_checksum": network.checksum if network else None,
         "perceptual_checksums": [perceptual.checksum, perceptual.heads_checksum] if perceptual else None,
-        **counts(stages, found),
-        "excluded": exclusions(found),
+        **counts(measurements, measured),
+        "excluded": exclusions(measured),
         "intervals": scores.intervals,
         "confidence": protocol.confidence,
         "resamples": protocol.resamples,
         "steps": list(protocol.steps),
         "evaluation_seed": protocol.seed,
-        "model": subject.model,
+        "model": judged.model,
         "data_set": {
-            "title": subject.archive.title,
-            "fingerprint": subject.archive.fingerprint,
-            "objects": len(subject),
-            "resolution": list(subject.archive.resolution),
+            "title": judged.archive.title,
+            "fingerprint": judged.archive.fingerprint,
+            "objects": len(judged),
+            "resolution": list(judged.archive.resolution),
             "judged_at": list(sets.size),
         },
         "versions": versions(),
-        "device": str(subject.generator.device),
+        "device": str(judged.generator.device),
         "seconds_by_stage": seconds,
     }
     report["published"] = published_rows(report, protocol.published)
-    return Evaluation(report, sets, found, spaces)
+    return Evaluation(report, sets, measured, spaces)
 
 
-def scores_of(stages: Stages, found: dict[str, Found]) -> Scores:
-    """All scores that the protocol wants. ValueError: too little is left to make them of."""
-    scores, protocol = Scores(), stages.protocol
+def measured_scores(measurements: Measurements, measured: dict[str, Measured]) -> Scores:
+    """All scores that the protocol asks for. ValueError: too little is left to make them of."""
+    scores, protocol = Scores(), measurements.protocol
     if protocol.reference is not None:
-        if "features" not in found["reference"].tensors:
-            raise ValueError(f"data: no reference picture is left ({exclusions(found)})")
-        for name in stages.compared:
-            if "features" in found[name].tensors:
-                add_distances(scores, name, found[name], found["reference"], protocol)
+        if "features" not in measured["reference"].tensors:
+            raise ValueError(f"data: wanted reference pictures; got none that can be read: {exclusions(measured)}")
+        for name in measurements.compared:
+            if "features" in measured[name].tensors:
+                add_distances(scores, name, measured[name], measured["reference"], protocol)
             else:
                 scores.notes.append(f"{name} could not be judged: none of it is left")
         subset = scores.values.get("kernel_subset_size", KERNEL_SUBSET)
         if subset < KERNEL_SUBSET and protocol.source != OURS:
             scores.notes.append(f"kernel distances of subsets of {subset} pictures, all there are, not {KERNEL_SUBSET}")
-    for name in map(stages.generated_name, protocol.steps):
-        if (spent := found[name].sampling_cpu_seconds) is not None:
-            scores.add(f"cpu_seconds_per_sample_{name}", spent / stages.samples)
-    if "quality" in found:
-        if "quality" not in found["quality"].tensors:
-            raise ValueError(f"data: no object's reconstruction could be judged ({exclusions(found)})")
-        add_quality(scores, found["quality"], stages.quality_columns, protocol)
+    for name in map(measurements.generated_name, protocol.steps):
+        if (spent := measured[name].sampling_cpu_seconds) is not None:
+            scores.add(f"cpu_seconds_per_sample_{name}", spent / measurements.samples)
+    if "quality" in measured:
+        if "quality" not in measured["quality"].tensors:
+            raise ValueError(f"data: wanted reconstructions to judge; got none: {exclusions(measured)}")
+        add_quality(scores, measured["quality"], measurements.quality_columns, protocol)
     if protocol.shapes is not None:
-        add_shape_scores(scores, stages, found)
+        add_shape_scores(scores, measurements, measured)
     return scores
 
 
-def nearest_in_training(sets: PictureSets, found: dict[str, Found]) -> dict[str, Memorisation]:
+def nearest_in_training(sets: PictureSets, measured: dict[str, Measured]) -> dict[str, Memorisation]:
     """The nearest training object of each sample: among normalised latents, and among pictures from the same poses."""
     count = sets.protocol.memorisation
-    ours = found["generated"].tensors if count else {}
-    if "looks" not in ours or len(sets.subject) < 2:
+    generated = measured["generated"].tensors if count else {}
+    if "looks" not in generated or len(sets.judged) < 2:
         return {}
-    kept = ours["latent_owners"] < count
-    drawn = sets.generator.statistics.normalise(ours["latents"][kept])
+    kept = generated["latent_owners"] < count
+    drawn = sets.generator.statistics.normalise(generated["latents"][kept])
     return {
         "latents": memorisation(drawn, torch.cat([*sets.training_latents()])),
-        "pictures": memorisation(ours["looks"][kept], found["training_looks"].tensors["looks"]),
+        "pictures": memorisation(generated["looks"][kept], measured["training_looks"].tensors["looks"]),
     }
 
 
-def add_shape_scores(scores: Scores, stages: Stages, found: dict[str, Found]) -> None:
+def add_shape_scores(scores: Scores, measurements: Measurements, measured: dict[str, Measured]) -> None:
     """Generated surfaces against true ones, or where the protocol allows against those of reconstructions."""
-    if not (stages.knows_meshes or stages.shape_stand_in):
+    if not (measurements.knows_meshes or measurements.shape_stand_in):
         scores.notes.append("shapes were not compared: the data set knows no true meshes")
         return
-    generated = found["generated"].tensors.get("points")
-    reference = found["true_shapes" if stages.knows_meshes else "reconstruction"].tensors.get("points")
-    wanted = min(stages.samples, stages.protocol.shapes.generated) if stages.protocol.shapes else 0
+    generated = measured["generated"].tensors.get("points")
+    reference = measured["true_shapes" if measurements.knows_meshes else "reconstruction"].tensors.get("points")
+    asked = min(measurements.samples, measurements.protocol.shapes.generated) if measurements.protocol.shapes else 0
     kept = 0 if generated is None else len(generated)
     scores.values |= {
         "shapes": kept,
         "true_shapes": 0 if reference is None else len(reference),
-        "empty_shapes": wanted - kept,
+        "empty_shapes": asked - kept,
     }
     if generated is None or reference is None or min(len(generated), len(reference)) < 2:
         scores.notes.append("shapes were not compared: fewer than 2 surfaces on one side")
         return
-    add_shapes(scores, generated, reference, suffix="" if stages.knows_meshes else "_against_reconstructions")
+    add_shapes(scores, generated, reference, suffix="" if measurements.knows_meshes else "_against_reconstructions")
 
 
-def unlike_data(stages: Stages) -> list[str]:
-    """What the data set does not have as the protocol wants it."""
-    protocol, sets, notes = stages.protocol, stages.sets, []
-    height, width = sets.subject.archive.resolution
+def unlike_data(measurements: Measurements) -> list[str]:
+    """What the data set does not have as the protocol asks for it."""
+    protocol, sets, notes = measurements.protocol, measurements.sets, []
+    height, width = sets.judged.archive.resolution
     if protocol.resolution is not None and sets.size != (protocol.resolution, protocol.resolution):
         notes.append(
             f"pictures of {width}x{height}, the data set's, instead of {protocol.resolution}x{protocol.resolution}"
         )
-    views = sets.subject.archive.records[0].views
+    views = sets.judged.archive.records[0].views
     splits = {protocol.poses, *(["heldout"] if "heldout_views" in protocol.sets else [])}
     splits |= {protocol.reconstruction.split} if protocol.reconstruction else set()
     if "heldout" in splits and views_in("heldout", views) == views_in("all", views):
@@ -249,30 +252,32 @@ def unlike_data(stages: Stages) -> list[str]:
         notes.append(f"poses repeat: {protocol.views} wanted, objects have {len(views_in(protocol.poses, views))}")
     reference = protocol.reference
     if reference is not None and protocol.source != OURS:
-        if reference.objects and reference.objects > stages.objects:
-            notes.append(f"a reference of {stages.objects} objects, all there are, instead of {reference.objects}")
+        if reference.objects and reference.objects > measurements.objects:
+            notes.append(
+                f"a reference of {measurements.objects} objects, all there are, instead of {reference.objects}"
+            )
         allowed = len(views_in(reference.split, views))
         if reference.views and reference.views > allowed:
             notes.append(f"reference views repeat: {reference.views} wanted, objects have {allowed}")
     return notes
 
 
-def counts(stages: Stages, found: dict[str, Found]) -> dict[str, int]:
+def counts(measurements: Measurements, measured: dict[str, Measured]) -> dict[str, int]:
     """How much of everything was compared, after exclusions."""
-    made: dict[str, int] = {"training_objects": stages.objects}
-    if stages.protocol.steps:
-        made["samples"] = stages.samples
+    made: dict[str, int] = {"training_objects": measurements.objects}
+    if measurements.protocol.steps:
+        made["samples"] = measurements.samples
     for prefix, name in (("", "generated"), ("reference_", "reference")):
-        owners = found[name].tensors.get("owners") if name in found else None
+        owners = measured[name].tensors.get("owners") if name in measured else None
         if owners is not None:
             made |= {f"{prefix}objects": len(owners.unique()), f"{prefix}pictures": len(owners)}
-    return made | ({"views": stages.protocol.views} if stages.protocol.sets else {})
+    return made | ({"views": measurements.protocol.views} if measurements.protocol.sets else {})
 
 
-def exclusions(found: dict[str, Found]) -> dict[str, int]:
-    """What was left out, by reason and stage: `reason, stage` -> how many."""
+def exclusions(measured: dict[str, Measured]) -> dict[str, int]:
+    """What was left out, by reason and measurement: `reason, measurement` -> how many."""
     counted: Counter[str] = Counter()
-    for name, part in found.items():
+    for name, part in measured.items():
         counted.update({f"{reason}, {name}": count for reason, count in part.excluded.items() if count})
     return dict(counted)
 

@@ -1,13 +1,13 @@
 """Scores of finished measurements, with bootstrap intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vader3d.evaluation.chunks import Found
+from vader3d.evaluation.chunks import Measured
 from vader3d.evaluation.protocol import Protocol
 from vader3d.measures.distances import feature_moments, frechet_distance, kernel_distance
 from vader3d.measures.intervals import Interval, bootstrap_interval, frechet_interval, kernel_interval
@@ -37,38 +37,40 @@ def drawing(protocol: Protocol) -> torch.Generator:
     return torch.Generator().manual_seed(protocol.seed)
 
 
-def by_object(found: Found) -> Tensor | None:
+def by_object(measured: Measured) -> Tensor | None:
     """Features [N, V, d] of a set whose objects all have V pictures; None where they have not."""
-    counts = found.tensors["owners"].unique(return_counts=True)[1]
-    return found.tensors["features"].unflatten(0, (len(counts), -1)) if len(counts.unique()) == 1 else None
+    counts = measured.tensors["owners"].unique(return_counts=True)[1]
+    return measured.tensors["features"].unflatten(0, (len(counts), -1)) if len(counts.unique()) == 1 else None
 
 
-def interval_of(measure, found: Found, reference: Found, protocol: Protocol) -> Interval | None:
+def interval_of(
+    measure: Callable[..., Interval], measured: Measured, reference: Measured, protocol: Protocol
+) -> Interval | None:
     """Of a distance of two sets; None where it cannot be: single objects, or such of unlike numbers of pictures."""
-    ours, real = by_object(found), by_object(reference)
-    if not protocol.resamples or ours is None or real is None or min(len(ours), len(real)) < 2:
+    rendered, target = by_object(measured), by_object(reference)
+    if not protocol.resamples or rendered is None or target is None or min(len(rendered), len(target)) < 2:
         return None
     draw = drawing(protocol)
-    return measure(ours, real, generator=draw, resamples=protocol.resamples, level=protocol.confidence)
+    return measure(rendered, target, generator=draw, resamples=protocol.resamples, level=protocol.confidence)
 
 
-def add_distances(scores: Scores, name: str, found: Found, reference: Found, protocol: Protocol) -> None:
-    """All wanted metrics of one set of pictures against the reference."""
-    ours, real = found.tensors["features"], reference.tensors["features"]
+def add_distances(scores: Scores, name: str, measured: Measured, reference: Measured, protocol: Protocol) -> None:
+    """All metrics that the protocol asks for, of one set of pictures against the reference."""
+    rendered, target = measured.tensors["features"], reference.tensors["features"]
     if "frechet" in protocol.metrics:
-        distance = frechet_distance(feature_moments(ours), feature_moments(real))
-        scores.add(f"frechet_{name}", distance, interval_of(frechet_interval, found, reference, protocol))
+        distance = frechet_distance(feature_moments(rendered), feature_moments(target))
+        scores.add(f"frechet_{name}", distance, interval_of(frechet_interval, measured, reference, protocol))
     if "kernel" in protocol.metrics:
-        kernel = kernel_distance(ours, real, generator=drawing(protocol))
-        interval = interval_of(kernel_interval, found, reference, protocol)
+        kernel = kernel_distance(rendered, target, generator=drawing(protocol))
+        interval = interval_of(kernel_interval, measured, reference, protocol)
         scores.add(f"kernel_{name}", kernel.mean, interval, unit=KERNEL_UNIT)
         scores.values["kernel_subset_size"] = kernel.subset_size
     if "precision_recall" in protocol.metrics:
-        precision, recall = precision_recall(ours, real)
+        precision, recall = precision_recall(rendered, target)
         scores.add(f"precision_{name}", precision)
         scores.add(f"recall_{name}", recall)
     if "density_coverage" in protocol.metrics:
-        density, coverage = density_coverage(ours, real)
+        density, coverage = density_coverage(rendered, target)
         scores.add(f"density_{name}", density)
         scores.add(f"feature_coverage_{name}", coverage)
 
@@ -81,11 +83,11 @@ def mean_interval(values: Tensor, protocol: Protocol) -> Interval | None:
     return bootstrap_interval(values, generator=draw, resamples=protocol.resamples, level=protocol.confidence)
 
 
-def add_quality(scores: Scores, found: Found, columns: list[str], protocol: Protocol) -> None:
+def add_quality(scores: Scores, measured: Measured, columns: list[str], protocol: Protocol) -> None:
     """Means over objects of the means over their pictures."""
     assert protocol.reconstruction is not None
     prefix = "heldout" if protocol.reconstruction.split == "heldout" else "reconstruction"
-    quality, owners = found.tensors["quality"], found.tensors["owners"]
+    quality, owners = measured.tensors["quality"], measured.tensors["owners"]
     objects, whose, counts = owners.unique(return_inverse=True, return_counts=True)
     means = quality.new_zeros(len(objects), len(columns)).index_add_(0, whose, quality) / counts[:, None]
     for name, column in zip(columns, means.T, strict=True):
@@ -95,10 +97,10 @@ def add_quality(scores: Scores, found: Found, columns: list[str], protocol: Prot
 
 def add_shapes(scores: Scores, generated: Tensor, reference: Tensor, *, suffix: str) -> None:
     """Coverage, MMD and 1-NNA of points [G, P, 3] against [R, P, 3]; `suffix` names stand-ins for true shapes."""
-    found = compare_shapes(generated, reference)
-    scores.add(f"coverage{suffix}", found.coverage)
-    scores.add(f"mmd{suffix}", found.mmd)
-    scores.add(f"nearest_neighbour_accuracy{suffix}", found.nearest_neighbour_accuracy)
+    compared = compare_shapes(generated, reference)
+    scores.add(f"coverage{suffix}", compared.coverage)
+    scores.add(f"mmd{suffix}", compared.mmd)
+    scores.add(f"nearest_neighbour_accuracy{suffix}", compared.nearest_neighbour_accuracy)
 
 
 def add_memorisation(scores: Scores, spaces: Mapping[str, Memorisation], protocol: Protocol) -> None:

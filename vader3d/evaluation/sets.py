@@ -7,6 +7,7 @@ pictures.
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import ViewBatch, view_batch
 from vader3d.diffusion.sampler import Churn
+from vader3d.evaluation.judged import JudgedModel
 from vader3d.evaluation.protocol import Protocol, Split
-from vader3d.evaluation.subject import Subject
 from vader3d.export.mesh import EmptyVolumeError, sample_surface_points
 from vader3d.geometry.cameras import Cameras
 from vader3d.randomness import sample_seed
@@ -49,20 +50,20 @@ def views_in(split: Split, count: int) -> list[int]:
 
 
 class PictureSets:
-    """What one subject shows under one protocol. Items are numbered; item n belongs to object `object_of(n)`."""
+    """What one judged model shows under one protocol. Items are numbered; item n belongs to object `object_of(n)`."""
 
-    def __init__(self, subject: Subject, protocol: Protocol):
-        self.subject, self.protocol, self.generator = subject, protocol, subject.generator
+    def __init__(self, judged: JudgedModel, protocol: Protocol):
+        self.judged, self.protocol, self.generator = judged, protocol, judged.generator
         draw = torch.Generator().manual_seed(self.seed(ORDER, 0))
-        self.order: list[int] = torch.randperm(len(subject), generator=draw).tolist()
-        height, width = subject.archive.resolution
+        self.order: list[int] = torch.randperm(len(judged), generator=draw).tolist()
+        height, width = judged.archive.resolution
         # A data set that is coarser than the protocol is judged as it is.
         finer = protocol.resolution is not None and protocol.resolution < min(height, width)
         side = protocol.resolution if finer else None
         self.size: tuple[int, int] = (side or height, side or width)
-        largest = subject.archive.records[0].views * height * width * 4
-        self.read = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(subject.archive.read)
-        self.mean, self.factor = subject.codes.fitted_gaussian()
+        largest = judged.archive.records[0].views * height * width * 4
+        self.read = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(judged.archive.read)
+        self.mean, self.factor = judged.codes.fitted_gaussian()
 
     def seed(self, purpose: int, number: int) -> int:
         return sample_seed(self.protocol.seed * PURPOSES + purpose, number)
@@ -95,20 +96,20 @@ class PictureSets:
         )
         return ViewBatch(views.objects, views.cameras.resized(*self.size), colour, mask)
 
-    def readable_views(self, numbers: list[int], excluded: Counter[str], **choice) -> dict[int, ViewBatch]:
+    def readable_views(self, numbers: list[int], excluded: Counter[str], **choice: Any) -> dict[int, ViewBatch]:
         """The views of each item, without those of objects that cannot be read: these are counted."""
-        found = {}
+        views = {}
         for number in numbers:
             try:
-                found[number] = self.views_of(number, **choice)
+                views[number] = self.views_of(number, **choice)
             except ArchiveError:
                 excluded[UNREADABLE] += 1
-        return found
+        return views
 
     def codes(self, name: str, numbers: list[int]) -> Tensor:
         """The codes of a set without diffusion: those of training objects, or drawn from a Gaussian (A20)."""
         if name == "reconstruction":
-            return self.subject.codes(torch.tensor([self.object_of(number) for number in numbers]))
+            return self.judged.codes(torch.tensor([self.object_of(number) for number in numbers]))
         if name == "direct_latent_sampling":
             return self.normal(numbers, len(self.mean), STANDARD)
         return self.normal(numbers, len(self.factor), FITTED) @ self.factor + self.mean
@@ -119,7 +120,7 @@ class PictureSets:
 
     def training_latents(self) -> Iterator[Tensor]:
         """Normalised latents of all training objects, in the archive's order, some at a time."""
-        for codes in self.subject.codes.batches(CODES_AT_ONCE):
+        for codes in self.judged.codes.batches(CODES_AT_ONCE):
             yield self.generator.statistics.normalise(self.generator.to_latent(codes))
 
     def latents(self, name: str, numbers: list[int], *, steps: int, churn: Churn) -> Tensor:
@@ -146,15 +147,15 @@ class PictureSets:
 
     def surfaces(self, volume: Volume, numbers: list[int], points: int, excluded: Counter[str]) -> dict[int, Tensor]:
         """Points [1, points, 3] on the surface of each object; those without one are counted."""
-        found = {}
+        surfaces = {}
         for each, number in zip(volume.objects(), numbers, strict=True):
             try:
                 mesh = Asset(each, self.generator.settings).mesh()
             except EmptyVolumeError:
                 excluded[EMPTY] += 1
                 continue
-            found[number] = sample_surface_points(mesh, points, seed=self.protocol.seed)[None]
-        return found
+            surfaces[number] = sample_surface_points(mesh, points, seed=self.protocol.seed)[None]
+        return surfaces
 
     def looks(self, volume: Volume) -> Tensor:
         """Small pictures of volumes from the same few poses, to tell copies by: [B, V, 3, LOOK_SIZE, LOOK_SIZE]."""
@@ -169,13 +170,13 @@ class PictureSets:
 
     def look_cameras(self) -> Cameras:
         """The same for all: poses of the first readable object, [1, V]."""
-        for number in range(len(self.subject)):
+        for number in range(len(self.judged)):
             try:
                 views = self.views_of(number, split=self.protocol.poses, views=LOOK_VIEWS, purpose=LOOKS)
             except ArchiveError:
                 continue
             return views.cameras.resized(LOOK_SIZE, LOOK_SIZE)
-        raise ArchiveError(f"{self.subject.archive.path}: none of its objects can be read")
+        raise ArchiveError(f"{self.judged.archive.path}: none of its objects can be read")
 
 
 def finite(tensor: Tensor) -> Tensor:

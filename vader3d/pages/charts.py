@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
+
+from vader3d.pages.markup import markup
 
 WIDTH, HEIGHT = 540, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 28, 42
 MOST_POINTS = 240  # a curve with more is drawn as the means of as many stretches
-COLOURS = 6
 
 Point = tuple[float, float]
 
@@ -31,36 +31,32 @@ def line_chart(curves: Sequence[Curve], *, x_label: str, y_label: str, logarithm
     drawn = [(curve.name, thinned(drawable(curve, logarithmic))) for curve in curves]
     drawn = [(name, points) for name, points in drawn if points]
     if not drawn:
-        return '<p class="note">No values were recorded.</p>'
+        return markup("line_chart.html", {"lines": []})
     xs, ys = ([point[axis] for _, points in drawn for point in points] for axis in (0, 1))
     y_ticks = logarithmic_ticks(min(ys), max(ys)) if logarithmic else linear_ticks(min(ys), max(ys))
+    x_ticks = [tick for tick in linear_ticks(min(xs), max(xs)) if min(xs) <= tick <= max(xs)]
     transform = math.log if logarithmic else float
     x_of = placed(min(xs), max(xs), LEFT, WIDTH - RIGHT, float)
     y_of = placed(min(*ys, *y_ticks), max(*ys, *y_ticks), HEIGHT - BOTTOM, TOP, transform)
-    parts = [
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(tick):.1f}" y2="{y_of(tick):.1f}"/>'
-        f'<text x="{LEFT - 8}" y="{y_of(tick) + 4:.1f}" text-anchor="end">{compact(tick)}</text>'
-        for tick in y_ticks
-    ]
-    parts += [
-        f'<text x="{x_of(tick):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{compact(tick)}</text>'
-        for tick in linear_ticks(min(xs), max(xs))
-        if min(xs) <= tick <= max(xs)
-    ]
-    parts.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{escape(x_label)}</text>')
-    parts.append(f'<text x="4" y="14">{escape(y_label)}</text>')
-    for number, (_, points) in enumerate(drawn):
-        places = [(x_of(x), y_of(y)) for x, y in points]
-        parts.append(polyline(f"raw c{number % COLOURS}", places))
-        parts.append(polyline(f"smooth c{number % COLOURS}", smoothed(places)))
+    places = [[(x_of(x), y_of(y)) for x, y in points] for _, points in drawn]
     ends = [(name, compact(points[0][1]), compact(points[-1][1])) for name, points in drawn]
     summary = "; ".join(f"{name} from {first} to {last}" for name, first, last in ends)
-    legend = "".join(
-        f'<span class="key c{number % COLOURS}">{escape(name)} <b>{last}</b></span>'
-        for number, (name, _, last) in enumerate(ends)
-    )
-    label = escape(f"{y_label} over {x_label}: {summary}")
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg><p>{legend}</p>'
+    values = {
+        "box": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "bottom": HEIGHT - BOTTOM},
+        "x_ticks": [(x_of(tick), compact(tick)) for tick in x_ticks],
+        "y_ticks": [(y_of(tick), compact(tick)) for tick in y_ticks],
+        "x_label": x_label,
+        "y_label": y_label,
+        "lines": [(coordinates(line), coordinates(smoothed(line))) for line in places],
+        "legend": [(name, last) for name, _, last in ends],
+        "label": f"{y_label} over {x_label}: {summary}",
+    }
+    return markup("line_chart.html", values)
+
+
+def coordinates(places: list[Point]) -> str:
+    """As <polyline> takes them."""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
 def compact(number: float) -> str:
@@ -95,10 +91,6 @@ def smoothed(points: list[Point]) -> list[Point]:
     return means
 
 
-def polyline(style: str, places: list[Point]) -> str:
-    return f'<polyline class="{style}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
-
-
 def placed(low: float, high: float, start: float, end: float, transform: Callable) -> Callable[[float], float]:
     """The map of [low, high] onto pixels [start, end]; one single value stands in the middle."""
     if transform(high) == transform(low):
@@ -127,8 +119,10 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
 
 
 def value_text(value: Any) -> str:
-    """A number in a few digits, anything else as it stands; long checksums are cut."""
+    """A number in a few digits, None as a dash, anything else as it stands; long checksums are cut."""
+    if value is None:
+        return "-"
     if isinstance(value, float):
         return compact(value) if abs(value) < 10 or abs(value) >= 1000 else f"{value:.1f}"
     text = str(value)
-    return escape(text if len(text) <= 24 else f"{text[:12]}…")
+    return text if len(text) <= 24 else f"{text[:12]}…"

@@ -1,7 +1,7 @@
 """Results as one HTML file that needs nothing beside it.
 
-A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Prepared`) in the order given, and the whole
-report (the keys of `report.json`).
+A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Numbers`) in the order given, and the whole
+report (the keys of `report.json`). Each section's `template` draws it.
 """
 
 import base64
@@ -9,9 +9,8 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from vader3d.export.turntable import turntable_bytes
 from vader3d.files import write_text
 from vader3d.pages.charts import Curve, line_chart, value_text
-from vader3d.pages.style import STYLE
+from vader3d.pages.markup import markup
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the browser refuses anything from outside
 
@@ -33,6 +32,19 @@ class Picture:
     data: bytes
     alt: str
     still: bytes | None = None
+
+    @property
+    def address(self) -> str:
+        return data_address(self.data)
+
+    @property
+    def still_address(self) -> str:
+        return data_address(self.still or self.data)
+
+
+def data_address(webp_data: bytes) -> str:
+    """A picture as an address that holds it."""
+    return f"data:image/webp;base64,{base64.b64encode(webp_data).decode()}"
 
 
 def picture(pixels: Tensor, alt: str) -> Picture:
@@ -62,16 +74,10 @@ class Card:
     beside: Sequence[Picture] = ()
     beside_label: str = ""
 
-    def html(self) -> str:
-        link = (
-            f'<a href="{escape(self.link)}" download>{escape(Path(self.link).suffix[1:].upper())}</a>'
-            if self.link
-            else ""
-        )
-        label = f"<span>{escape(self.beside_label)}</span>" if self.beside_label else ""
-        beside = f'<div class="beside">{label}{"".join(map(image, self.beside))}</div>' if self.beside else ""
-        caption = f"<figcaption><strong>{escape(self.name)}{link}</strong>{beside}</figcaption>"
-        return f'<figure class="card">{image(self.picture)}{caption}</figure>'
+    @property
+    def format(self) -> str:
+        """The linked file's, in capitals."""
+        return Path(self.link).suffix[1:].upper()
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,7 @@ class Gallery:
     title: str
     text: str
     cards: Sequence[Card]
-
-    def html(self) -> str:
-        return f'<div class="cards">{"".join(card.html() for card in self.cards)}</div>'
+    template: ClassVar[str] = "gallery.html"
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,6 @@ class Strip:
     name: str
     rows: Mapping[str, Sequence[Picture]]
 
-    def html(self) -> str:
-        rows = (
-            f'<div class="row"><span>{escape(label)}</span><div>{"".join(map(image, pictures))}</div></div>'
-            for label, pictures in self.rows.items()
-        )
-        return f'<div class="strip"><h3>{escape(self.name)}</h3>{"".join(rows)}</div>'
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -108,9 +105,7 @@ class Comparison:
     title: str
     text: str
     strips: Sequence[Strip]
-
-    def html(self) -> str:
-        return f'<div class="strips">{"".join(strip.html() for strip in self.strips)}</div>'
+    template: ClassVar[str] = "comparison.html"
 
 
 @dataclass(frozen=True)
@@ -123,9 +118,30 @@ class Chart:
     y_label: str
     logarithmic: bool = False
 
-    def html(self) -> str:
-        drawing = line_chart(self.curves, x_label=self.x_label, y_label=self.y_label, logarithmic=self.logarithmic)
-        return f'<figure class="chart"><h3>{escape(self.name)}</h3>{drawing}</figure>'
+    def drawing(self) -> str:
+        return line_chart(self.curves, x_label=self.x_label, y_label=self.y_label, logarithmic=self.logarithmic)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value, and how it is written; `own`: what the page is about, beside what it is compared with."""
+
+    name: str
+    value: float
+    text: str
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Horizontal bars, the largest value as long as there is room, none shorter than half a percent of that."""
+
+    name: str
+    bars: Sequence[Bar]
+
+    def drawing(self) -> str:
+        longest = max(1e-12, *(bar.value for bar in self.bars))
+        return markup("bars.html", {"bars": [(bar, max(0.5, 100 * bar.value / longest)) for bar in self.bars]})
 
 
 @dataclass(frozen=True)
@@ -134,10 +150,8 @@ class Charts:
 
     title: str
     text: str
-    charts: Sequence[Chart] = field(default_factory=tuple)
-
-    def html(self) -> str:
-        return f'<div class="charts">{"".join(chart.html() for chart in self.charts)}</div>'
+    charts: Sequence[Chart | Bars]
+    template: ClassVar[str] = "charts.html"
 
 
 @dataclass(frozen=True)
@@ -148,32 +162,37 @@ class Table:
     text: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
-
-    def html(self) -> str:
-        heads = "".join(f"<th>{escape(head)}</th>" for head in self.heads) if any(self.heads) else ""
-        rows = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in self.rows)
-        return f'<div class="scroll"><table>{f"<tr>{heads}</tr>" if heads else ""}{rows}</table></div>'
-
-
-def cell(value: str | float | None) -> str:
-    if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
-    return f'<td class="value">{"-" if value is None else value_text(float(value))}</td>'
+    template: ClassVar[str] = "table.html"
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A section whose HTML was made elsewhere, whatever comes from a user escaped in it."""
+class Number:
+    """A number, or a word, with its unit, its interval and what it means.
+
+    note: a few words under the number. key: its name in the report.
+    """
+
+    name: str
+    value: Any
+    unit: str = ""
+    text: str = ""
+    note: str = ""
+    key: str = ""
+    interval: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers that are explained, one a row, under charts of some of them."""
 
     title: str
     text: str
-    body: str
+    numbers: Sequence[Number]
+    charts: Sequence[Chart | Bars] = field(default_factory=tuple)
+    template: ClassVar[str] = "numbers.html"
 
-    def html(self) -> str:
-        return self.body
 
-
-Section = Gallery | Comparison | Charts | Table | Prepared
+Section = Gallery | Comparison | Charts | Table | Numbers
 
 
 def write_page(
@@ -183,35 +202,16 @@ def write_page(
     *,
     title: str,
     text: str = "",
-    facts: str = "",
+    facts: Sequence[Number] = (),
 ) -> None:
-    """Write the page, whole or not at all. `title`, `text` (plain, not HTML) and `facts` (HTML) open it."""
-    bodies = [(section.title, section.text, section.html()) for section in sections]
-    nav = "".join(f'<a href="#part-{number}">{escape(name)}</a>' for number, (name, _, _) in enumerate(bodies))
-    parts = "".join(
-        f'<section id="part-{number}"><h2>{escape(name)}</h2><p>{escape(words)}</p>{html}</section>'
-        for number, (name, words, html) in enumerate(bodies)
-    )
-    whole = escape(json.dumps(report, indent=2, ensure_ascii=False, default=str), quote=False)
-    document = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{STYLE}</style></head><body>'
-        f"<header><h1>{escape(title)}</h1><p>{escape(text)}</p><nav>{nav}</nav>{facts}</header>"
-        f"<main>{parts}<details><summary>The whole report (report.json)</summary><pre>{whole}</pre></details></main>"
-        f"<footer>Written by vader3d, an implementation of 3D VADER (arXiv:2307.05445).</footer></body></html>\n"
-    )
-    write_text(Path(path), document)
-
-
-def image(shown: Picture) -> str:
-    """An <img>, or for an animation a <picture> that stands still for those who asked their system for less motion."""
-    element = f'<img src="{inline(shown.data)}" alt="{escape(shown.alt)}">'
-    if shown.still is None:
-        return element
-    calm = f'<source media="(prefers-reduced-motion: reduce)" srcset="{inline(shown.still)}">'
-    return f"<picture>{calm}{element}</picture>"
-
-
-def inline(data: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    """Write the page, whole or not at all; `title`, `text` and the numbers `facts` open it."""
+    values = {
+        "title": title,
+        "text": text,
+        "facts": facts,
+        "sections": sections,
+        "report": json.dumps(report, indent=2, ensure_ascii=False, default=str),
+        "policy": POLICY,
+        "short": value_text,
+    }
+    write_text(Path(path), markup("page.html", values))

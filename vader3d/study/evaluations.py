@@ -9,11 +9,11 @@ import torch
 
 from vader3d.config import config_to_dict, fingerprint
 from vader3d.data.named import AnyArchive
+from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.protocol import Protocol, load_protocol
-from vader3d.evaluation.runner import Plan, chosen_network, chosen_perceptual, evaluate
-from vader3d.evaluation.subject import open_subject
+from vader3d.evaluation.runner import ProtocolRun, chosen_network, chosen_perceptual, evaluate
 from vader3d.files import write_text
-from vader3d.study.plans import BASELINE, FRECHET, FRECHET_RATIO, Study
+from vader3d.study.plans import BASELINE, FRECHET, RATIO, Study
 from vader3d.training.run import flatten
 
 REPORT = "report.json"
@@ -53,8 +53,8 @@ def evaluated(
     """The folder `root`/evaluations/RUN-PROTOCOL, where what is missing is computed, and the report in it."""
     folder = root / "evaluations" / f"{run.name}-{fingerprint(protocol)}"
     if not (folder / REPORT).is_file():
-        plan = Plan(protocol, load_protocol(study.protocol)[1], departures(study, protocol))
-        evaluation = evaluate(open_subject(run, archive), plan, folder)
+        protocol_run = ProtocolRun(protocol, load_protocol(study.protocol)[1], departures(study, protocol))
+        evaluation = evaluate(open_judged_model(run, archive), protocol_run, folder)
         assert evaluation is not None, "a study is one process"
         write_text(folder / REPORT, json.dumps(evaluation.report, indent=2) + "\n")
     return folder, json.loads((folder / REPORT).read_text(encoding="utf-8"))
@@ -69,5 +69,5 @@ def scores_at(report: Mapping[str, Any], study: Study, steps: int | None) -> dic
         if at_steps in report:
             scores[key] = report[at_steps]
     if FRECHET.key in scores and BASELINE.key in scores:
-        scores[FRECHET_RATIO] = scores[FRECHET.key] / scores[BASELINE.key]
+        scores[RATIO.key] = scores[FRECHET.key] / scores[BASELINE.key]
     return scores

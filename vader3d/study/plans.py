@@ -1,12 +1,13 @@
 """Which variants each study compares."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import override, unknown_name
 from vader3d.diffusion.model import DiffusionConfig
 from vader3d.evaluation.protocol import Protocol, load_protocol
+from vader3d.evaluation.score_table import Score, score_of
 from vader3d.presets import preset
 
 
@@ -27,15 +28,24 @@ SEEDS = ("autodecoder.loop.seed", "diffusion.loop.seed", "protocol.seed")
 
 
 class Column(NamedTuple):
-    """A score of the report or a fact of a training: its key, title, digits after the point, and which way is better.
+    """A score of the report or a fact of a training, and its digits after the point.
 
     Keys of samples (`..._generated`) are read at the sampling steps of the row.
     """
 
-    key: str
-    title: str
+    score: Score
     digits: int
-    better: Literal["higher", "lower", ""] = ""
+
+    @property
+    def key(self) -> str:
+        return self.score.key
+
+
+def of_report(key: str, digits: int) -> Column:
+    """A key of `evaluation.score_table`."""
+    score = score_of(key)
+    assert score is not None, key
+    return Column(score, digits)
 
 
 @dataclass(frozen=True)
@@ -57,16 +67,22 @@ class Study:
 LENGTHS = ("autodecoder.loop.objects_seen=8000", "diffusion.loop.objects_seen=40000")
 
 RECONSTRUCTION = (
-    Column("heldout_psnr", "PSNR, dB", 2, "higher"),
-    Column("heldout_lpips_vgg16", "LPIPS", 4, "lower"),
-    Column("heldout_lpips_vgg16_hed", "LPIPS on another VGG-16", 4, "lower"),
-    Column("heldout_iou", "silhouette IoU", 3, "higher"),
+    of_report("heldout_psnr", 2),
+    of_report("heldout_lpips_vgg16", 4),
+    of_report("heldout_lpips_vgg16_hed", 4),
+    of_report("heldout_iou", 3),
 )
-FRECHET_RATIO = "frechet_ratio"  # of the two distances below
-RATIO = Column(FRECHET_RATIO, "Frechet distance / direct latent sampling's", 3, "lower")
-FRECHET = Column("frechet_generated", "Frechet distance", 1, "lower")
-BASELINE = Column("frechet_direct_latent_sampling", "direct latent sampling's distance", 1)
-CPU_SECONDS = Column("cpu_seconds_per_sample_generated", "CPU s a sample", 3)
+RATIO = of_report("frechet_ratio", 3)  # of the two distances below
+FRECHET = of_report("frechet_generated", 1)
+BASELINE = of_report("frechet_direct_latent_sampling", 1)
+CPU_SECONDS = of_report("cpu_seconds_per_sample_generated", 3)
+TRAINING_VIEWS = Column(Score("training_views_psnr", "training views decoded", "dB", "higher"), 2)
+PARAMETERS = Column(Score("denoiser_parameters", "parameters of the denoiser"), 0)
+KILOBYTES = Column(Score("code_kilobytes", "codes", "kB", "lower"), 1)
+DIFFERENT = Column(Score("different_codes", "different codes"), 0)
+CLIP = Column(Score("clip", "clip"), 1)
+CLIPPED = Column(Score("clipped_percent", "clipped", "%"), 2)
+KURTOSIS = Column(Score("normalised_kurtosis", "excess kurtosis"), 2)
 
 
 def cumulative(steps: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -101,14 +117,7 @@ STUDIES = {
     "fig3": Study(
         question="Figure 3: at which resolution latents are best generated, networks of one size.",
         protocol="study-fig3",
-        columns=(
-            RATIO,
-            FRECHET,
-            BASELINE,
-            Column("training_views_psnr", "training views decoded, dB", 2),
-            Column("denoiser_parameters", "parameters", 0),
-            CPU_SECONDS,
-        ),
+        columns=(RATIO, FRECHET, BASELINE, TRAINING_VIEWS, PARAMETERS, CPU_SECONDS),
         # Channels fall with the resolution, as in the paper; the head makes 2^3 voxels of each 16^3 feature.
         base=("autodecoder.decoder.channels=[64,32,16]", "autodecoder.decoder.subvoxels=2"),
         variants={
@@ -119,11 +128,7 @@ STUDIES = {
     "hash": Study(
         question="Codes in a plain table against codes of shared pieces (Eq. 9-11), pieces of 4 numbers.",
         protocol="study-hash",
-        columns=(
-            *RECONSTRUCTION,
-            Column("code_kilobytes", "codes, kB", 1, "lower"),
-            Column("different_codes", "different codes", 0),
-        ),
+        columns=(*RECONSTRUCTION, KILOBYTES, DIFFERENT),
         variants={
             "table": ("autodecoder.codes.kind=table",),
             **{
@@ -140,14 +145,7 @@ STUDIES = {
     "normalisation": Study(
         question="Latents by median and interquartile range or by mean and deviation; clipped at k of those, or not.",
         protocol="study-normalisation",
-        columns=(
-            RATIO,
-            FRECHET,
-            BASELINE,
-            Column("clip", "clip", 1),
-            Column("clipped_percent", "clipped, %", 2),
-            Column("normalised_kurtosis", "excess kurtosis", 2),
-        ),
+        columns=(RATIO, FRECHET, BASELINE, CLIP, CLIPPED, KURTOSIS),
         variants={
             "robust, measured clip": ("autodecoder.latents.measure_clip=true",),
             "robust, no clip": ("autodecoder.latents.measure_clip=false",),

@@ -78,8 +78,9 @@ def numbers(row: Row, column: Column, which: int) -> float | None:
 
 
 def heading(column: Column) -> str:
-    """The title with the direction that is better."""
-    return column.title + {"higher": " (higher is better)", "lower": " (lower is better)", "": ""}[column.better]
+    """Title, unit, and the direction that is better."""
+    title = ", ".join(filter(None, (column.score.title, column.score.unit)))
+    return f"{title} ({column.score.direction})" if column.score.better else title
 
 
 def markdown_table(columns: tuple[Column, ...], rows: list[Row]) -> str:

@@ -1,7 +1,9 @@
 """Inspection finds the faults that cost trainings, and none where there is none."""
 
 import errno
+import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -95,7 +97,10 @@ def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
         assert sheet.size == (4 * 32, 2 * 32)
     page = (tmp_path / "look" / "cameras.html").read_text("utf-8")
     assert "things &lt;1&gt;" in page
-    assert page.count("<script>") == page.count("</script>") == 1
+    assert page.count("<script") == page.count("</script>") == 2
+    scenes = json.loads(page.split('id="scenes">')[1].split("</script>")[0])
+    assert [(scene["name"], len(scene["cameras"])) for scene in scenes] == [("good", 8), ("twin <|script>", 8)]
+    assert "default-src 'none'" in unescape(page)
     assert not re.search(r"(src|href)=.?https?:", page)
 
 

@@ -1,6 +1,6 @@
 """A tiny untrained model with its data, and a tiny protocol: what evaluation tests judge.
 
-As a program, by torchrun: `subjects.py MODEL DATA PROTOCOL OUTPUT` evaluates as one of several processes.
+As a program, by torchrun: `judged_models.py MODEL DATA PROTOCOL OUTPUT` evaluates as one of several processes.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.named import AnyArchive
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import chunks, runner
+from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.report import write_report
-from vader3d.evaluation.runner import evaluate, planned
-from vader3d.evaluation.subject import open_subject
+from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.latents import robust_statistics
 from vader3d.presets import preset
@@ -73,9 +73,11 @@ def write_protocol(path: Path, **changes) -> Path:
     return path
 
 
-def judged(model: Path, data: Path, protocol: Path, output: Path, *, team: Team = ALONE) -> dict | None:
-    """The report without its times."""
-    evaluation = evaluate(open_subject(model, Archive(data), device="cpu"), planned(protocol), output, team=team)
+def judged_report(model: Path, data: Path, protocol: Path, output: Path, *, team: Team = ALONE) -> dict | None:
+    """The report without its seconds."""
+    evaluation = evaluate(
+        open_judged_model(model, Archive(data), device="cpu"), protocol_run(protocol), output, team=team
+    )
     if evaluation is None:
         return None
     write_report(evaluation, output)
@@ -91,5 +93,5 @@ def timeless(report: dict) -> dict:
 if __name__ == "__main__":
     chunks.CHUNK, runner.load_features = SMALL_CHUNK, tiny_features
     team = join_team("cpu")
-    judged(*map(Path, sys.argv[1:]), team=team)
+    judged_report(*map(Path, sys.argv[1:]), team=team)
     leave_team()

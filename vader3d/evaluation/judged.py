@@ -16,7 +16,7 @@ from vader3d.snapshots import AUTODECODER, MODEL, read_header
 
 
 @dataclass(frozen=True)
-class Subject:
+class JudgedModel:
     """Both stages (or the first alone), the codes of the training objects, their data.
 
     model: checksums and fingerprints, plain values.
@@ -31,12 +31,12 @@ class Subject:
         return len(self.archive)
 
 
-def open_subject(run: Path, archive: AnyArchive, *, device: str = "auto") -> Subject:
+def open_judged_model(run: Path, archive: AnyArchive, *, device: str = "auto") -> JudgedModel:
     """The run folder of stage 2, or of stage 1 where nothing is generated, and its data.
 
     ValueError: no such run, or another data set than it was trained on.
     """
-    stage1 = run if stage_of(run) == "autodecoder" else run / AUTODECODER
+    stage1 = run if kind_of(run) == "autodecoder" else run / AUTODECODER
     autodecoder, config, header = load_autodecoder(stage1)
     check_data(archive, objects=len(autodecoder.codes), trained_on=header.get("data"))
     facts = {
@@ -47,18 +47,18 @@ def open_subject(run: Path, archive: AnyArchive, *, device: str = "auto") -> Sub
     chosen = chosen_device(device)
     decoder = autodecoder.decoder.to(chosen)
     if stage1 == run:
-        return Subject(Generator(decoder, config.render), autodecoder.codes, archive, facts)
+        return JudgedModel(Generator(decoder, config.render), autodecoder.codes, archive, facts)
     denoiser, statistics, header = load_denoiser(run / MODEL)
     diffusion = config_from_dict(DiffusionConfig, header["config"])
     facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
     generator = Generator(decoder, config.render, denoiser.to(chosen), statistics)
-    return Subject(generator, autodecoder.codes, archive, facts)
+    return JudgedModel(generator, autodecoder.codes, archive, facts)
 
 
-def stage_of(run: Path) -> str:
+def kind_of(run: Path) -> str:
     """`autodecoder` or `denoiser`. ValueError: no such run."""
     if not (run / MODEL).is_file():
-        raise ValueError(f"model: wanted the run folder of `vader3d train diffusion`, got {run}, without {MODEL}")
+        raise ValueError(f"model: wanted the run folder of `vader3d train diffusion`; got {run}, without {MODEL}")
     return read_header(run / MODEL)["kind"]
 
 
@@ -70,11 +70,11 @@ def check_data(archive: AnyArchive, *, objects: int, trained_on: str | None) -> 
     name = archive.title or archive.path
     if objects != len(archive):
         raise ValueError(
-            f"data: {name} has {len(archive)} objects, the model was trained on {objects}; give the data set it was "
-            "trained on"
+            f"data: wanted the {objects} objects that the model was trained on; got {name}, with {len(archive)}; give "
+            "the data set it was trained on"
         )
     if trained_on is not None and trained_on != archive.fingerprint:
         raise ValueError(
-            f"data: {name} has the fingerprint {archive.fingerprint[:12]}, the model was trained on "
-            f"{trained_on[:12]}, as many objects but others; give the data set it was trained on"
+            f"data: wanted the data set that the model was trained on, with fingerprint {trained_on[:12]}; got {name}, "
+            f"with {archive.fingerprint[:12]}, as many objects but others; give the former"
         )

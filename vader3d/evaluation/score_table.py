@@ -1,0 +1,275 @@
+"""The table of scores: what each key of a report is called and means."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+GENERATED_STEPS = re.compile(r"_generated_(\d+)_steps$")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One key of a report: what is measured (`measure`) of what (`of`, empty where that needs no words).
+
+    unit: "" for plain numbers. better: which way; "" where neither way is. meaning: whole sentences.
+    """
+
+    key: str
+    measure: str
+    unit: str = ""
+    better: Literal["higher", "lower", ""] = ""
+    meaning: str = ""
+    of: str = ""
+
+    @property
+    def name(self) -> str:
+        """The measure alone, as a heading."""
+        return self.measure[:1].upper() + self.measure[1:]
+
+    @property
+    def title(self) -> str:
+        return f"{self.of}, {self.measure}" if self.of else self.name
+
+    @property
+    def direction(self) -> str:
+        return f"{self.better} is better" if self.better else ""
+
+    @property
+    def heading(self) -> str:
+        """The title with the direction that is better."""
+        return f"{self.title} ({self.direction})" if self.better else self.title
+
+
+# What is compared with real pictures, and what its scores say.
+SETS = {
+    "heldout_views": ("Real held-out views", "Real pictures against real pictures: the bound of the measure."),
+    "reconstruction": ("Reconstructions", "Decoded training codes: the best this decoder can do."),
+    "generated": ("Generated objects", ""),
+    "direct_latent_sampling_fitted": (
+        "Codes from a fitted Gaussian",
+        "Codes drawn from a Gaussian that is fitted to the trained ones, without diffusion: the strong baseline.",
+    ),
+    "direct_latent_sampling": (
+        "Codes from N(0, I)",
+        "Codes drawn at random, without diffusion: what stage 2 has to beat.",
+    ),
+}
+OF_SETS = (
+    Score(
+        "frechet",
+        "Frechet distance",
+        better="lower",
+        meaning="Distance to real pictures in feature space; compare it only between sets of as many pictures.",
+    ),
+    Score(
+        "kernel",
+        "kernel distance x 1,000",
+        better="lower",
+        meaning="Squared maximum mean discrepancy to real pictures in feature space, about 0 for equal sets.",
+    ),
+    Score(
+        "precision",
+        "precision",
+        better="higher",
+        meaning="Share of these pictures that lie among the real ones in feature space: quality.",
+    ),
+    Score(
+        "recall",
+        "recall",
+        better="higher",
+        meaning="Share of real pictures that lie among these in feature space: variety.",
+    ),
+    Score(
+        "density",
+        "density",
+        better="higher",
+        meaning="How many real pictures' neighbourhoods hold one of these, about 1 for equal sets: quality.",
+    ),
+    Score(
+        "feature_coverage",
+        "coverage in feature space",
+        better="higher",
+        meaning="Share of real pictures' neighbourhoods that hold one of these: variety.",
+    ),
+)
+VIEWS = {
+    "heldout": (
+        "Reconstruction",
+        "Held-out views of the training objects against their reconstructions: no view of these was ever trained on.",
+    ),
+    "reconstruction": ("Reconstruction of any view", "Of pictures that training may have seen."),
+}
+OF_RECONSTRUCTIONS = (
+    Score("psnr", "PSNR", "dB", "higher", "Peak signal-to-noise ratio."),
+    Score(
+        "foreground_psnr",
+        "PSNR on the object",
+        "dB",
+        "higher",
+        "Peak signal-to-noise ratio over the object's own pixels, where black background earns nothing.",
+    ),
+    Score(
+        "iou",
+        "silhouette overlap",
+        better="higher",
+        meaning="Intersection over union of the rendered occupancy and the true mask; 1 is perfect.",
+    ),
+    Score("ssim", "SSIM", better="higher", meaning="Structural similarity; 1 is perfect."),
+    Score("lpips_vgg16", "LPIPS", better="lower", meaning="Perceptual distance."),
+    Score(
+        "lpips_vgg16_hed",
+        "LPIPS on another VGG-16",
+        better="lower",
+        meaning="Perceptual distance, not comparable with published ones.",
+    ),
+)
+REFERENCES = {
+    "": ("Shapes", "Against the data set's true meshes."),
+    "_against_reconstructions": (
+        "Shapes against reconstructions",
+        "Reconstructed training objects stand in where no true shapes are known: it judges stage 2 alone.",
+    ),
+}
+OF_SHAPES = (
+    Score(
+        "coverage",
+        "coverage",
+        "%",
+        "higher",
+        "Share of the reference's shapes that are the nearest one of some generated shape (Chamfer distance between "
+        "surface points).",
+    ),
+    Score(
+        "mmd",
+        "minimum matching distance",
+        better="lower",
+        meaning="Mean Chamfer distance from each of the reference's shapes to the nearest generated one.",
+    ),
+    Score(
+        "nearest_neighbour_accuracy",
+        "1-nearest-neighbour accuracy",
+        "%",
+        meaning="Share of all shapes, generated and of the reference, whose nearest other one is of their own kind. "
+        "50 is best, 100 is told apart, well under 50 are copies.",
+    ),
+)
+PARTS = {
+    "data": "reading the pictures",
+    "autodecoder": "stage 1: training the autodecoder",
+    "rehearsal": "rehearsing what follows",
+    "diffusion": "stage 2: training the diffusion model",
+    "assets": "generating the objects above",
+    "evaluation": "measuring",
+    "page": "writing this page",
+}
+FLAGGED, DISTANCE = "Samples flagged as memorised", "Distance to training"
+OTHERS = (
+    Score(
+        "frechet_ratio",
+        "generated / N(0, I)",
+        better="lower",
+        meaning="Ratio of the Frechet distances. Below 1, diffusion is better than sampling codes.",
+    ),
+    Score(
+        "frechet_ratio_fitted",
+        "generated / fitted Gaussian",
+        better="lower",
+        meaning="Ratio of the Frechet distances. Below 1, diffusion is better than sampling codes.",
+    ),
+    Score(
+        "memorised_percent",
+        "by latents or pictures",
+        "%",
+        "lower",
+        "They lie nearer to a training object than a twentieth of the training objects do to another one, by latents "
+        "or by pictures. Fresh draws of the data would be flagged up to 10 %.",
+        FLAGGED,
+    ),
+    Score("memorised_percent_latents", "by latents", "%", "lower", "About 5 % is chance.", FLAGGED),
+    Score("memorised_percent_pictures", "by pictures", "%", "lower", "About 5 % is chance.", FLAGGED),
+    Score(
+        "nearest_ratio_latents",
+        "latents",
+        meaning="Median distance of a sample to the nearest training object, in medians of those from one training "
+        "object to the next. Far below 1 is memorisation.",
+        of=DISTANCE,
+    ),
+    Score("nearest_ratio_pictures", "pictures", meaning="The same among pictures.", of=DISTANCE),
+    Score(
+        "seconds_per_sample",
+        "time for one object",
+        "s",
+        "lower",
+        "Sampling one latent, decoding it, mesh and preview, one object at a time.",
+    ),
+    Score(
+        "cpu_seconds_per_sample_generated",
+        "CPU time for one latent",
+        "s",
+        "lower",
+        "Sampling alone, in batches, of all threads together.",
+        "Generated objects",
+    ),
+    Score("seconds_total", "everything took", "s", meaning="All parts together, earlier calls of the same run too."),
+    Score("feature_network", "feature network", meaning="Distances are in its features: they compare with no other's."),
+    Score("feature_checksum", "weights of the feature network", meaning="SHA-256."),
+    Score("kernel_subset_size", "kernel distance, subsets", meaning="Pictures in each subset that it averages."),
+    Score("training_objects", "training objects", meaning="All that the model was trained on."),
+    Score("samples", "samples", meaning="Objects that the protocol asks to be generated."),
+    Score("objects", "objects compared", meaning="In each set of pictures."),
+    Score("pictures", "pictures compared", meaning="In each set."),
+    Score("reference_objects", "objects of the reference", meaning="Whose pictures every set is compared with."),
+    Score("reference_pictures", "pictures of the reference", meaning="Real ones, which every set is compared with."),
+    Score("views", "views of each object", meaning="From camera poses of the data set."),
+    Score("reconstructed_objects", "objects reconstructed", meaning="Whose pictures judge reconstruction."),
+    Score("reconstructed_pictures", "pictures reconstructed", meaning="Means are over objects of means over these."),
+    Score("shapes", "shapes compared", meaning="Generated surfaces."),
+    Score("true_shapes", "shapes of the reference", meaning="True ones, or reconstructions that stand in for them."),
+    Score("empty_shapes", "empty shapes", better="lower", meaning="Generated volumes without any surface to compare."),
+    Score("memorisation_samples", "samples searched for copies", meaning="Compared with all training objects."),
+    Score("empty_assets", "empty objects", better="lower", meaning="Generated volumes without any surface: no mesh."),
+    Score("skipped_objects", "objects skipped", better="lower", meaning="Of the data set, since they cannot be read."),
+    Score("data", "data", meaning="What the model was trained on."),
+    Score("minutes", "time asked for", "min", meaning="For everything."),
+    Score("seed", "seed", meaning="Of both trainings."),
+    Score("evaluation_seed", "seed of the evaluation", meaning="Of objects, views, poses, samples and resamples."),
+    Score("resamples", "resamples", meaning="Of the bootstrap behind the intervals; 0: no intervals."),
+    Score("confidence", "confidence", meaning="Level of the intervals."),
+    Score("protocol", "protocol", meaning="What exactly is measured."),
+    Score("protocol_version", "version of the protocol", meaning="Numbers of unlike versions do not compare."),
+    Score("protocol_checksum", "file of the protocol", meaning="SHA-256."),
+    Score("device", "device", meaning="That the evaluation ran on."),
+)
+
+
+def entries() -> Iterator[Score]:
+    """All scores, in the order in which a reader wants them."""
+    for start, (of, views) in VIEWS.items():
+        for one in OF_RECONSTRUCTIONS:
+            yield replace(one, key=f"{start}_{one.key}", of=of, meaning=f"{one.meaning} {views}")
+    for one in OF_SETS:
+        for end, (of, pictures) in SETS.items():
+            yield replace(one, key=f"{one.key}_{end}", of=of, meaning=f"{one.meaning} {pictures}".rstrip())
+    for end, (of, reference) in REFERENCES.items():
+        for one in OF_SHAPES:
+            yield replace(one, key=f"{one.key}{end}", of=of, meaning=f"{one.meaning} {reference}")
+    yield from OTHERS
+    for part, doing in PARTS.items():
+        yield Score(f"seconds_{part}", doing, "s", meaning="Of the whole time.")
+
+
+TABLE = {score.key: score for score in entries()}
+PLACES = {key: place for place, key in enumerate(TABLE)}
+
+
+def score_of(key: str) -> Score | None:
+    """The score of a key, also of `..._generated_16_steps`; None where the table knows none."""
+    score, steps = TABLE.get(GENERATED_STEPS.sub("_generated", key)), GENERATED_STEPS.search(key)
+    return replace(score, key=key, of=f"{score.of}, {steps[1]} steps") if score and steps else score
+
+
+def scores_in(keys: Iterable[str]) -> list[Score]:
+    """The scores of those keys that the table knows, in its order."""
+    known = (score for key in keys if (score := score_of(key)))
+    return sorted(known, key=lambda score: PLACES[GENERATED_STEPS.sub("_generated", score.key)])
