@@ -37,10 +37,10 @@ from vader3d.latents import robust_statistics
 from vader3d.machine import working_dtype
 from vader3d.presets import PRESETS, preset
 from vader3d.render import render_views
+from vader3d.training.distributed import Processes
 from vader3d.training.ema import MovingAverage
 from vader3d.training.speed import counted_flops
 from vader3d.training.step import GradientStep, gradient_norm
-from vader3d.training.team import Team
 
 RESULTS = Path(__file__).with_name("results")
 OBJECTS, VIEWS = 16, 6
@@ -58,7 +58,7 @@ class Step:
         self.task, self.loop, self.objects_seen = task, task.config.loop, 0
         self.gradients = GradientStep(
             task,
-            team=Team(device=device),
+            processes=Processes(device=device),
             batch=self.loop.batch,
             accumulate=self.loop.accumulate,
             seed=0,

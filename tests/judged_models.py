@@ -23,7 +23,7 @@ from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.latents import robust_statistics
 from vader3d.presets import preset
-from vader3d.training.team import ALONE, Team, join_team, leave_team
+from vader3d.training.distributed import ONE_PROCESS, Processes, join_processes, leave_processes
 
 PROTOCOL = {
     "name": "tiny",
@@ -73,10 +73,12 @@ def write_protocol(path: Path, **changes) -> Path:
     return path
 
 
-def judged_report(model: Path, data: Path, protocol: Path, output: Path, *, team: Team = ALONE) -> dict | None:
+def judged_report(
+    model: Path, data: Path, protocol: Path, output: Path, *, processes: Processes = ONE_PROCESS
+) -> dict | None:
     """The report without its seconds."""
     evaluation = evaluate(
-        open_judged_model(model, Archive(data), device="cpu"), protocol_run(protocol), output, team=team
+        open_judged_model(model, Archive(data), device="cpu"), protocol_run(protocol), output, processes=processes
     )
     if evaluation is None:
         return None
@@ -92,6 +94,6 @@ def timeless(report: dict) -> dict:
 
 if __name__ == "__main__":
     chunks.CHUNK, runner.load_features = SMALL_CHUNK, tiny_features
-    team = join_team("cpu")
-    judged_report(*map(Path, sys.argv[1:]), team=team)
-    leave_team()
+    processes = join_processes("cpu")
+    judged_report(*map(Path, sys.argv[1:]), processes=processes)
+    leave_processes()

@@ -16,7 +16,7 @@ from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.generate import Generator
 from vader3d.snapshots import load_snapshot, save_snapshot
-from vader3d.training.team import ALONE
+from vader3d.training.distributed import ONE_PROCESS
 
 SECONDS = 3.0
 
@@ -38,7 +38,7 @@ def measurement(seconds: float | None) -> Measurement:
 
 
 def test_chunks_add_their_seconds_up_and_older_ones_have_none(tmp_path):
-    run_measurement(measurement(SECONDS), tmp_path, team=ALONE)
+    run_measurement(measurement(SECONDS), tmp_path, processes=ONE_PROCESS)
     assert collect_measurement(measurement(SECONDS), tmp_path).sampling_cpu_seconds == 2 * SECONDS
     first = tmp_path / "numbers-00000.safetensors"
     tensors, header = load_snapshot(first)
@@ -49,7 +49,7 @@ def test_chunks_add_their_seconds_up_and_older_ones_have_none(tmp_path):
 
 
 def test_what_samples_nothing_has_no_seconds(tmp_path):
-    run_measurement(measurement(None), tmp_path, team=ALONE)
+    run_measurement(measurement(None), tmp_path, processes=ONE_PROCESS)
     assert collect_measurement(measurement(None), tmp_path).sampling_cpu_seconds is None
 
 

@@ -5,17 +5,17 @@ import json
 
 import pytest
 import torch
-from members import STAGES, task_of
+from distributed_trainings import STAGES, task_of
 from tiny import write_things
 from torch import nn
 from toy import CONFIG, ToyTask
 
 from vader3d.machine import peak_flops
+from vader3d.training.distributed import ONE_PROCESS
 from vader3d.training.log import read_metrics
 from vader3d.training.loop import train
 from vader3d.training.speed import counted_flops
 from vader3d.training.step import GradientStep, gradient_norm
-from vader3d.training.team import ALONE
 
 
 def test_operations_are_counted_with_their_gradients():
@@ -80,7 +80,7 @@ def test_compiled_blocks_train_alike(tmp_path, monkeypatch, stage):
         task = task_of(stage, tmp_path, compile=compiled)
         step = GradientStep(
             task,
-            team=ALONE,
+            processes=ONE_PROCESS,
             batch=task.config.loop.batch,
             accumulate=1,
             seed=0,

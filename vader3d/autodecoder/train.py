@@ -21,11 +21,11 @@ from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.render import render_views
+from vader3d.training.distributed import join_processes
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import RowAdam, optimisers_for
 from vader3d.training.run import RunNotes
-from vader3d.training.team import join_team
 
 
 class AutodecoderTask:
@@ -126,19 +126,19 @@ def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *,
     Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`.
     profile: so many steps are traced.
     """
-    team = join_team(config.loop.device)
+    processes = join_processes(config.loop.device)
     notes = RunNotes("autodecoder", archive.fingerprint, config)
-    if team.leads:
+    if processes.is_main:
         notes.check(run)
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
-    task = AutodecoderTask(config, views, device=team.device)
-    if team.leads:
+    task = AutodecoderTask(config, views, device=processes.device)
+    if processes.is_main:
         notes.write(run)  # now that all is there that training needs
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
         console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
-    team.wait()
-    model = train(task, config.loop, run, title="autodecoder", team=team, profile=profile)
-    if team.leads:
+    processes.wait()
+    model = train(task, config.loop, run, title="autodecoder", processes=processes, profile=profile)
+    if processes.is_main:
         objects = views.readable(torch.arange(len(views)))
         header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
         if header:

@@ -34,18 +34,18 @@ def evaluate_command(
     from vader3d.evaluation.judged import open_judged_model
     from vader3d.evaluation.report import write_report
     from vader3d.evaluation.runner import evaluate, protocol_run, with_samples
-    from vader3d.training.team import join_team
+    from vader3d.training.distributed import join_processes
 
     run = protocol_run(protocol)
     output = output or model / f"evaluation-{run.protocol.name}"
     run = run if samples is None else with_samples(run, samples)
-    team = join_team(device)
+    processes = join_processes(device)
     archive, problems = trainable_objects(open_archive(data))
-    if team.leads:
+    if processes.is_main:
         for problem in problems:
             print(f"skipped: {problem}", file=sys.stderr)
     judged = open_judged_model(model, archive, device=device)
-    evaluation = evaluate(judged, run, output, features=features, team=team)
+    evaluation = evaluate(judged, run, output, features=features, processes=processes)
     if evaluation is not None:
         write_report(evaluation, output)
         print_scores(evaluation.report)

@@ -173,6 +173,6 @@ def main(arguments: list[str] | None = None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     if "accelerate" in sys.modules:  # several processes
-        from vader3d.training.team import leave_team
+        from vader3d.training.distributed import leave_processes
 
-        leave_team()
+        leave_processes()

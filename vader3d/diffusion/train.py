@@ -15,10 +15,10 @@ from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
+from vader3d.training.distributed import join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
 from vader3d.training.run import RunNotes
-from vader3d.training.team import join_team
 
 
 class DiffusionTask:
@@ -88,7 +88,7 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
     The autodecoder's snapshot is copied into `run`, which then holds all that generation needs. profile: so many
     steps are traced.
     """
-    team = join_team(config.loop.device)
+    processes = join_processes(config.loop.device)
     latents_path = autodecoder_run / "latents.safetensors"
     if not latents_path.is_file():
         raise ValueError(
@@ -96,11 +96,11 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
             "finish `vader3d train autodecoder` there first"
         )
     notes = RunNotes("diffusion", checksum_of(latents_path), config)
-    if team.leads:
+    if processes.is_main:
         notes.check(run)
     latents, statistics, _ = load_latents(latents_path)
-    task = DiffusionTask(config, latents, statistics, device=team.device)
-    if team.leads:
+    task = DiffusionTask(config, latents, statistics, device=processes.device)
+    if processes.is_main:
         notes.write(run)
         write_whole(
             run / "autodecoder.safetensors",
@@ -110,5 +110,5 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
             console.print(
                 "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
             )
-    team.wait()
-    return train(task, config.loop, run, title="diffusion", team=team, profile=profile)
+    processes.wait()
+    return train(task, config.loop, run, title="diffusion", processes=processes, profile=profile)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vader3d.progress import progress_bar
 from vader3d.snapshots import load_snapshot, save_snapshot
-from vader3d.training.team import Team
+from vader3d.training.distributed import Processes
 
 CHUNK = 16  # items
 FORMAT = 1  # of chunks: a change makes older ones foreign
@@ -62,12 +62,12 @@ class Measurement:
         return folder / f"{self.name}-{numbers[0] // CHUNK:05d}.safetensors"
 
 
-def run_measurement(measurement: Measurement, folder: Path, *, team: Team) -> None:
+def run_measurement(measurement: Measurement, folder: Path, *, processes: Processes) -> None:
     """Compute this process's share of the chunks that are not there, or not whole, or of something else."""
     chunks = [*measurement.chunks()]
-    with progress_bar(measurement.title, shown=team.leads) as tell:
+    with progress_bar(measurement.title, shown=processes.is_main) as tell:
         for done, numbers in enumerate(chunks, 1):
-            if (done - 1) % team.size == team.rank and read_chunk(measurement, folder, numbers) is None:
+            if (done - 1) % processes.size == processes.rank and read_chunk(measurement, folder, numbers) is None:
                 start = time.monotonic()
                 measured = measurement.compute(numbers)
                 measured.seconds = time.monotonic() - start

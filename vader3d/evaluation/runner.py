@@ -22,7 +22,7 @@ from vader3d.frozen.embeddings import FeatureNetwork, load_features
 from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance
 from vader3d.measures.distances import KERNEL_SUBSET
 from vader3d.measures.memorisation import Memorisation, memorisation
-from vader3d.training.team import ALONE, Team
+from vader3d.training.distributed import ONE_PROCESS, Processes
 
 CHUNKS = "features"
 OURS = "vader3d"  # the source of protocols whose counts follow the data set
@@ -109,9 +109,14 @@ def chosen_perceptual(protocol: Protocol, *, device: torch.device) -> tuple[Perc
 
 
 def evaluate(
-    judged: JudgedModel, run: ProtocolRun, output: Path, *, features: str | None = None, team: Team = ALONE
+    judged: JudgedModel,
+    run: ProtocolRun,
+    output: Path,
+    *,
+    features: str | None = None,
+    processes: Processes = ONE_PROCESS,
 ) -> Evaluation | None:
-    """Compute what is missing in `output`/features and judge it; the leader gets the result, others None.
+    """Compute what is missing in `output`/features and judge it; the main process gets the result, others None.
 
     ValueError: data, model and protocol that do not go together, too few objects, missing weights.
     """
@@ -130,9 +135,9 @@ def evaluate(
     perceptual, missing = chosen_perceptual(protocol, device=judged.generator.device)
     measurements = Measurements(sets, network, perceptual)
     for each in measurements.all():
-        run_measurement(each, output / CHUNKS, team=team)
-    team.wait()
-    if not team.leads:
+        run_measurement(each, output / CHUNKS, processes=processes)
+    processes.wait()
+    if not processes.is_main:
         return None
     start = time.monotonic()
     measured = {

@@ -176,7 +176,7 @@ class PictureSets:
             except ArchiveError:
                 continue
             return views.cameras.resized(LOOK_SIZE, LOOK_SIZE)
-        raise ArchiveError(f"{self.judged.archive.path}: none of its objects can be read")
+        raise ArchiveError(f"{self.judged.archive.path}: wanted an object that can be read; got none")
 
 
 def finite(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""HTML from the templates beside this file; whatever they show is escaped."""
+"""HTML from the templates beside this file, all escaped."""
 
 from functools import cache
 from pathlib import Path

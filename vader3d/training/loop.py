@@ -16,13 +16,13 @@ from vader3d.config import free
 from vader3d.machine import Precision, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
 from vader3d.randomness import step_generator
+from vader3d.training.distributed import ONE_PROCESS, Processes
 from vader3d.training.ema import MovingAverage, Network
 from vader3d.training.errors import Terminated, TrainingDiverged
 from vader3d.training.log import MetricLog
 from vader3d.training.speed import counted_flops, profiled
 from vader3d.training.state import RunState
 from vader3d.training.step import GradientStep, gradient_norm, scale_gradients
-from vader3d.training.team import ALONE, Team
 
 NAMED_OBJECTS = 8  # of a batch that went wrong
 
@@ -108,21 +108,29 @@ def stop_requests() -> Iterator[list[int]]:
 
 
 def train(
-    task: Task[Network], config: LoopConfig, run: Path, *, title: str, team: Team = ALONE, profile: int = 0
+    task: Task[Network],
+    config: LoopConfig,
+    run: Path,
+    *,
+    title: str,
+    processes: Processes = ONE_PROCESS,
+    profile: int = 0,
 ) -> Network:
     """Run `task` to its end and return the averaged model; the same call again goes on from the last state.
 
-    The processes of a `team` share every batch; the leader alone writes and talks. profile: so many steps are traced.
+    `processes` share every batch; the main one alone writes and talks. profile: so many steps are traced.
     Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt or Terminated.
     TrainingDiverged: too many non-finite steps. OSError: the disk is full; the last state is whole.
     """
     # Go on where an earlier process stopped.
     average = MovingAverage(task.model, half_life=config.ema_half_life)
-    state = RunState(run, title=title, model=task.model, average=average, optimisers=task.optimisers, team=team)
+    state = RunState(
+        run, title=title, model=task.model, average=average, optimisers=task.optimisers, processes=processes
+    )
     base_rates = [[group.setdefault("base_lr", group["lr"]) for group in o.param_groups] for o in task.optimisers]
     gradients = GradientStep(
         task,
-        team=team,
+        processes=processes,
         batch=config.batch,
         accumulate=config.accumulate,
         seed=config.seed,
@@ -130,19 +138,19 @@ def train(
         compiled=config.compile,
         synchronised_norms=config.sync_norms,
     )
-    log = MetricLog(run, objects_seen=state.objects_seen, writes=team.leads)
+    log = MetricLog(run, objects_seen=state.objects_seen, writes=processes.is_main)
     clock = time.monotonic()
     logged, saved, previewed = clock, clock, clock
     stop, flops = 0, 0.0
     totals: dict[str, list[float]] = {}
-    bar = progress_bar(title, start=share_done(config, state.objects_seen, state.seconds), shown=team.leads)
-    with bar as tell, stop_requests() as stops, profiled(run, profile if team.leads else 0) as step_done:
+    bar = progress_bar(title, start=share_done(config, state.objects_seen, state.seconds), shown=processes.is_main)
+    with bar as tell, stop_requests() as stops, profiled(run, profile if processes.is_main else 0) as step_done:
         try:
             while True:
-                stop = stop or (max(stops, default=0) if team.size == 1 else 0)
+                stop = stop or (max(stops, default=0) if processes.size == 1 else 0)
                 if stop:
                     state.save()
-                    if team.leads:
+                    if processes.is_main:
                         console.print(
                             f"{title}: stopped at {state.objects_seen} objects; the same command goes on from here"
                         )
@@ -156,18 +164,18 @@ def train(
                 for optimiser, rates in zip(task.optimisers, base_rates, strict=True):
                     for group, rate in zip(optimiser.param_groups, rates, strict=True):
                         group["lr"] = rate * factor
-                if team.leads and not flops and not config.compile:
+                if processes.is_main and not flops and not config.compile:
                     with counted_flops() as counts:
                         own_terms = gradients(objects_seen=state.objects_seen, progress=progress)
                     flops = sum(counts)
                 else:
                     own_terms = gradients(objects_seen=state.objects_seen, progress=progress)
 
-                # What the processes have to agree on: losses, the wish to stop, the leader's clock.
+                # What the processes have to agree on: losses, the wish to stop, the main process's clock.
                 own = {**own_terms, "loss": sum(own_terms.values())}
-                told = team.gather([*own.values(), max(stops, default=0), time.monotonic()])
-                terms = dict(zip(own, told.mean(0).tolist(), strict=False))
-                stop, now = int(told[:, -2].max()), float(told[0, -1])
+                gathered = processes.gather([*own.values(), max(stops, default=0), time.monotonic()])
+                terms = dict(zip(own, gathered.mean(0).tolist(), strict=False))
+                stop, now = int(gathered[:, -2].max()), float(gathered[0, -1])
                 norm = gradient_norm(task.model)
                 if math.isfinite(norm + terms["loss"]):
                     if config.gradient_clip and norm > config.gradient_clip:
@@ -178,8 +186,8 @@ def train(
                     average.update(task.model, batch=config.batch, objects_seen=state.objects_seen)
                 else:
                     state.skipped += 1
-                    what = describe_failure(task, config, state.objects_seen, terms, told, team)
-                    if team.leads:
+                    what = describe_failure(task, config, state.objects_seen, terms, gathered, processes)
+                    if processes.is_main:
                         console.print(f"{title}: {what}; skipped ({state.skipped} of at most {config.skipped_steps})")
                     if state.skipped > config.skipped_steps:
                         raise TrainingDiverged(
@@ -197,7 +205,7 @@ def train(
                 for name, value in {**terms, "gradient_norm": norm}.items():
                     totals.setdefault(name, []).append(value)
                 last = share_done(config, state.objects_seen, state.seconds) >= 1
-                if team.leads and (last or now - logged > config.log_seconds):
+                if processes.is_main and (last or now - logged > config.log_seconds):
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
                     steps_a_second = len(totals["loss"]) / (now - logged)
                     rate = steps_a_second * config.batch
@@ -205,18 +213,18 @@ def train(
                     if task.views_per_object:
                         speeds["views_per_second"] = rate * task.views_per_object
                     if flops:
-                        speeds["flops_per_second"] = steps_a_second * flops * team.size
-                        peak = peak_flops(team.device.type, working_dtype(config.precision, team.device))
+                        speeds["flops_per_second"] = steps_a_second * flops * processes.size
+                        peak = peak_flops(processes.device.type, working_dtype(config.precision, processes.device))
                         speeds["share_of_peak"] = steps_a_second * flops / peak
                     log.write(state.objects_seen, {**means, **speeds, **task.measures()})
                     tell(progress, f"{state.objects_seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now
-                if team.leads and now - previewed > config.preview_seconds:
+                if processes.is_main and now - previewed > config.preview_seconds:
                     write_preview(task, average.module, run, log, state.objects_seen)
                     previewed = time.monotonic()
                 if now - saved > config.checkpoint_seconds:
                     state.save()
-                    saved = time.monotonic() if team.leads else now
+                    saved = time.monotonic() if processes.is_main else now
         except OSError:
             console.print(
                 f"{title}: stopped; the state at {state.saved} objects is whole, the same command goes on there"
@@ -227,23 +235,23 @@ def train(
         tell(1.0, f"{state.objects_seen} objects seen in {state.seconds:.0f} s")
     task.model.eval()
     state.save()
-    if team.leads:
+    if processes.is_main:
         write_preview(task, average.module, run, None, state.objects_seen)
         task.snapshot(average.module, run / "model.safetensors")
     return average.module
 
 
 def describe_failure(
-    task: Task, config: LoopConfig, objects_seen: int, terms: dict[str, float], told: Tensor, team: Team
+    task: Task, config: LoopConfig, objects_seen: int, terms: dict[str, float], gathered: Tensor, processes: Processes
 ) -> str:
     """Which loss, or the gradient; which step; which objects: of the processes whose own loss it was, else all."""
     bad = [name for name, value in terms.items() if not math.isfinite(value) and name != "loss"]
-    finite = told[:, : len(terms)].isfinite().all(1)
+    finite = gathered[:, : len(terms)].isfinite().all(1)
     places: list[slice] = [slice(0, config.batch)]
-    if bad and team.size > 1:
-        members = [Team(rank, team.size) for rank in range(team.size) if not finite[rank]]
+    if bad and processes.size > 1:
+        failed = [Processes(rank, processes.size) for rank in range(processes.size) if not finite[rank]]
         parts = range(config.accumulate)
-        places = [m.share(config.batch, part=part, parts=config.accumulate) for m in members for part in parts]
+        places = [m.share(config.batch, part=part, parts=config.accumulate) for m in failed for part in parts]
     names: list[str] = []
     for share in places:
         generator = step_generator(config.seed, objects_seen)

@@ -8,8 +8,8 @@ from torch import nn
 from vader3d.files import put_in_place, remove_leftovers
 from vader3d.progress import console
 from vader3d.training.checkpoint import load_state, save_state
+from vader3d.training.distributed import Processes
 from vader3d.training.ema import MovingAverage
-from vader3d.training.team import Team
 
 
 class RunState:
@@ -19,13 +19,20 @@ class RunState:
     """
 
     def __init__(
-        self, run: Path, *, title: str, model: nn.Module, average: MovingAverage, optimisers: list[Any], team: Team
+        self,
+        run: Path,
+        *,
+        title: str,
+        model: nn.Module,
+        average: MovingAverage,
+        optimisers: list[Any],
+        processes: Processes,
     ):
         self.newest, self.previous, self.title = run / "state.pt", run / "state.previous.pt", title
-        self.model, self.average, self.optimisers, self.team = model, average, optimisers, team
+        self.model, self.average, self.optimisers, self.processes = model, average, optimisers, processes
         self.objects_seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
         self.newest_is_whole = False
-        if team.leads:
+        if processes.is_main:
             remove_leftovers(run)
         self.restore()
 
@@ -45,7 +52,7 @@ class RunState:
                 continue
             self.take_over(state)
             self.newest_is_whole = path == self.newest
-            if self.team.leads:
+            if self.processes.is_main:
                 if problems:
                     console.print(f"{self.title}: {self.newest} is damaged; {path.name}, the state before, takes over")
                 console.print(f"{self.title}: going on at {self.objects_seen} objects, {self.seconds:.0f} s")
@@ -53,7 +60,7 @@ class RunState:
         else:
             if problems:
                 raise ValueError("; ".join(problems))
-        if len(starts := set(self.team.gather([self.objects_seen])[:, 0].tolist())) > 1:
+        if len(starts := set(self.processes.gather([self.objects_seen])[:, 0].tolist())) > 1:
             raise ValueError(
                 f"{self.newest.parent}: wanted one start for all processes; got {starts}; share the folder"
             )
@@ -69,9 +76,9 @@ class RunState:
     def save(self) -> None:
         """Write the newest state; what was the newest becomes the one before. One of both is whole at any moment.
 
-        Only the leader writes. OSError, with what was there before intact: it cannot be written.
+        Only the main process writes. OSError, with what was there before intact: it cannot be written.
         """
-        if not self.team.leads:
+        if not self.processes.is_main:
             return
         state = {
             "model": self.model.state_dict(),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vader3d.randomness import mixed, step_generator
-from vader3d.training.team import Team, synchronise_norms
+from vader3d.training.distributed import Processes, synchronise_norms
 
 
 class Losses(nn.Module):
@@ -34,7 +34,7 @@ class GradientStep:
         self,
         task: Any,
         *,
-        team: Team,
+        processes: Processes,
         batch: int,
         accumulate: int,
         seed: int,
@@ -42,20 +42,26 @@ class GradientStep:
         compiled: bool,
         synchronised_norms: bool,
     ):
-        self.model, self.team, self.batch, self.accumulate, self.seed = task.model, team, batch, accumulate, seed
-        team.share(batch, parts=accumulate)  # says at once when it cannot be shared
+        self.model, self.processes, self.batch, self.accumulate, self.seed = (
+            task.model,
+            processes,
+            batch,
+            accumulate,
+            seed,
+        )
+        processes.share(batch, parts=accumulate)  # says at once when it cannot be shared
         if synchronised_norms:
-            synchronise_norms(task.model, team)
+            synchronise_norms(task.model, processes)
         for block in task.blocks:
             forward = torch.compile(block.forward) if compiled else block.forward
             block.forward = recomputed(block, forward) if recompute else forward
-        self.losses = team.parallel(Losses(task))
+        self.losses = processes.parallel(Losses(task))
 
     def __call__(self, *, objects_seen: int, progress: float) -> dict[str, float]:
         """The named loss terms of this process's share, means over the parts."""
         means: dict[str, float] = {}
         for part in range(self.accumulate):
-            share = self.team.share(self.batch, part=part, parts=self.accumulate)
+            share = self.processes.share(self.batch, part=part, parts=self.accumulate)
             torch.manual_seed(mixed(self.seed, objects_seen, share.start))  # of dropout
             with self.apart_until_the_last(part):
                 terms = self.losses(
@@ -68,12 +74,12 @@ class GradientStep:
                 (torch.stack(list(terms.values())).sum() / self.accumulate).backward()
             for name, value in terms.items():
                 means[name] = means.get(name, 0.0) + value.item() / self.accumulate
-        self.team.exchange_sparse(self.model)
+        self.processes.exchange_sparse(self.model)
         return means
 
     def apart_until_the_last(self, part: int) -> AbstractContextManager:
-        """Gradients are averaged over the team once a step, with those of the last part."""
-        if self.team.size == 1 or part == self.accumulate - 1:
+        """Gradients are averaged over all processes once a step, with those of the last part."""
+        if self.processes.size == 1 or part == self.accumulate - 1:
             return nullcontext()
         return self.losses.no_sync()  # type: ignore[operator]
 

@@ -1,6 +1,7 @@
 """Short trainings of both stages, alone or as one of several processes.
 
-As a program, by torchrun: `members.py FOLDER` trains in FOLDER both stages whole, from `half-alone` on, up to half, and
+As a program, by torchrun: `distributed_trainings.py FOLDER` trains in FOLDER both stages whole, from `half-alone` on, up
+to half, and
 with batches in two parts.
 """
 
@@ -18,9 +19,9 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.latents import robust_statistics
 from vader3d.presets import preset
+from vader3d.training.distributed import ONE_PROCESS, Processes, join_processes, leave_processes
 from vader3d.training.errors import Terminated
 from vader3d.training.loop import train
-from vader3d.training.team import ALONE, Team, join_team, leave_team
 
 BATCH, STEPS = 4, 6
 HALF = BATCH * STEPS // 2
@@ -64,12 +65,12 @@ def fresh_task(stage: str, folder: Path, **changes):
     return DiffusionTask(short(recipe.diffusion, **changes), latents, robust_statistics(latents))
 
 
-def stopping(task, at: int, *, team: Team):
-    """The task, with a SIGTERM to the last process of the team in the step that begins at `at`."""
+def stopping(task, at: int, *, processes: Processes):
+    """The task, with a SIGTERM to the last process in the step that begins at `at`."""
     losses = task.losses
 
     def stopped(*, objects_seen, **step):
-        if objects_seen == at and team.rank == team.size - 1:
+        if objects_seen == at and processes.rank == processes.size - 1:
             signal.raise_signal(signal.SIGTERM)
         return losses(objects_seen=objects_seen, **step)
 
@@ -77,23 +78,23 @@ def stopping(task, at: int, *, team: Team):
     return task
 
 
-def trained(folder: Path, name: str, *, stop: bool = False, team: Team = ALONE, **changes) -> None:
+def trained(folder: Path, name: str, *, stop: bool = False, processes: Processes = ONE_PROCESS, **changes) -> None:
     """Both stages in folder/name/stage; with `stop`, up to half."""
     for stage in STAGES:
         run = folder / name / stage
         run.mkdir(parents=True, exist_ok=True)
         task = task_of(stage, folder, **changes)
-        task = stopping(task, HALF - BATCH, team=team) if stop else task
+        task = stopping(task, HALF - BATCH, processes=processes) if stop else task
         try:
-            train(task, task.config.loop, run, title=stage, team=team)
+            train(task, task.config.loop, run, title=stage, processes=processes)
         except Terminated:
             assert stop
 
 
 if __name__ == "__main__":
-    folder, team = Path(sys.argv[1]), join_team("cpu")
-    trained(folder, "whole-together", team=team)
-    trained(folder, "half-alone", team=team)
-    trained(folder, "half-together", team=team, stop=True)
-    trained(folder, "accumulated-together", team=team, accumulate=2)
-    leave_team()
+    folder, processes = Path(sys.argv[1]), join_processes("cpu")
+    trained(folder, "whole-together", processes=processes)
+    trained(folder, "half-alone", processes=processes)
+    trained(folder, "half-together", processes=processes, stop=True)
+    trained(folder, "accumulated-together", processes=processes, accumulate=2)
+    leave_processes()

@@ -1,7 +1,7 @@
 """The processes that train together.
 
-One process is a team of one, and nothing here costs it anything. Many are started by torchrun or `accelerate launch`
-and meet through `accelerate`. Networks are averaged by DistributedDataParallel while the backward pass still runs;
+A single process pays nothing for what is here. Many are started by torchrun or `accelerate launch` and meet through
+`accelerate`. Networks are averaged by DistributedDataParallel while the backward pass still runs;
 tables with sparse gradients are not its business (NCCL adds no sparse tensors): their touched rows are gathered.
 """
 
@@ -18,7 +18,7 @@ from vader3d.machine import CPU, chosen_device
 
 
 @dataclass(frozen=True)
-class Team:
+class Processes:
     """This process's place among `size` processes; by default the only one."""
 
     rank: int = 0
@@ -27,7 +27,7 @@ class Team:
     accelerator: Any = None
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes files and talks."""
         return self.rank == 0
 
@@ -53,7 +53,7 @@ class Team:
         try:
             torch.distributed.all_gather(found, tensor.contiguous())
         except RuntimeError as error:
-            raise ConnectionError(f"process {self.rank}: another process of the team is gone ({error})") from error
+            raise ConnectionError(f"process {self.rank}: another process is gone ({error})") from error
         return found
 
     def wait(self) -> None:
@@ -62,7 +62,7 @@ class Team:
             self.gather([0.0])
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """`module` with gradients that are means over the team, but for its sparse ones: see `exchange_sparse`."""
+        """`module` with gradients that are means over all processes, but for its sparse ones: see `exchange_sparse`."""
         if self.size == 1:
             return module
         names = {id(parameter): name for name, parameter in module.named_parameters()}
@@ -72,7 +72,7 @@ class Team:
 
     @torch.no_grad()
     def exchange_sparse(self, module: nn.Module) -> None:
-        """Make the gradients of sparse tables means over the team: all touched rows, on every process."""
+        """Make the gradients of sparse tables means over the processes: all touched rows, on every process."""
         if self.size == 1:
             return
         for table in sparse_tables(module):
@@ -90,22 +90,22 @@ class Team:
         return torch.cat([rows[:count] for rows, count in zip(self.gather_tensors(padded), counts, strict=True)])
 
 
-ALONE = Team()
+ONE_PROCESS = Processes()
 
 
 def sparse_tables(module: nn.Module) -> list[nn.Embedding]:
     return [layer for layer in module.modules() if isinstance(layer, nn.Embedding) and layer.sparse]
 
 
-def join_team(device: str = "auto") -> Team:
-    """The team this process was started into, by torchrun or `accelerate launch`; alone where it was by neither.
+def join_processes(device: str = "auto") -> Processes:
+    """The processes that torchrun or `accelerate launch` started with this one; it alone where neither did.
 
     device: auto (a GPU for each process where there are some), cpu, or cuda. ValueError: no such device.
     """
     chosen = chosen_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team(device=chosen)
+        return Processes(device=chosen)
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
@@ -116,11 +116,11 @@ def join_team(device: str = "auto") -> Team:
     # Norms are synchronised as they run, so that buffers are alike without being sent around.
     settings = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     accelerator = Accelerator(cpu=chosen.type == "cpu", kwargs_handlers=[settings])
-    return Team(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
+    return Processes(accelerator.process_index, accelerator.num_processes, accelerator.device, accelerator)
 
 
-def leave_team() -> None:
-    """Close the connections of `join_team`, if there are any."""
+def leave_processes() -> None:
+    """Close the connections of `join_processes`, if there are any."""
     if "accelerate" in sys.modules and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -129,22 +129,22 @@ class GatherStatistics(torch.autograd.Function):
     """[K] -> [size, K]; backward, everyone's gradient of one's own row."""
 
     @staticmethod
-    def forward(context: Any, own: Tensor, team: Team) -> Tensor:
-        context.team = team
-        return torch.stack(team.gather_tensors(own))
+    def forward(context: Any, own: Tensor, processes: Processes) -> Tensor:
+        context.processes = processes
+        return torch.stack(processes.gather_tensors(own))
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
         total = gradient.contiguous().clone()
         torch.distributed.all_reduce(total)
-        return total[context.team.rank], None
+        return total[context.processes.rank], None
 
 
-class TeamBatchNorm3d(nn.BatchNorm3d):
+class DistributedBatchNorm3d(nn.BatchNorm3d):
     """BatchNorm3d over the equal shares of all processes; torch's own SyncBatchNorm takes GPUs only."""
 
-    team: Team
+    processes: Processes
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor | None
@@ -155,11 +155,11 @@ class TeamBatchNorm3d(nn.BatchNorm3d):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             own = torch.stack(torch.var_mean(x.float(), (0, 2, 3, 4), correction=0))
-            variances, means = GatherStatistics.apply(own, self.team).unbind(1)
+            variances, means = GatherStatistics.apply(own, self.processes).unbind(1)
             mean = means.mean(0)
             variance = (variances + (means - mean).square()).mean(0)
             if self.track_running_stats:
-                count = x.numel() // x.shape[1] * self.team.size
+                count = x.numel() // x.shape[1] * self.processes.size
                 with torch.no_grad():
                     self.running_mean.lerp_(mean, self.momentum)
                     self.running_var.lerp_(variance * count / (count - 1), self.momentum)
@@ -171,14 +171,14 @@ class TeamBatchNorm3d(nn.BatchNorm3d):
         return normalised.to(x.dtype)
 
 
-def synchronise_norms(module: nn.Module, team: Team) -> None:
-    """Make every BatchNorm3d below `module` see the whole team's batch; parameters and buffers stay the same ones."""
-    if team.size == 1:
+def synchronise_norms(module: nn.Module, processes: Processes) -> None:
+    """Make every BatchNorm3d below `module` see the batch of all processes; parameters and buffers stay the same."""
+    if processes.size == 1:
         return
-    if team.device.type == "cuda":
+    if processes.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return
     for layer in module.modules():
         if type(layer) is nn.BatchNorm3d:
-            layer.__class__ = TeamBatchNorm3d
-            layer.team = team  # type: ignore[assignment]
+            layer.__class__ = DistributedBatchNorm3d
+            layer.processes = processes  # type: ignore[assignment]

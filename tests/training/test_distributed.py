@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import members
+import distributed_trainings
 import pytest
 import torch
-from members import BATCH, HALF, STAGES, STEPS, trained
+from distributed_trainings import BATCH, HALF, STAGES, STEPS, trained
 from processes import environment
 from tiny import write_things
 
@@ -15,14 +15,14 @@ from vader3d.geometry.cameras import orbit_cameras
 from vader3d.randomness import noise_of
 from vader3d.render import RenderConfig, Volume, render_views
 from vader3d.training.checkpoint import load_state
+from vader3d.training.distributed import Processes
 from vader3d.training.log import read_metrics
-from vader3d.training.team import Team
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
     """Both stages, trained alone and by two processes, and begun by the ones and ended by the others."""
-    folder = tmp_path_factory.mktemp("team")
+    folder = tmp_path_factory.mktemp("processes")
     write_things(folder / "things.zip")
     trained(folder, "whole-alone")
     trained(folder, "again-alone")
@@ -35,7 +35,7 @@ def runs(tmp_path_factory) -> Path:
         "--standalone",
         "--nproc-per-node",
         "2",
-        members.__file__,
+        distributed_trainings.__file__,
         str(folder),
     ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
@@ -96,7 +96,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(runs):
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
 
 
-def test_only_the_leader_writes_and_talks(runs):
+def test_only_the_main_process_writes_and_talks(runs):
     for stage in STAGES:
         assert [line["seen"] for line in read_metrics(runs / "whole-together" / stage)] == list(
             range(BATCH, BATCH * STEPS + 1, BATCH)
@@ -110,12 +110,12 @@ def test_only_the_leader_writes_and_talks(runs):
 def test_shares_are_all_of_the_batch_and_disjoint():
     places = list(range(24))
     for part in range(3):
-        shares = [places[Team(rank, 4).share(24, part=part, parts=3)] for rank in range(4)]
+        shares = [places[Processes(rank, 4).share(24, part=part, parts=3)] for rank in range(4)]
         assert [place for share in shares for place in share] == places[8 * part : 8 * part + 8]
     with pytest.raises(
         ValueError, match=r"loop\.batch: wanted a multiple of 6 \(loop\.accumulate 2 x 3 processes\); got 8"
     ):
-        Team(0, 3).share(8, parts=2)
+        Processes(0, 3).share(8, parts=2)
 
 
 def test_noise_depends_on_the_seed_and_the_place_alone():
