@@ -1,8 +1,7 @@
 """Short trainings of both stages, alone or as one of several processes.
 
-As a program, by torchrun: `distributed_trainings.py FOLDER` trains in FOLDER both stages whole, from `half-alone` on, up
-to half, and
-with batches in two parts.
+As a program, by torchrun: `distributed_trainings.py FOLDER` trains both stages in FOLDER whole, from `half-alone` on,
+up to half, and with batches in two parts.
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import PosedViews
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import chunks, runner
 from vader3d.evaluation.judged import open_judged_model
@@ -53,7 +53,7 @@ def tiny_features(name: str, *, device: torch.device | str = "cpu") -> FeatureNe
     return FeatureNetwork("tiny", "0" * 64, 4, lambda pictures: (pictures.flatten(1) @ mix).tanh())
 
 
-def write_model(folder: Path, archive: AnyArchive) -> Path:
+def write_model(folder: Path, archive: DataSet) -> Path:
     """The run folder of a stage 2 that was never trained; its volumes are not empty."""
     torch.manual_seed(0)
     tiny = preset("tiny")

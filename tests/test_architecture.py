@@ -29,7 +29,12 @@ PURE = {
     "colour.py": set(),
     "render/volume.py": set(),
     "render/settings.py": {"vader3d.render.volume"},
-    "render/reference.py": {"vader3d.geometry.rays", "vader3d.render.settings", "vader3d.render.volume"},
+    "render/reference.py": {
+        "vader3d.randomness",
+        "vader3d.geometry.rays",
+        "vader3d.render.settings",
+        "vader3d.render.volume",
+    },
     "diffusion/sampler.py": set(),
     "measures/pictures.py": set(),
     "measures/distances.py": {"vader3d.measures.pictures"},

@@ -34,9 +34,7 @@ class Asset:
     def turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> Tensor:
         """One turn round the object: RGBA uint8 [T, H, W, 4], straight alpha."""
         azimuths = torch.arange(frames) * 360.0 / frames
-        cameras = orbit_cameras(
-            azimuths, torch.full((frames,), elevation_degrees), distance=4, fov_degrees=30, size=size
-        )
+        cameras = orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), size=size)
         colour, opacity = self.render(cameras)
         return (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1)
 

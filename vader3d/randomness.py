@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+MASK32 = 0xFFFFFFFF
+
 
 def mixed(*numbers: int) -> int:
     """63 bits that change with any of the numbers."""
@@ -48,3 +50,11 @@ def sample_seed(seed: int, index: int) -> int:
     the golden ratio keep apart.
     """
     return (seed * 0x9E3779B1 + index) % (1 << 32)
+
+
+def hash32(key: Tensor) -> Tensor:
+    """MurmurHash3's finaliser, a bijection of 32-bit numbers that spreads near ones; of and as int64."""
+    key = key & MASK32
+    key = ((key ^ (key >> 16)) * 0x85EBCA6B) & MASK32
+    key = ((key ^ (key >> 13)) * 0xC2B2AE35) & MASK32
+    return key ^ (key >> 16)

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vader3d.randomness import hash32
+
 OBJECTS_AT_ONCE = 4096
 
 
@@ -147,12 +149,8 @@ def hashed_entries(objects: Tensor, *, num_codebooks: int, codebook_size: int, k
 
 
 def mixed_key(objects: Tensor) -> Tensor:
-    """A bijection of the 32-bit numbers that spreads consecutive ones: MurmurHash3's finaliser, of k + 1 as it maps 0
-    to 0."""
-    key = (objects.long() + 1) & 0xFFFFFFFF
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        key = ((key ^ (key >> shift)) * factor) & 0xFFFFFFFF
-    return key ^ (key >> 16)
+    """The 32-bit hash of k + 1 of object numbers k: a bijection that spreads consecutive ones, and maps 0 to 0."""
+    return hash32(objects.long() + 1)
 
 
 def count_different(entries: Callable[[Tensor], Tensor], objects: int) -> int:

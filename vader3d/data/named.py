@@ -1,14 +1,11 @@
 """Data sets by name or place."""
 
 from pathlib import Path
-from typing import TypeAlias
 
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.archive.reader import Archive
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.shards.reader import Shards, holds_shards
-
-AnyArchive: TypeAlias = DataSet
 
 
 def open_archive(path_or_name: str | Path) -> Archive | Shards:

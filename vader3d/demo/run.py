@@ -15,7 +15,8 @@ from vader3d.assets import Asset, save_assets
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
-from vader3d.data.named import AnyArchive, open_archive, readable_objects
+from vader3d.data.dataset import DataSet
+from vader3d.data.named import open_archive, readable_objects
 from vader3d.demo.page import write_demo_page
 from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.train import train_diffusion
@@ -148,7 +149,7 @@ class Costs(NamedTuple):
     object: float
 
 
-def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protocol: Protocol) -> Costs:
+def rehearse(recipe: Preset, autodecoder_run: Path, archive: DataSet, protocol: Protocol) -> Costs:
     """What generation and evaluation will cost on this machine as it is now, with an untrained denoiser."""
     autodecoder, config, _ = load_autodecoder(autodecoder_run)
     latents, statistics, _ = load_latents(autodecoder_run / "latents.safetensors")
@@ -168,12 +169,12 @@ def rehearse(recipe: Preset, autodecoder_run: Path, archive: AnyArchive, protoco
         files = seconds(lambda: save_assets(assets, Path(folder), formats=ASSET_FORMATS))
     one = seconds(lambda: generator.sample_latents([0], steps=protocol.steps[-1]))
     many = seconds(lambda: generator.sample_latents(range(batch), steps=protocol.steps[-1]))
-    cameras = orbit_cameras(
-        torch.arange(protocol.views) * 90.0, torch.full((protocol.views,), 20.0), distance=4, fov_degrees=30, size=64
-    )[None]
+    side = max(archive.resolution)
+    azimuths, elevations = torch.arange(protocol.views) * 90.0, torch.full((protocol.views,), 20.0)
+    cameras = orbit_cameras(azimuths, elevations, size=side)[None]
     volume = generator.decode(latents[:1])
     render = seconds(lambda: render_views(volume, cameras, config.render))
-    embed = seconds(lambda: features(torch.rand(batch * protocol.views, 3, 64, 64)))
+    embed = seconds(lambda: features(torch.rand(batch * protocol.views, 3, side, side)))
     shape = 2 * files if has_true_meshes(archive) else 0.0
     return Costs(one + files, many / batch + PICTURE_SETS * (render + embed / batch) + shape)
 

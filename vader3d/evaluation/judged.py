@@ -7,7 +7,7 @@ from typing import Any
 from vader3d.autodecoder.codes import Codes
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import config_from_dict, fingerprint
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.files import checksum_of
 from vader3d.generate import Generator
@@ -24,14 +24,14 @@ class JudgedModel:
 
     generator: Generator
     codes: Codes
-    archive: AnyArchive
+    archive: DataSet
     model: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.archive)
 
 
-def open_judged_model(run: Path, archive: AnyArchive, *, device: str = "auto") -> JudgedModel:
+def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> JudgedModel:
     """The run folder of stage 2, or of stage 1 where nothing is generated, and its data.
 
     ValueError: no such run, or another data set than it was trained on.
@@ -62,7 +62,7 @@ def kind_of(run: Path) -> str:
     return read_header(run / MODEL)["kind"]
 
 
-def check_data(archive: AnyArchive, *, objects: int, trained_on: str | None) -> None:
+def check_data(archive: DataSet, *, objects: int, trained_on: str | None) -> None:
     """ValueError unless the archive is the one a model of so many objects was trained on.
 
     trained_on: the fingerprint that the model carries; None for models from before they carried one.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.batches.views import ViewBatch
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet
 from vader3d.evaluation.chunks import Measured, Measurement
 from vader3d.evaluation.sets import (
     HELDOUT,
@@ -269,5 +269,5 @@ class Measurements:
         return {"features": self.network(rows), "owners": owners} if len(rows) else {}
 
 
-def has_true_meshes(archive: AnyArchive) -> bool:
+def has_true_meshes(archive: DataSet) -> bool:
     return archive.true_mesh(0) is not None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vader3d.geometry.rays import Rays
 
+DISTANCE, FOV_DEGREES = 4.0, 30.0  # of orbiting cameras: a sphere of radius 1.03 fits into every picture
 OPENCV_FROM_OPENGL = (1.0, -1.0, -1.0)  # the camera axes' signs; multiplies the columns of world_from_camera
 
 
@@ -96,7 +97,12 @@ def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
 
 
 def orbit_cameras(
-    azimuths_degrees: Tensor, elevations_degrees: Tensor, *, distance: float, fov_degrees: float, size: int
+    azimuths_degrees: Tensor,
+    elevations_degrees: Tensor,
+    *,
+    size: int,
+    distance: float = DISTANCE,
+    fov_degrees: float = FOV_DEGREES,
 ) -> Cameras:
     """Cameras [V] on a sphere round the origin, z up; azimuth 0 looks along -x, elevation 90 straight down."""
     azimuth, elevation = azimuths_degrees.deg2rad(), elevations_degrees.deg2rad()

@@ -17,22 +17,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vader3d.geometry.rays import cube_crossing
+from vader3d.randomness import MASK32, hash32
 from vader3d.render.settings import March
 from vader3d.render.volume import ALIGN_CORNERS, Volume
 
 POINTS_PER_CHUNK = 1 << 21  # bounds what one chunk keeps: about 100 bytes a point with 4 channels
-MASK32 = 0xFFFFFFFF
 KEY_FACTOR = 0x9E3779B9  # from a seed to the first key of its noise
 BYTES_MEAN, BYTES_STD = 510, (65535 / 3) ** 0.5  # of the sum of four uniform bytes
 HIGHEST_NOISE = BYTES_MEAN / BYTES_STD
-
-
-def hash32(key: Tensor) -> Tensor:
-    """The MurmurHash3 finaliser on int64 tensors that hold 32-bit keys: the one source of sampling noise."""
-    key = key & MASK32
-    key = ((key ^ (key >> 16)) * 0x85EBCA6B) & MASK32
-    key = ((key ^ (key >> 13)) * 0xC2B2AE35) & MASK32
-    return key ^ (key >> 16)
 
 
 def sample_noise(seed: int, ray: Tensor, samples_per_ray: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vader3d.config import config_to_dict, fingerprint
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet
 from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.runner import ProtocolRun, chosen_network, chosen_perceptual, evaluate
@@ -47,9 +47,7 @@ def departures(study: Study, protocol: Protocol) -> list[str]:
     return [f"{name} {after.get(name)} instead of {before.get(name)}" for name in changed]
 
 
-def evaluated(
-    run: Path, study: Study, protocol: Protocol, archive: AnyArchive, root: Path
-) -> tuple[Path, dict[str, Any]]:
+def evaluated(run: Path, study: Study, protocol: Protocol, archive: DataSet, root: Path) -> tuple[Path, dict[str, Any]]:
     """The folder `root`/evaluations/RUN-PROTOCOL, where what is missing is computed, and the report in it."""
     folder = root / "evaluations" / f"{run.name}-{fingerprint(protocol)}"
     if not (folder / REPORT).is_file():

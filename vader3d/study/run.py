@@ -5,7 +5,8 @@ from typing import Any
 
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import PosedViews
-from vader3d.data.named import AnyArchive, open_archive, readable_objects
+from vader3d.data.dataset import DataSet
+from vader3d.data.named import open_archive, readable_objects
 from vader3d.evaluation.protocol import Protocol
 from vader3d.progress import console
 from vader3d.study.evaluations import evaluated, protocol_facts, scores_at
@@ -67,9 +68,7 @@ def rows_of(study: Study, variant: str, protocol: Protocol) -> dict[int | None, 
     return {steps[0] if steps else None: Row(variant, settings)}
 
 
-def measured(
-    study: Study, config: StudyConfig, archive: AnyArchive, root: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def measured(study: Study, config: StudyConfig, archive: DataSet, root: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train what is missing, and evaluate: what is known of the trainings and where all lies, and the report."""
     run = trained_autodecoder(archive, config, root)
     about: dict[str, Any] = {"autodecoder": run.name}

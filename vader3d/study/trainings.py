@@ -13,7 +13,7 @@ from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autod
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import config_to_dict, fingerprint
 from vader3d.data.batches.views import PosedViews
-from vader3d.data.named import AnyArchive
+from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.diffusion.train import train_diffusion
 from vader3d.latents import LatentConfig, load_latents, save_latents
@@ -32,7 +32,7 @@ class Recipe:
     diffusion: DiffusionConfig | None = None
 
 
-def trained_autodecoder(archive: AnyArchive, config: StudyConfig, root: Path) -> Path:
+def trained_autodecoder(archive: DataSet, config: StudyConfig, root: Path) -> Path:
     """The finished run of stage 1, trained or continued where there is none.
 
     Where latents are cut and how they are normalised shapes no weight: such variants share a run.

@@ -10,8 +10,8 @@ from PIL import Image
 
 from vader3d.data.making.raycast import AMBIENT, DIRECT, LIFT, SKY, render_surface
 from vader3d.data.making.surface import Surface, load_surface, surface_from_scene
-from vader3d.data.making.viewpoints import DISTANCE, spread_cameras
-from vader3d.geometry.cameras import orbit_cameras
+from vader3d.data.making.viewpoints import spread_cameras
+from vader3d.geometry.cameras import DISTANCE, orbit_cameras
 
 
 def cameras_at(azimuth: float, elevation: float, size: int = 64):

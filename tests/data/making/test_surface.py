@@ -7,7 +7,8 @@ import trimesh
 
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.making.surface import OBJECT_RADIUS, load_surface, surface_from_scene
-from vader3d.data.making.viewpoints import DISTANCE, spread_cameras
+from vader3d.data.making.viewpoints import spread_cameras
+from vader3d.geometry.cameras import DISTANCE
 
 
 def post() -> trimesh.Trimesh:

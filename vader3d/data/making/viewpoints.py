@@ -6,7 +6,6 @@ import torch
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 
-FOV_DEGREES, DISTANCE = 30.0, 4.0  # a sphere of radius 1.03 fits into every picture
 ELEVATION_DEGREES = (-10.0, 60.0)
 PLASTIC = 1.324717957244746  # root of x^3 = x + 1: the plane's golden ratio
 
@@ -23,10 +22,4 @@ def spread_cameras(views: int, *, size: int, seed: int) -> Cameras:
         unit[chosen] = (shift + np.arange(len(chosen))[:, None] / [PLASTIC, PLASTIC**2]) % 1
     low, high = np.sin(np.deg2rad(ELEVATION_DEGREES))
     azimuths, elevations = 360 * unit[:, 0], np.rad2deg(np.arcsin(low + (high - low) * unit[:, 1]))
-    return orbit_cameras(
-        torch.from_numpy(azimuths).float(),
-        torch.from_numpy(elevations).float(),
-        distance=DISTANCE,
-        fov_degrees=FOV_DEGREES,
-        size=size,
-    )
+    return orbit_cameras(torch.from_numpy(azimuths).float(), torch.from_numpy(elevations).float(), size=size)

@@ -33,7 +33,8 @@ static inline f8 shares(const Block<N> &b, int i) {
 // Adds to the extra channels' gradients: along a ray they are all multiples of the extra outputs' gradients, so the
 // multiples are summed up while samples stay in one cell.
 template <int N>
-static void scatter_extra(const Block<N> &b, const float *weights, const float *d_extra, int count, const Corners &d_corners) {
+static void scatter_extra(const Block<N> &b, const float *weights, const float *d_extra, int count,
+                          const Corners &d_corners) {
     for_extra(d_corners.channels, [&](int64_t first, auto zero) {
         for (int i = 0; i < count;) {
             const int begin = i;
@@ -61,7 +62,8 @@ static inline void slopes(const March &job, const Corners &c, const Block<N> &b,
         s[k] = sum4(total);
     }
     const float x = b.x[i], y = b.y[i], z = b.z[i];
-    const float z0y0 = lerp(s[0], s[1], x), z0y1 = lerp(s[2], s[3], x), z1y0 = lerp(s[4], s[5], x), z1y1 = lerp(s[6], s[7], x);
+    const float z0y0 = lerp(s[0], s[1], x), z0y1 = lerp(s[2], s[3], x), z1y0 = lerp(s[4], s[5], x),
+                z1y1 = lerp(s[6], s[7], x);
     slope[2] = lerp(z1y0, z1y1, y) - lerp(z0y0, z0y1, y);
     slope[1] = lerp(z0y1 - z0y0, z1y1 - z1y0, z);
     slope[0] = lerp(lerp(s[1] - s[0], s[3] - s[2], y), lerp(s[5] - s[4], s[7] - s[6], y), z);
@@ -72,8 +74,8 @@ struct RayGradient {
 };
 
 template <int N>
-static inline void add_slopes(const March &job, const Ray &ray, const Block<N> &b, int i, const float *slope, float d_depth,
-                              float d_thickness, const float *direction, RayGradient &d) {
+static inline void add_slopes(const March &job, const Ray &ray, const Block<N> &b, int i, const float *slope,
+                              float d_depth, float d_thickness, const float *direction, RayGradient &d) {
     const int64_t size[3] = {job.width, job.height, job.depth};
     const float along = ((const float *)b.along)[i], depth = ((const float *)b.depth)[i], gone = along * ray.step;
     for (int k = 0; k < 3; k++) {
@@ -94,7 +96,8 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
     if (marched == 0) return;
     const Corners c = corners(job, job.grid + number / job.rays * voxels * job.channels), d = corners(job, d_grid);
     const bool far = voxels * job.channels * 4 > FAR_BYTES;
-    const float *out = job.features + job.features_per_ray * number, *d_out = job.d_features + job.features_per_ray * number;
+    const float *out = job.features + job.features_per_ray * number,
+                *d_out = job.d_features + job.features_per_ray * number;
     const f4 d_colour = {d_out[0], d_out[1], d_out[2], 0};
     const float d_opacity = job.d_opacity[number], d_depth = job.d_depth[number];
     float d_extra[MOST_CHANNELS];
@@ -133,7 +136,8 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
             if (TO_RAYS) {
                 float slope[3];
                 slopes(job, c, b, i, value, weights[i], d_extra, slope);
-                add_slopes(job, ray, b, i, slope, weights[i] * d_depth, d_thicknesses[i], job.directions + 3 * number, sums);
+                add_slopes(job, ray, b, i, slope, weights[i] * d_depth, d_thicknesses[i], job.directions + 3 * number,
+                           sums);
             }
             if (TO_GRID) {
                 // In halves of 16 bytes: a wider store would straddle what the next sample wants to load.
@@ -159,8 +163,10 @@ static void backward_ray(const March &job, int64_t number, float *d_grid) {
 // Threads share the rays out by the samples marched. A thread that starts in the middle of an object adds up that
 // object's gradient in a spare grid of its own; so no atomics, and the sums do not depend on timing.
 static void backward(const March &job) {
-#define MARCH(seeded) \
-    (!job.d_rays ? backward_ray<seeded, true, false> : job.d_grid ? backward_ray<seeded, true, true> : backward_ray<seeded, false, true>)
+#define MARCH(seeded)                                 \
+    (!job.d_rays  ? backward_ray<seeded, true, false> \
+     : job.d_grid ? backward_ray<seeded, true, true>  \
+                  : backward_ray<seeded, false, true>)
     const auto march = job.seeded ? MARCH(true) : MARCH(false);
     const int64_t rays = job.objects * job.rays, size = job.depth * job.height * job.width * job.channels;
     int64_t begin[MOST_THREADS + 1], total = 0, passed = 0, thread = 1;
@@ -180,8 +186,7 @@ static void backward(const March &job) {
                 d_grid = ray == object * job.rays ? job.d_grid + object * size : job.spare + (t - 1) * size;
                 memset(d_grid, 0, size * sizeof(float));
             }
-            for (; ray < end && ray < begin[t + 1]; ray++)
-                march(job, ray, d_grid);
+            for (; ray < end && ray < begin[t + 1]; ray++) march(job, ray, d_grid);
         }
     if (!job.d_grid) return;
 #pragma omp parallel for num_threads(job.threads) if (job.threads > 1)

@@ -121,8 +121,9 @@ static void show_nothing(const March &job, int64_t number) {
 
 static void forward(const March &job) {
     enum { CHUNK = 64 };
-    const auto march = job.empty ? job.seeded ? forward_ray<true, FEW> : forward_ray<false, FEW>
-                                 : job.seeded ? forward_ray<true, MANY> : forward_ray<false, MANY>;
+    const auto march = job.empty    ? job.seeded ? forward_ray<true, FEW> : forward_ray<false, FEW>
+                       : job.seeded ? forward_ray<true, MANY>
+                                    : forward_ray<false, MANY>;
 #pragma omp parallel for schedule(dynamic) num_threads(job.threads) if (job.threads > 1)
     for (int64_t chunk = 0; chunk < job.objects * job.rays; chunk += CHUNK) {
         const int64_t rays = job.objects * job.rays, end = chunk + CHUNK < rays ? chunk + CHUNK : rays;
@@ -131,7 +132,8 @@ static void forward(const March &job) {
             const int64_t stop = next < end ? next : end;
             int32_t passes[CHUNK] = {};
             if (job.empty) pass_by(job, object, first, stop - first, passes);
-            for (; number < stop; number++) passes[number - first] ? show_nothing(job, number) : march(job, number, object);
+            for (; number < stop; number++)
+                passes[number - first] ? show_nothing(job, number) : march(job, number, object);
         }
     }
 }
@@ -150,8 +152,10 @@ static void load_ray(const March &job, int64_t number) {
         place<false>(job, ray, first, job.samples, b);
         for (int i = 0; i < b.length; i++)
             for (int64_t k = 0; k < (ALONE ? 4 : job.channels); k += 4)
-                total += (at<ALONE>(c.rows[0] + k, b.offset[i], c.channels) + at<ALONE>(c.rows[1] + k, b.offset[i], c.channels)) +
-                         (at<ALONE>(c.rows[2] + k, b.offset[i], c.channels) + at<ALONE>(c.rows[3] + k, b.offset[i], c.channels));
+                total += (at<ALONE>(c.rows[0] + k, b.offset[i], c.channels) +
+                          at<ALONE>(c.rows[1] + k, b.offset[i], c.channels)) +
+                         (at<ALONE>(c.rows[2] + k, b.offset[i], c.channels) +
+                          at<ALONE>(c.rows[3] + k, b.offset[i], c.channels));
     }
     job.opacity[number] = total[0] + total[1] + total[2] + total[3] + total[4] + total[5] + total[6] + total[7];
 }

@@ -7,8 +7,8 @@ static inline void transpose(f4 &a, f4 &b, f4 &c, f4 &d) {
     c = SWIZZLE(ab1, cd1, 0, 1, 4, 5), d = SWIZZLE(ab1, cd1, 2, 3, 6, 7);
 }
 
-static void pack(const float *outer, const int64_t *sizes, const int64_t *strides, float *inner,
-                 int64_t channels, int64_t threads) {
+static void pack(const float *outer, const int64_t *sizes, const int64_t *strides, float *inner, int64_t channels,
+                 int64_t threads) {
     const int64_t C = sizes[1], D = sizes[2], H = sizes[3], W = sizes[4];
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t row = 0; row < sizes[0] * D * H; row++) {
@@ -29,8 +29,8 @@ static void pack(const float *outer, const int64_t *sizes, const int64_t *stride
     }
 }
 
-static void unpack(float *outer, const int64_t *sizes, const int64_t *strides, const float *inner,
-                   int64_t channels, int64_t threads) {
+static void unpack(float *outer, const int64_t *sizes, const int64_t *strides, const float *inner, int64_t channels,
+                   int64_t threads) {
     const int64_t C = sizes[1], D = sizes[2], H = sizes[3], W = sizes[4];
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t row = 0; row < sizes[0] * D * H; row++) {

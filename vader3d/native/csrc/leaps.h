@@ -2,7 +2,8 @@
 static inline int64_t bricks_along(int64_t size) { return size > 1 ? (size - 2) / BRICK + 1 : 1; }
 
 // The least of every byte and its two neighbours along the middle one of three axes.
-static void least_of_three(const uint8_t *__restrict from, uint8_t *__restrict to, int64_t outer, int64_t size, int64_t inner) {
+static void least_of_three(const uint8_t *__restrict from, uint8_t *__restrict to, int64_t outer, int64_t size,
+                           int64_t inner) {
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < size; i++) {
             const uint8_t *here = from + (o * size + i) * inner, *before = i > 0 ? here - inner : here;
@@ -77,7 +78,8 @@ static void pass_by(const March &job, int64_t object, int64_t first, int64_t cou
         const float *origin = job.origins + 3 * (first + i), *direction = job.directions + 3 * (first + i);
         float near = 0, far = INFINITY, all = 0;
         for (int k = 0; k < 3; k++) {
-            const float o = origin[k], d = direction[k], margin = 1e-6f * fabsf(o), slow = fabsf(d) > 1e-12f ? 1 / d : 1e12f;
+            const float o = origin[k], d = direction[k], margin = 1e-6f * fabsf(o),
+                        slow = fabsf(d) > 1e-12f ? 1 / d : 1e12f;
             const float a = (low[k] - margin - o) * slow, b = (high[k] + margin - o) * slow;
             const float enters = slow > 0 ? a : b, leaves = slow > 0 ? b : a;
             near = enters > near ? enters : near, far = leaves < far ? leaves : far, all += o + d;
@@ -112,7 +114,8 @@ static inline Leap prepare_leap(const March &job, const Ray &ray, int64_t object
     const int64_t size[3] = {job.width, job.height, job.depth};
     leap.row = bricks_along(job.width), leap.plane = leap.row * bricks_along(job.height);
     leap.empty = job.empty + object * leap.plane * bricks_along(job.depth);
-    leap.entry = f4{ray.entry[0], ray.entry[1], ray.entry[2], 0}, leap.speed = f4{ray.speed[0], ray.speed[1], ray.speed[2], 0};
+    leap.entry = f4{ray.entry[0], ray.entry[1], ray.entry[2], 0},
+    leap.speed = f4{ray.speed[0], ray.speed[1], ray.speed[2], 0};
     for (int k = 0; k < 3; k++) leap.last[k] = size[k] > 1 ? (float)(size[k] - 2) : 0;
     leap.forward = leap.speed < 0 ? f4{-1, -1, -1, -1} : f4{1, 1, 1, 1};
     leap.depth_per_voxel = 1 / (leap.speed * leap.forward > 1e-20f ? leap.speed : 1e-20f * leap.forward);
@@ -135,6 +138,7 @@ static inline int64_t skippable(const Leap &leap, const Ray &ray, int64_t first)
     const i4 brick = __builtin_convertvector(inside, i4) >> BRICK_BITS;
     const int distance = leap.empty[brick[2] * leap.plane + brick[1] * leap.row + brick[0]];
     if (!distance) return 0;
-    const f4 wall = (float)BRICK * (__builtin_convertvector(brick, f4) + half + leap.forward * ((float)distance - half));
+    const f4 wall =
+        (float)BRICK * (__builtin_convertvector(brick, f4) + half + leap.forward * ((float)distance - half));
     return whole_samples(leap, least3((wall - place) * leap.depth_per_voxel));
 }

@@ -1,4 +1,5 @@
-// Volume rendering on CPUs: the march of render/reference.py, fused, forward and backward; nearest points. Here: the C ABI.
+// Volume rendering on CPUs: the march of render/reference.py, fused, forward and backward; nearest points. Here: the C
+// ABI.
 //
 // The body is compiled once per instruction set, by including it with LANES (32-bit numbers in a vector) and VARIANT
 // (a namespace) set anew; the best one is picked at run time. Only GCC's vector extensions are used, no intrinsics.
@@ -12,8 +13,8 @@
 extern "C" {
 struct March {  // mirrored field by field in render/cpu.py
     int64_t objects, rays, samples, depth, height, width;
-    int64_t channels;                               // of a voxel: a multiple of 4, at most MOST_CHANNELS
-    int64_t features_per_ray, threads;              // colour and extra channels; at most MOST_THREADS
+    int64_t channels;                   // of a voxel: a multiple of 4, at most MOST_CHANNELS
+    int64_t features_per_ray, threads;  // colour and extra channels; at most MOST_THREADS
     int64_t seeded, seed, softplus;
     double density_scale, noise_scale, early_stop;  // noise_scale: of a hash's four bytes, less their mean
     const float *grid, *origins, *directions;       // [B, D, H, W, channels], [B, R, 3], [B, R, 3]
@@ -22,8 +23,8 @@ struct March {  // mirrored field by field in render/cpu.py
     const uint8_t *empty;                           // [B, bricks] and [B, 8], see leaps.h; null to visit every sample
     const float *bounds;
     const float *d_features, *d_opacity, *d_depth;  // gradients of the three outputs
-    float *d_grid, *spare;                          // [B, D, H, W, channels] and [threads - 1, D, H, W, channels]; or null
-    float *d_rays;                                  // [B, R, 8]: of origin, direction, near and far; or null
+    float *d_grid, *spare;  // [B, D, H, W, channels] and [threads - 1, D, H, W, channels]; or null
+    float *d_rays;          // [B, R, 8]: of origin, direction, near and far; or null
 };
 }
 enum { MOST_CHANNELS = 256, MOST_THREADS = 256 };
@@ -31,7 +32,7 @@ enum { MOST_CHANNELS = 256, MOST_THREADS = 256 };
 #define BRICK_BITS 1
 #endif
 enum { BRICK = 1 << BRICK_BITS, FARTHEST = 6 };
-enum { FAR_BYTES = 8 << 20 };            // grids larger than this lie far from the processor and are fetched ahead
+enum { FAR_BYTES = 8 << 20 };  // grids larger than this lie far from the processor and are fetched ahead
 
 #define VARIANT baseline
 #define LANES 4
@@ -53,10 +54,10 @@ static int level() {
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") ? 3 : 1;
     return found < highest_level ? found : highest_level;
 }
-#define CALL(function, ...)                                                                 \
-    switch (level()) {                                                                      \
-        case 3: return v3::function(__VA_ARGS__);                                           \
-        default: return baseline::function(__VA_ARGS__);                                    \
+#define CALL(function, ...)                              \
+    switch (level()) {                                   \
+        case 3: return v3::function(__VA_ARGS__);        \
+        default: return baseline::function(__VA_ARGS__); \
     }
 #else
 static int highest_level = 1;

@@ -1,7 +1,7 @@
-// Squared distances between the points of two sets, of which each point keeps its least.
+// For each point of two sets, the squared distance to the nearest point of the other set.
 
-// a [rows, 3]; b [3, columns], columns a multiple of LANES; to_a [columns] and to_b [rows]: of b's points to a and of a's
-// to b.
+// a [rows, 3]; b [3, columns], columns a multiple of LANES; to_a [columns] and to_b [rows]: of b's points to a and of
+// a's to b.
 static void nearest(const float *a, int64_t rows, const float *b, int64_t columns, float *to_a, float *to_b) {
     enum { TOGETHER = 4 };  // rows of a that share what is read of b
     typedef fv wv __attribute__((aligned(4), may_alias));

@@ -147,10 +147,8 @@ static inline void fetch_as(const Corners &c, Block<N> &b) {
 
 template <int N>
 static inline void fetch(const Corners &c, Block<N> &b) {
-    if (c.channels == 4)
-        fetch_as<true>(c, b);
-    else
-        fetch_as<false>(c, b);
+    if (c.channels == 4) fetch_as<true>(c, b);
+    else fetch_as<false>(c, b);
 }
 
 static const float LOG2E = 1.44269504f;
@@ -181,7 +179,8 @@ static inline void attenuate(const March &job, const Ray &ray, Light &light, Blo
         fv raw = LOAD(b.channels[3]), slope = {};
         if (SEEDED) raw += b.noise[v];
         const fv density = job.softplus ? softplus(raw, slope) : raw < 0 ? zero : raw;
-        if (SLOPES) b.density[v] = density * scale, b.slope[v] = (job.softplus ? slope : raw > 0 ? splat(1) : zero) * scale;
+        if (SLOPES)
+            b.density[v] = density * scale, b.slope[v] = (job.softplus ? slope : raw > 0 ? splat(1) : zero) * scale;
         const fv crossed = running_sum(density * bits);
         b.after[v] = exp2_minus(light.thickness + crossed);
         light.thickness += last_lane(crossed);

@@ -14,7 +14,7 @@ enum { MANY = 64, FEW = 32 };
 #define SWIZZLE __builtin_shufflevector
 
 static inline fv splat(float x) { return x - fv{}; }
-static inline fv lower(fv a, fv b) { return a < b ? a : b; }   // b where a is not a number
+static inline fv lower(fv a, fv b) { return a < b ? a : b; }  // b where a is not a number
 static inline fv higher(fv a, fv b) { return a > b ? a : b; }
 static inline iv lower(iv a, iv b) { return a < b ? a : b; }
 static inline fv real(iv a) { return __builtin_convertvector(a, fv); }
@@ -57,7 +57,7 @@ static inline float sum(fv x) {
 // 2^-x for x >= 0, to 1e-7 relative; 1 at 0; not-a-numbers stay so.
 static inline fv exp2_minus(fv x) {
     x = x > 100.0f ? splat(100.0f) : x;  // so that no difference of two results is denormal
-    const fv turns = 12582912.0f - x;  // its low bits now hold n = round(-x)
+    const fv turns = 12582912.0f - x;    // its low bits now hold n = round(-x)
     const fv r = x + (turns - 12582912.0f);
     fv p = 1.535336151e-4f * r - 1.339887452e-3f;
     p = p * r + 9.618437360e-3f;
