@@ -18,10 +18,10 @@ def clock(monkeypatch):
 
 
 def test_a_log_gets_a_line_soon_then_few_and_the_last(clock, capsys):
-    with progress.progress_bar("toy [red]", start=0.25) as tell:
+    with progress.progress_bar("toy [red]", start=0.25) as advance:
         for step in range(1, 61):
             clock.append(1000.0 + step)
-            tell(0.25 + 0.75 * step / 60, f"{step} objects seen")
+            advance(0.25 + 0.75 * step / 60, f"{step} objects seen")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "toy [red]: 29%, 3 objects seen, 0:00:57 left"
     assert [line.split(", ")[1] for line in lines] == [f"{n} objects seen" for n in (3, 18, 33, 48, 60)]
@@ -29,16 +29,16 @@ def test_a_log_gets_a_line_soon_then_few_and_the_last(clock, capsys):
 
 
 def test_quick_work_says_nothing(clock, capsys):
-    with progress.progress_bar("toy") as tell:
+    with progress.progress_bar("toy") as advance:
         clock.append(1002.0)
-        tell(1.0, "done")
+        advance(1.0, "done")
     assert capsys.readouterr().err == ""
 
 
 def test_work_that_has_not_begun_has_no_time_left(clock, capsys):
-    with progress.progress_bar("toy", start=0.5) as tell:
+    with progress.progress_bar("toy", start=0.5) as advance:
         clock.append(1060.0)
-        tell(0.5, "no object seen")
+        advance(0.5, "no object seen")
     assert capsys.readouterr().err == "toy: 50%, no object seen, ? left\n"
 
 
@@ -56,8 +56,8 @@ def test_items_come_through_in_order_and_are_counted(clock, capsys):
 def test_a_terminal_gets_a_bar(monkeypatch):
     screen = StringIO()
     monkeypatch.setattr(progress, "console", Console(file=screen, force_terminal=True, width=100))
-    with progress.progress_bar("toy [red]") as tell:
-        tell(0.5, "loss [0.1]")
+    with progress.progress_bar("toy [red]") as advance:
+        advance(0.5, "loss [0.1]")
     assert "toy [red]" in screen.getvalue()
     assert "50%" in screen.getvalue()
     assert "loss [0.1]" in screen.getvalue()
@@ -66,7 +66,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 def test_lines_go_to_standard_error_as_it_is_at_the_time(clock, monkeypatch):
     replaced = StringIO()
     monkeypatch.setattr(sys, "stderr", replaced)
-    with progress.progress_bar("toy") as tell:
+    with progress.progress_bar("toy") as advance:
         clock.append(1010.0)
-        tell(0.1, "words")
+        advance(0.1, "words")
     assert replaced.getvalue().startswith("toy: 10%, words, ")

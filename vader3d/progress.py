@@ -9,15 +9,15 @@ from typing import TypeVar
 from rich.console import Console
 
 Item = TypeVar("Item")
-Tell = Callable[[float, str], None]
+Advance = Callable[[float, str], None]
 
 FIRST_SECONDS, EVERY_SECONDS = 3.0, 15.0  # of plain lines
 console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Iterator[Tell]:
-    """Gives tell(share, status): the share of the work that is done, from `start` to 1, and a few words.
+def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Iterator[Advance]:
+    """Gives advance(share, status): the share of the work that is done, from `start` to 1, and a few words.
 
     To standard error. Plain lines come after 3 seconds and then every 15, with the last; quick work prints none, and
     what is not `shown` neither.
@@ -45,7 +45,7 @@ def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Itera
     began = monotonic()
     due = first = began + FIRST_SECONDS
 
-    def tell(share: float, status: str) -> None:
+    def advance(share: float, status: str) -> None:
         nonlocal due
         now = monotonic()
         if now < (due if share < 1 else first):
@@ -56,13 +56,13 @@ def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Itera
         console.print(f"{title}: {share:.0%}, {status}, {time}")
         due = now + EVERY_SECONDS
 
-    yield tell
+    yield advance
 
 
 def track(items: Iterable[Item], title: str, *, total: int) -> Iterator[Item]:
-    """The `total` items, one after the other, with a `progress_bar` told after each."""
+    """The `total` items, one after the other, with a `progress_bar` that advances after each."""
     began = monotonic()
-    with progress_bar(title) as tell:
+    with progress_bar(title) as advance:
         for done, item in enumerate(items, 1):
             yield item
-            tell(done / total, f"{done} of {total}, {done / max(monotonic() - began, 1e-9):.1f}/s")
+            advance(done / total, f"{done} of {total}, {done / max(monotonic() - began, 1e-9):.1f}/s")

@@ -65,14 +65,14 @@ class Measurement:
 def run_measurement(measurement: Measurement, folder: Path, *, processes: Processes) -> None:
     """Compute this process's share of the chunks that are not there, or not whole, or of something else."""
     chunks = [*measurement.chunks()]
-    with progress_bar(measurement.title, shown=processes.is_main) as tell:
+    with progress_bar(measurement.title, shown=processes.is_main) as advance:
         for done, numbers in enumerate(chunks, 1):
             if (done - 1) % processes.size == processes.rank and read_chunk(measurement, folder, numbers) is None:
                 start = time.monotonic()
                 measured = measurement.compute(numbers)
                 measured.seconds = time.monotonic() - start
                 write_chunk(measurement, folder, numbers, measured)
-            tell(done / len(chunks), f"{min(done * CHUNK, measurement.count)} of {measurement.count}")
+            advance(done / len(chunks), f"{min(done * CHUNK, measurement.count)} of {measurement.count}")
 
 
 def collect_measurement(measurement: Measurement, folder: Path) -> Measured:

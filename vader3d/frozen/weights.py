@@ -107,14 +107,14 @@ def download_weights(name: str) -> Path:
 def fetch(weights: Weights, temporary: Path, target: Path) -> None:
     """Write what the URL answers to `temporary`, if it is what is wanted."""
     digest, size = hashlib.sha256(), 0
-    with temporary.open("wb") as file, progress_bar(weights.file) as tell:
+    with temporary.open("wb") as file, progress_bar(weights.file) as advance:
         for share, chunk in chunks(weights, target):
             size += len(chunk)
             if size > weights.largest:
                 raise ValueError(f"weights: wanted at most {weights.largest} bytes from {weights.url}; got more")
             digest.update(chunk)
             file.write(chunk)
-            tell(share, f"{size / 1e6:.0f} MB")
+            advance(share, f"{size / 1e6:.0f} MB")
     check(weights, digest.hexdigest(), where=f"{weights.url}, {size} bytes; nothing was kept")
 
 

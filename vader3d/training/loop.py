@@ -144,7 +144,7 @@ def train(
     stop, flops = 0, 0.0
     totals: dict[str, list[float]] = {}
     bar = progress_bar(title, start=share_done(config, state.objects_seen, state.seconds), shown=processes.is_main)
-    with bar as tell, stop_requests() as stops, profiled(run, profile if processes.is_main else 0) as step_done:
+    with bar as advance, stop_requests() as stops, profiled(run, profile if processes.is_main else 0) as step_done:
         try:
             while True:
                 stop = stop or (max(stops, default=0) if processes.size == 1 else 0)
@@ -217,7 +217,7 @@ def train(
                         peak = peak_flops(processes.device.type, working_dtype(config.precision, processes.device))
                         speeds["share_of_peak"] = steps_a_second * flops / peak
                     log.write(state.objects_seen, {**means, **speeds, **task.measures()})
-                    tell(progress, f"{state.objects_seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
+                    advance(progress, f"{state.objects_seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now
                 if processes.is_main and now - previewed > config.preview_seconds:
                     write_preview(task, average.module, run, log, state.objects_seen)
@@ -232,7 +232,7 @@ def train(
             raise
         finally:
             log.close()
-        tell(1.0, f"{state.objects_seen} objects seen in {state.seconds:.0f} s")
+        advance(1.0, f"{state.objects_seen} objects seen in {state.seconds:.0f} s")
     task.model.eval()
     state.save()
     if processes.is_main:
