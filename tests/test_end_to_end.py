@@ -74,4 +74,6 @@ def test_a_model_on_data_it_was_not_trained_on_is_refused(road, tmp_path, capsys
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "--model", str(road / "gen"), "--data", str(tmp_path / "two.zip"), "--output", str(tmp_path)])
     assert stop.value.code == 2
-    assert "6; give the data set it was trained on" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "wanted the 6 objects that the model was trained on" in error
+    assert "with 2; give the data set it was trained on" in error
