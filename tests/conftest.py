@@ -1,6 +1,5 @@
-"""What all tests share: seeds, one table of tolerances, buffers that start as NaN."""
+"""What all tests share: seeds, threads, fixtures."""
 
-import contextlib
 import os
 
 import pytest
@@ -11,46 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: a thread for
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
 
-# How near a back-end must be to the reference: (largest difference over largest value, relative L2, 1 - cosine).
-TOLERANCES = {
-    torch.float64: (1e-9, 1e-10, 1e-15),
-    torch.float32: (2e-4, 2e-5, 1e-8),
-    torch.float16: (2e-2, 2e-3, 1e-5),
-    torch.bfloat16: (2e-2, 1e-2, 1e-4),
-}
-EARLY_STOP_TOLERANCE = 2e-4  # of values, where rays may end at 1e-4 of the light
-
 
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def assert_near(
-    found: torch.Tensor, wanted: torch.Tensor, *, dtype: torch.dtype = torch.float32, what: str = ""
-) -> None:
-    """Elementwise, as vectors, and in direction; all finite."""
-    assert found.shape == wanted.shape, what
-    assert found.isfinite().all(), f"{what}: not finite"
-    found, wanted = found.detach().double(), wanted.detach().double()
-    if not wanted.numel():
-        return
-    elementwise, relative, cosine = TOLERANCES[dtype]
-    scale = wanted.abs().max().clamp_min(1e-12)
-    assert (found - wanted).abs().max() / scale <= elementwise, f"{what}: elementwise"
-    norm = wanted.norm()
-    if norm > 1e-9:
-        assert (found - wanted).norm() / norm <= relative, f"{what}: relative L2"
-        similarity = torch.nn.functional.cosine_similarity(found.flatten(), wanted.flatten(), dim=0)
-        assert 1 - similarity <= cosine, f"{what}: cosine"
-
-
-@contextlib.contextmanager
-def nan_filled():
-    """torch.empty gives NaN inside: what is not written shows."""
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)

@@ -66,7 +66,7 @@ def test_another_configuration_in_the_same_folder_is_refused(road, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--preset", "tiny", "--set", "decoder.code_length=16"])
     assert stop.value.code == 2
-    assert "decoder.code_length: 32 there, 16 wanted" in capsys.readouterr().err
+    assert "config.decoder.code_length: wanted 32; got 16" in capsys.readouterr().err
 
 
 def test_a_model_on_data_it_was_not_trained_on_is_refused(road, tmp_path, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import assert_near
+from near import assert_near
 
 from vader3d.geometry.rays import Rays
 from vader3d.native import build

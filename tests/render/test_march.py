@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from conftest import assert_near
+from near import assert_near
 
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.geometry.rays import Rays

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import EARLY_STOP_TOLERANCE, assert_near, nan_filled
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from near import EARLY_STOP_TOLERANCE, assert_near, nan_filled
 
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.geometry.rays import Rays, cube_crossing

@@ -23,7 +23,7 @@ def rows() -> list[Row]:
 
 def test_the_table_has_mean_and_sample_deviation():
     lines = markdown_table((PSNR, CLIP), rows()).splitlines()
-    assert lines[0] == "| variant | seeds | PSNR, dB (higher is better) | clip | difference |"
+    assert lines[0] == "| variant | seeds | PSNR, dB (higher is better) | Clip | difference |"
     assert lines[2] == f"| whole | 3 | {np.mean(THREE):.2f} ± {np.std(THREE, ddof=1):.2f} | 3.0 |  |"
 
 
