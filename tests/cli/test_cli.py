@@ -165,3 +165,12 @@ def test_idle_threads_soon_sleep_unless_told_otherwise(asked):
         pytest.skip("another OpenMP")
     own = f"GOMP_SPINCOUNT = '{asked.get('GOMP_SPINCOUNT', '10000')}'"
     assert (own in told) == ("OMP_WAIT_POLICY" not in asked)
+
+
+def test_a_pipe_without_a_reader_is_no_error():
+    command = subprocess.Popen(
+        [sys.executable, "-m", "vader3d", "presets"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    assert command.wait() == 141

@@ -149,7 +149,8 @@ def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
-    130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on).
+    130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on), 141 where
+    the reader of a pipe has gone.
     """
     if "OMP_WAIT_POLICY" not in os.environ:  # read when a command loads torch: idle threads then soon sleep, where
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
@@ -163,6 +164,10 @@ def main(arguments: list[str] | None = None) -> None:
             config=(tyro.conf.OmitSubcommandPrefixes,),
             description="2D pictures in, a generator of 3D assets out.",
         )
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of `vader3d ... | head` has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, OSError, ImportError, TrainingDiverged) as error:
         if os.environ.get("VADER3D_DEBUG"):
             raise
