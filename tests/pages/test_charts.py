@@ -15,6 +15,7 @@ from vader3d.pages.charts import (
     WIDTH,
     Curve,
     compact,
+    labels,
     line_chart,
     linear_ticks,
     logarithmic_ticks,
@@ -79,3 +80,16 @@ def test_ticks_are_round_numbers_inside_the_range():
 )
 def test_numbers_are_short(number, text):
     assert compact(number) == text
+
+
+@pytest.mark.parametrize(
+    ("ticks", "texts"),
+    [
+        ([268.8, 269.0, 269.2], ["268.8", "269", "269.2"]),
+        ([12000.0, 12010.0], ["12k", "12.01k"]),
+        ([1200.0, 1200.5], ["1200.0", "1200.5"]),
+        ([0.0, 5.0], ["0", "5"]),
+    ],
+)
+def test_ticks_are_told_apart(ticks, texts):
+    assert labels(ticks) == texts

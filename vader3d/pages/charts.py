@@ -43,8 +43,8 @@ def line_chart(curves: Sequence[Curve], *, x_label: str, y_label: str, logarithm
     summary = "; ".join(f"{name} from {first} to {last}" for name, first, last in ends)
     values = {
         "box": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "bottom": HEIGHT - BOTTOM},
-        "x_ticks": [(x_of(tick), compact(tick)) for tick in x_ticks],
-        "y_ticks": [(y_of(tick), compact(tick)) for tick in y_ticks],
+        "x_ticks": list(zip(map(x_of, x_ticks), labels(x_ticks), strict=True)),
+        "y_ticks": list(zip(map(y_of, y_ticks), labels(y_ticks), strict=True)),
         "x_label": x_label,
         "y_label": y_label,
         "lines": [(coordinates(line), coordinates(smoothed(line))) for line in places],
@@ -59,12 +59,18 @@ def coordinates(places: list[Point]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
-def compact(number: float) -> str:
-    """Three significant digits, thousands as k and M: 0.0123, 4.5, 12k, 1.2M."""
+def compact(number: float, digits: int = 3) -> str:
+    """Significant digits, thousands as k and M: 0.0123, 4.5, 12k, 1.2M."""
     for unit, size in (("M", 1e6), ("k", 1e4)):
         if abs(number) >= size:
-            return f"{number / (1e6 if unit == 'M' else 1e3):.3g}{unit}"
-    return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
+            return f"{number / (1e6 if unit == 'M' else 1e3):.{digits}g}{unit}"
+    return f"{number:.{digits}g}" if abs(number) < 1000 else f"{number:.{max(0, digits - 4)}f}"
+
+
+def labels(ticks: Sequence[float]) -> list[str]:
+    """With three digits, or as many more as tell them apart."""
+    texts = [[compact(tick, digits) for tick in ticks] for digits in range(3, 13)]
+    return next((each for each in texts if len({*each}) == len(ticks)), texts[0])
 
 
 def drawable(curve: Curve, logarithmic: bool) -> list[Point]:
