@@ -31,7 +31,7 @@ ABLATIONS = {
     "normalisation": (3, (*STAGE1, *STAGE2)),
     "steps": (3, (*STAGE1, *STAGE2)),
     "table2": (1, (OBJECTS,)),
-    "fig3": (2, (OBJECTS, *FIG3)),
+    "fig3": (3, (OBJECTS, *FIG3)),
 }
 
 

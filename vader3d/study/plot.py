@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vader3d.pages.charts import compact, linear_ticks, placed
+from vader3d.pages.charts import labels, linear_ticks, placed
 
 SCALE = 2  # pixels of the picture to one of the layout
 WIDTH, ROW, TOP, BOTTOM, LEFT, RIGHT = 640, 26, 34, 30, 220, 24
@@ -23,10 +23,11 @@ def draw_plot(rows: Sequence[tuple[str, Sequence[float]]], *, title: str) -> Ima
     low, high = low - margin, high + margin
     x_of = placed(low, high, SCALE * LEFT, SCALE * (WIDTH - RIGHT), float)
     draw.text((SCALE * 8, SCALE * 8), title, fill=INK, font=font)
-    for tick in linear_ticks(low, high):
+    ticks = linear_ticks(low, high)
+    for tick, text in zip(ticks, labels(ticks), strict=True):
         draw.line([(x_of(tick), SCALE * TOP), (x_of(tick), SCALE * (height - BOTTOM))], fill=PALE, width=SCALE)
         place = (x_of(tick), SCALE * (height - BOTTOM + 4))
-        draw.text(place, compact(tick), fill=INK, font=font, anchor="ma")
+        draw.text(place, text, fill=INK, font=font, anchor="ma")
     for number, (name, values) in enumerate(rows):
         y = SCALE * (TOP + ROW * (number + 0.5))
         draw.text((SCALE * (LEFT - 10), y), name, fill=INK, font=font, anchor="rm")
