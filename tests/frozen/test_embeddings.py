@@ -37,7 +37,7 @@ def blurred(pictures: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def test_features_equal_those_of_the_published_network(weights):
-    """Recorded from the package efficientnet-lite-pytorch 0.1.0: EfficientNet.extract_features, averaged over places."""
+    """Recorded from efficientnet-lite-pytorch 0.1.0: EfficientNet.extract_features, averaged over places."""
     coffee = torch.tensor(skimage.data.coffee()).movedim(-1, 0)[None, :, :224, 100:324]
     features = efficientnet_lite0(weights)((coffee.float() - 127) / 128)[0]
     largest = features.topk(6)
