@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vader3d.evaluation.score_table import PARTS, Score, score_of, scores_in
+from vader3d.evaluation.score_table import PARTS, Score, ratios_of, score_of, scores_in
 from vader3d.pages.charts import compact
 from vader3d.pages.page import Bar, Bars, Charts, Number, Numbers, Section
 
 HEADLINES = ("training_objects", "heldout_psnr", "heldout_iou", "seconds_per_sample")
-RATIOS = {
-    "frechet_ratio": "frechet_direct_latent_sampling",
-    "frechet_ratio_fitted": "frechet_direct_latent_sampling_fitted",
-}
 TIMES = {f"seconds_{part}" for part in PARTS}
 DISTANCES = ("frechet", "kernel")
 
@@ -47,12 +43,8 @@ def number(score: Score, report: Mapping[str, Any]) -> Number:
 
 def ratios(report: Mapping[str, Any]) -> list[Number]:
     """The Frechet distance of generated objects in terms of each baseline's."""
-    known = [(score, report.get(baseline)) for key, baseline in RATIOS.items() if (score := score_of(key))]
-    return [
-        Number(score.title, report["frechet_generated"] / distance, "", score.meaning, score.direction)
-        for score, distance in known
-        if distance and "frechet_generated" in report
-    ]
+    known = [(score, ratio) for key, ratio in ratios_of(report).items() if (score := score_of(key))]
+    return [Number(score.title, ratio, "", score.meaning, score.direction) for score, ratio in known]
 
 
 def distances(report: Mapping[str, Any], measure: str) -> Bars | None:

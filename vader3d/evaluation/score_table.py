@@ -1,11 +1,15 @@
 """The table of scores: what each key of a report is called and means."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 GENERATED_STEPS = re.compile(r"_generated_(\d+)_steps$")
+RATIOS = {
+    "frechet_ratio": "frechet_direct_latent_sampling",
+    "frechet_ratio_fitted": "frechet_direct_latent_sampling_fitted",
+}
 
 
 @dataclass(frozen=True)
@@ -273,3 +277,11 @@ def scores_in(keys: Iterable[str]) -> list[Score]:
     """The scores of those keys that the table knows, in its order."""
     known = (score for key in keys if (score := score_of(key)))
     return sorted(known, key=lambda score: PLACES[GENERATED_STEPS.sub("_generated", score.key)])
+
+
+def ratios_of(report: Mapping[str, Any]) -> dict[str, float]:
+    """The Frechet distance of generated objects in terms of each baseline's, those of them that the report has."""
+    if "frechet_generated" not in report:
+        return {}
+    known = {key: report[baseline] for key, baseline in RATIOS.items() if report.get(baseline)}
+    return {key: report["frechet_generated"] / distance for key, distance in known.items()}

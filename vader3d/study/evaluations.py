@@ -12,8 +12,9 @@ from vader3d.data.dataset import DataSet
 from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.runner import ProtocolRun, chosen_network, chosen_perceptual, evaluate
+from vader3d.evaluation.score_table import ratios_of
 from vader3d.files import write_text
-from vader3d.study.plans import BASELINE, FRECHET, RATIO, Study
+from vader3d.study.plans import Study
 from vader3d.training.run import flatten
 
 REPORT = "report.json"
@@ -66,6 +67,4 @@ def scores_at(report: Mapping[str, Any], study: Study, steps: int | None) -> dic
         at_steps = key if headline or not key.endswith("_generated") else f"{key}_{steps}_steps"
         if at_steps in report:
             scores[key] = report[at_steps]
-    if FRECHET.key in scores and BASELINE.key in scores:
-        scores[RATIO.key] = scores[FRECHET.key] / scores[BASELINE.key]
-    return scores
+    return scores | ratios_of(scores)
