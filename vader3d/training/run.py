@@ -36,13 +36,13 @@ class RunNotes:
             raise ValueError(f"output: wanted an empty or new folder; got {run}, files without {NOTES}; choose another")
         if not any((run / name).exists() for name in TRAINED):
             return
-        before = self.read(run)
-        differing = [name for name in differences(before, self.flat()) if name not in self.free()]
-        if differing:
-            raise ValueError(refusal(run, before, self.flat(), differing))
-        for name in sorted(differences(before, self.flat())):
+        before, after, free = self.read(run), self.flat(), self.free()
+        differing = differences(before, after)
+        if refused := [name for name in differing if name not in free]:
+            raise ValueError(refusal(run, before, after, refused))
+        for name in sorted(differing):
             if not name.endswith(CLOCKS):
-                console.print(f"{run}: {name} is {self.flat()[name]!r} from here on, {before.get(name)!r} before")
+                console.print(f"{run}: {name} is {after[name]!r} from here on, {before.get(name)!r} before")
 
     def write(self, run: Path) -> None:
         """Note what the folder is for, once the training could be set up."""
