@@ -72,7 +72,10 @@ def test_the_report_says_what_was_measured_and_how(tiny):
     assert (report["objects"], report["pictures"], report["reference_pictures"]) == (6, 12, 8)
     assert {"heldout_psnr", "heldout_ssim", "heldout_iou", "torch"} <= report.keys() | report["versions"].keys()
     assert report["memorisation_samples"] == 4
-    assert 0 <= report["memorised_percent_latents"] <= report["memorised_percent"] <= 100
+    for null in ("", "_null"):
+        assert 0 <= report[f"copied_percent{null}_latents"] <= report[f"copied_percent{null}"] <= 100
+        assert report[f"local_ratio{null}_pictures"] >= 0
+    assert {"z_u_latents", "z_u_pictures"} <= report.keys()
 
 
 def test_every_number_of_the_report_is_explained_on_its_page(tiny):
@@ -247,9 +250,20 @@ def test_copies_of_training_objects_are_flagged_and_shown(tiny, monkeypatch):
 
     monkeypatch.setattr(PictureSets, "latents", copying)
     report = again(folder, "copies")
-    assert report["memorised_percent_latents"] == report["memorised_percent_pictures"] == 100
-    assert report["nearest_ratio_latents"] == pytest.approx(0, abs=1e-5)
+    assert report["copied_percent_latents"] == report["copied_percent_pictures"] == 100
+    assert report["local_ratio_latents"] == pytest.approx(0, abs=1e-5)
+    assert report["z_u_latents"] < -2
     assert "flagged" in (folder / "copies" / "report.html").read_text(encoding="utf-8")
+
+
+def test_codes_of_their_own_deviation_are_the_paper_s_draws_scaled(tiny):
+    folder, _ = tiny
+    judged = open_judged_model(folder / "model", Archive(folder / "things.zip"), device="cpu")
+    sets = PictureSets(judged, protocol_run(folder / "tiny.json").protocol)
+    own = torch.cat([*judged.codes.batches()]) - sets.mean
+    std = float((own.square().sum(0) / 3 + sets.mean.square()).mean().sqrt())  # of 4 objects
+    scaled = sets.codes("direct_latent_sampling_own_std", [0, 5])
+    torch.testing.assert_close(scaled, sets.codes("direct_latent_sampling", [0, 5]) * std)
 
 
 NOTHING_COMPARED = {"sets": [], "metrics": [], "reference": None, "reconstruction": None, "memorisation": 0}

@@ -17,7 +17,12 @@ FOLDER = Path(__file__).parent / "protocols"
 Split = Literal["training", "heldout", "all"]
 PictureMetric = Literal["frechet", "kernel", "precision_recall", "density_coverage"]
 PictureSet = Literal[
-    "heldout_views", "reconstruction", "generated", "direct_latent_sampling", "direct_latent_sampling_fitted"
+    "heldout_views",
+    "reconstruction",
+    "generated",
+    "direct_latent_sampling",
+    "direct_latent_sampling_own_std",
+    "direct_latent_sampling_fitted",
 ]
 
 

@@ -18,7 +18,7 @@ from vader3d.evaluation.score_table import scores_in
 from vader3d.evaluation.sets import POSES, RECONSTRUCTION, REFERENCE, PictureSets, render_clamped
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.files import write_text, write_whole
-from vader3d.measures.memorisation import Memorisation, memorised_in_any
+from vader3d.measures.memorisation import COPY, Memorisation, flagged_in_any
 from vader3d.pages.charts import Curve
 from vader3d.pages.page import Card, Chart, Charts, Comparison, Gallery, Section, Strip, Table, picture, write_page
 from vader3d.render import Volume
@@ -80,13 +80,13 @@ def closest_section(
     sets: PictureSets, generated: Mapping[str, Tensor], memorised: Mapping[str, Memorisation], output: Path
 ) -> Gallery:
     """The samples most like a training object in any space, each beside its nearest one in every space."""
-    ratios = torch.stack([space.ratios for space in memorised.values()]).amin(0)
+    spaces = [space.samples for space in memorised.values()]
+    ratios, flagged = torch.stack([space.ratios for space in spaces]).amin(0), flagged_in_any(spaces)
     order = ratios.argsort()[:CLOSEST]
-    flagged = memorised_in_any(memorised)
     shown = sample_pictures(sets, generated["latents"][order], generated["latent_owners"][order])
     cards, rows = [], []
     for place, sample in zip(order.tolist(), shown, strict=True):
-        nearest = [int(space.nearest[place]) for space in memorised.values()]
+        nearest = [int(space.nearest[place]) for space in spaces]
         beside = [real_picture(sets, index) for index in nearest]
         words = [f"training object {object_name(sets, index)}" for index in nearest]
         title = f"sample {int(generated['latent_owners'][place])}: {float(ratios[place]):.2f}"
@@ -97,7 +97,7 @@ def closest_section(
     write_sheet(output / "closest.png", torch.cat(rows), columns=4 * len(rows[0]))
     text = (
         "The samples that lie nearest to a training object, and that object by each measure. Numbers are distances in "
-        "medians of those from one training object to the next; far below 1 is a copy."
+        f"units of that object's own to its nearest other one, the smaller of both measures; below {COPY} is flagged."
     )
     return Gallery("Nearest to training", text, cards)
 

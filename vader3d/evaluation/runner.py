@@ -210,7 +210,7 @@ def nearest_in_training(sets: PictureSets, measured: dict[str, Measured]) -> dic
     """The nearest training object of each sample: among normalised latents, and among pictures from the same poses."""
     count = sets.protocol.memorisation
     generated = measured["generated"].tensors if count else {}
-    if "looks" not in generated or len(sets.judged) < 2:
+    if "looks" not in generated or len(sets.judged) < 3:
         return {}
     kept = generated["latent_owners"] < count
     drawn = sets.generator.statistics.normalise(generated["latents"][kept])

@@ -11,7 +11,7 @@ from vader3d.evaluation.chunks import Measured
 from vader3d.evaluation.protocol import Protocol
 from vader3d.measures.distances import feature_moments, frechet_distance, kernel_distance
 from vader3d.measures.intervals import Interval, bootstrap_interval, frechet_interval, kernel_interval
-from vader3d.measures.memorisation import Memorisation, memorised_in_any
+from vader3d.measures.memorisation import Memorisation, flagged_in_any
 from vader3d.measures.neighbours import density_coverage, precision_recall
 from vader3d.measures.shapes import compare_shapes
 
@@ -104,13 +104,17 @@ def add_shapes(scores: Scores, generated: Tensor, reference: Tensor, *, suffix: 
 
 
 def add_memorisation(scores: Scores, spaces: Mapping[str, Memorisation], protocol: Protocol) -> None:
-    """Percent of samples that lie nearer to a training object than these do to one another, and how near they lie."""
-    for name, space in {**spaces, "": None}.items():
-        flagged = memorised_in_any(spaces) if space is None else space.flagged
-        interval = mean_interval(flagged.double(), protocol)
-        scores.add(
-            "_".join(filter(None, ("memorised_percent", name))), float(flagged.double().mean()), interval, unit=100
-        )
-        if space is not None:
-            scores.add(f"nearest_ratio_{name}", float(space.ratios.median()), None)
-    scores.values["memorisation_samples"] = len(flagged)
+    """Percent of samples that are flagged as copies and how near samples lie, beside the same of training objects."""
+    for of, sides in (
+        ("", {name: space.samples for name, space in spaces.items()}),
+        ("_null", {name: space.null for name, space in spaces.items()}),
+    ):
+        flagged = {"": flagged_in_any(sides.values())} | {f"_{name}": side.flagged for name, side in sides.items()}
+        for end, flags in flagged.items():
+            share = flags.double()
+            scores.add(f"copied_percent{of}{end}", float(share.mean()), mean_interval(share, protocol), unit=100)
+        for name, side in sides.items():
+            scores.add(f"local_ratio{of}_{name}", float(side.ratios.median()))
+    for name, space in spaces.items():
+        scores.add(f"z_u_{name}", space.z_u)
+        scores.values["memorisation_samples"] = len(space.samples.distances)

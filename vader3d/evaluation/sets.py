@@ -64,6 +64,8 @@ class PictureSets:
         largest = judged.archive.records[0].views * height * width * 4
         self.read = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(judged.archive.read)
         self.mean, self.factor = judged.codes.fitted_gaussian()
+        # Of all the trained codes' numbers around 0, one for all.
+        self.own_std = ((self.mean.square().sum() + self.factor.square().sum()) / len(self.mean)).sqrt()
 
     def seed(self, purpose: int, number: int) -> int:
         return sample_seed(self.protocol.seed * PURPOSES + purpose, number)
@@ -112,6 +114,8 @@ class PictureSets:
             return self.judged.codes(torch.tensor([self.object_of(number) for number in numbers]))
         if name == "direct_latent_sampling":
             return self.normal(numbers, len(self.mean), STANDARD)
+        if name == "direct_latent_sampling_own_std":
+            return self.normal(numbers, len(self.mean), STANDARD) * self.own_std
         return self.normal(numbers, len(self.factor), FITTED) @ self.factor + self.mean
 
     def normal(self, numbers: list[int], size: int, purpose: int) -> Tensor:

@@ -1,10 +1,11 @@
-"""Has a sample been seen before: its nearest training objects.
+"""Has a sample been seen before: how near it lies to training objects.
 
-In any space where objects are points: normalised latents, or mean picture features over the same fixed views. Distances
-are Euclidean.
+In any space where objects are points: normalised latents, or pictures from the same fixed views. Distances are Euclidean.
+Whether one is small is judged where it is measured: by how far the nearest training object has to its own nearest other
+one. One threshold for the whole set would call a dense region's new objects copies, and copies among lone objects new.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -13,76 +14,109 @@ from torch import Tensor
 from vader3d.measures.neighbours import blocks
 from vader3d.measures.pictures import require_finite
 
-QUANTILE = 0.05
+COPY = 0.5  # local ratios below it are flagged: the sample stands less than half as far off as another object would
+SMALLEST = 1e-38  # of an object's own distance, which is 0 where another one equals it
 
 
 @dataclass(frozen=True)
-class Memorisation:
-    """Of N samples against M training objects, in one space.
+class Nearness:
+    """How near N points lie to the training objects.
 
-    nearest: number [N] of the training object nearest to each sample, to put their pictures side by side. distances:
-    [N] to it. training_distances: [M] of each training object to its nearest other one. threshold: the low quantile of
-    these. flagged: bool [N], nearer than the threshold.
+    nearest: number [N] of the training object nearest to each point, to put their pictures side by side. distances:
+    [N] to it. ratios: [N], distances over that object's own distance to its nearest other one (local ratios).
     """
 
     nearest: Tensor
     distances: Tensor
-    training_distances: Tensor
-    threshold: float
-    flagged: Tensor
+    ratios: Tensor
 
     @property
-    def ratios(self) -> Tensor:
-        """[N]: distance of each sample, in medians of the training objects' own; far below 1 is a copy."""
-        return self.distances / self.training_distances.median()
+    def flagged(self) -> Tensor:
+        """bool [N]: copies, by their local ratios."""
+        return self.ratios < COPY
 
 
-def memorisation(samples: Tensor, training: Tensor, *, quantile: float = QUANTILE) -> Memorisation:
+@dataclass(frozen=True)
+class Memorisation:
+    """N samples against M training objects in one space, and beside it each training object against the M - 1 others.
+
+    The latter is the null: the set split into one and the rest, M times. New draws of the training distribution stand to
+    the M as each of these does to the M - 1.
+    """
+
+    samples: Nearness
+    null: Nearness
+
+    @property
+    def z_u(self) -> float:
+        """Mann-Whitney's U of the samples' distances against the null's, as a standard score (arXiv 2512.23628).
+
+        Far below 0: samples lie nearer to training objects than these do to each other; far above: farther. The null
+        stands in for the distances of held-out objects. The score grows with the counts: compare at like ones.
+        """
+        return mann_whitney(self.samples.distances, self.null.distances)
+
+
+def memorisation(samples: Tensor, training: Tensor) -> Memorisation:
     """Samples [N, ...] against training objects [M, ...] as points of one space; further sizes are flattened.
 
-    A sample is flagged when it is nearer to a training object than the `quantile` of training objects are to another
-    one. New draws of the training distribution itself are flagged at about that rate (a twentieth), since each of them
-    stands to the M others as a training object does to the M - 1; copies are all flagged. A share well over the
-    quantile is therefore memorisation, a share about it is none. ValueError: fewer than 2 training objects, unlike
-    sizes, NaN.
+    ValueError: fewer than 3 training objects, unlike sizes, NaN.
     """
     if samples.ndim < 2 or training.shape[1:] != samples.shape[1:] or len(samples) == 0:
         raise ValueError(
             f"samples: wanted [N, ...] with N > 0 of the training objects' sizes {list(training.shape[1:])}; "
             f"got {list(samples.shape)}"
         )
-    if len(training) < 2:
-        raise ValueError(f"training: wanted at least 2 objects; got {len(training)}")
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile: wanted a share between 0 and 1; got {quantile}")
+    if len(training) < 3:
+        raise ValueError(f"training: wanted at least 3 objects; got {len(training)}")
     require_finite(samples=samples, training=training)
     points, seen = samples.flatten(1).float(), training.flatten(1).float()
     middle = seen.mean(0)  # small coordinates lose the fewest digits
     points, seen = points - middle, seen - middle
-    distances, nearest = nearest_other(points, seen, itself=False)
-    training_distances, _ = nearest_other(seen, seen, itself=True)
-    threshold = float(torch.quantile(training_distances, quantile))
-    return Memorisation(nearest, distances, training_distances, threshold, distances < threshold)
+    distances, nearest = nearest_others(points, seen, count=1, itself=False)
+    own, others = nearest_others(seen, seen, count=2, itself=True)
+    # For the null an object's nearest is asked for its own distance without that object.
+    back = others[others[:, 0], 0] == torch.arange(len(seen), device=seen.device)
+    without = torch.where(back, own[others[:, 0], 1], own[others[:, 0], 0])
+    return Memorisation(
+        nearness(distances[:, 0], nearest[:, 0], own[nearest[:, 0], 0]), nearness(own[:, 0], others[:, 0], without)
+    )
 
 
-def memorised_in_any(spaces: Mapping[str, Memorisation]) -> Tensor:
-    """bool [N]: flagged in at least one of the spaces, e.g. {"latents": ..., "pictures": ...}.
+def nearness(distances: Tensor, nearest: Tensor, own: Tensor) -> Nearness:
+    """own: [N], the nearest objects' own distances."""
+    return Nearness(nearest, distances, distances.double() / own.double().clamp_min(SMALLEST))
 
-    Latents tell a copied code even where the decoder hides it, pictures a copied look even where the code differs. With
-    S spaces, draws of the training distribution are flagged at up to S times the quantile.
+
+def flagged_in_any(spaces: Iterable[Nearness]) -> Tensor:
+    """bool [N]: the same N points flagged in at least one of the spaces, e.g. by latents or by pictures.
+
+    Latents tell a copied code even where the decoder hides it, pictures a copied look even where the code differs.
     """
-    return torch.stack([space.flagged for space in spaces.values()]).any(0)
+    return torch.stack([space.flagged for space in spaces]).any(0)
 
 
-def nearest_other(points: Tensor, seen: Tensor, *, itself: bool) -> tuple[Tensor, Tensor]:
-    """Distance to, and number of, the nearest of `seen` [M, d] for each point [N, d]; `itself`: but the point."""
+def mann_whitney(first: Tensor, second: Tensor) -> float:
+    """Standard score of Mann-Whitney's U of values [N] against [M]: below 0 where the first are the smaller ones."""
+    order, (n, m) = second.sort().values, (len(first), len(second))
+    below, not_above = (torch.searchsorted(order, first, right=right).double().sum() for right in (False, True))
+    u = float(below + not_above) / 2  # ties count half
+    return (u - n * m / 2) / (n * m * (n + m + 1) / 12) ** 0.5
+
+
+def nearest_others(points: Tensor, seen: Tensor, *, count: int, itself: bool) -> tuple[Tensor, Tensor]:
+    """Distances to, and numbers of, the `count` nearest of `seen` [M, d] for each of points [N, d]: [N, count] both.
+
+    itself: the points are `seen`, and none is its own neighbour.
+    """
     found, start = [], 0
     for block in blocks(points, seen):
         distances = torch.cdist(block, seen)
         if itself:
             distances.diagonal(start).fill_(torch.inf)
-        found.append(distances.argmin(1))
+        found.append(distances.topk(count, largest=False).indices)
         start += len(block)
     numbers = torch.cat(found)
-    exact = (points - seen[numbers]).norm(dim=1)  # the product's rounding would keep copies from having distance 0
+    # The product's rounding would keep copies from having distance 0.
+    exact = torch.stack([(points - seen[column]).norm(dim=1) for column in numbers.T], 1)
     return exact, numbers
