@@ -84,6 +84,14 @@ def test_table_3_is_10000_samples_of_5_views_at_three_numbers_of_steps():
     assert (row.frechet, row.kernel) == (72.76, 53.68)
 
 
+def test_the_paper_s_baseline_stands_beside_one_of_the_codes_own_spread():
+    """But in the demo's protocol, which is to be quick, and in studies, whose ratio only compares variants."""
+    sets = {name: {*protocol(name).sets} for name in NAMES}
+    with_it = {name for name in NAMES if "direct_latent_sampling_own_std" in sets[name]}
+    assert with_it == {"furniture", "ssdnerf-abo", "vader-table1", "vader-table3"}
+    assert all({"direct_latent_sampling", "direct_latent_sampling_fitted"} <= sets[name] for name in with_it)
+
+
 def test_the_paper_s_main_results_are_stochastic_and_its_figure_3_is_not():
     for name in ("vader-table1", "vader-table3", "vader-table4"):
         churn = protocol(name).churn

@@ -7,7 +7,7 @@ import pytest
 
 from vader3d.cli.evaluate import print_scores
 from vader3d.evaluation.protocol import PictureSet
-from vader3d.evaluation.score_table import SETS, TABLE, score_of, scores_in
+from vader3d.evaluation.score_table import SETS, TABLE, ratios_of, score_of, scores_in
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 REPORTS = sorted([*RESULTS.glob("judged-*.json"), *RESULTS.glob("demo-*.json")])
@@ -42,6 +42,16 @@ def test_titles_and_meanings_are_composed_of_the_measure_and_its_set():
     assert score_of("heldout_psnr").heading == "Reconstruction, PSNR (higher is better)"
     assert (score_of("heldout_psnr").unit, score_of("coverage").unit) == ("dB", "%")
     assert score_of("nearest_neighbour_accuracy").heading == "Shapes, 1-nearest-neighbour accuracy"  # 50 is best
+
+
+def test_ratios_begin_with_the_strongest_baseline():
+    baselines = ("", "_own_std", "_fitted")
+    report = {"frechet_generated": 60.0} | {f"frechet_direct_latent_sampling{name}": 120.0 for name in baselines}
+    assert [*ratios_of(report)] == ["frechet_ratio_fitted", "frechet_ratio_own_std", "frechet_ratio"]
+    assert [score.key for score in scores_in(ratios_of(report))] == [*ratios_of(report)]
+    keys = [score.key for score in scores_in(report)]
+    assert keys[1:] == [f"frechet_direct_latent_sampling{name}" for name in reversed(baselines)]
+    assert [*ratios_of({"frechet_generated": 60.0, "frechet_direct_latent_sampling": 120.0})] == ["frechet_ratio"]
 
 
 def test_any_number_of_sampling_steps_is_known():

@@ -125,7 +125,7 @@ def guided(denoiser: Denoiser, tokens: Tensor, *, weight: float) -> Callable[[Te
 
 
 def training_sigmas(count: int, generator: torch.Generator, *, P_mean: float = -1.2, P_std: float = 1.2) -> Tensor:
-    """ln sigma ~ N(P_mean, P_std^2), stratified over the batch: [count]."""
+    """ln sigma ~ N(P_mean, P_std^2), stratified over the batch (A34): [count]."""
     uniform = (torch.arange(count) + torch.rand(count, generator=generator)) / count
     normal = torch.special.ndtri(uniform.double().clamp(1e-6, 1 - 1e-6)).float()
     return (P_mean + P_std * normal[torch.randperm(count, generator=generator)]).exp()

@@ -1,8 +1,9 @@
 """Has a sample been seen before: how near it lies to training objects.
 
-In any space where objects are points: normalised latents, or pictures from the same fixed views. Distances are Euclidean.
-Whether one is small is judged where it is measured: by how far the nearest training object has to its own nearest other
-one. One threshold for the whole set would call a dense region's new objects copies, and copies among lone objects new.
+In any space where objects are points: normalised latents, or pictures from the same fixed views. Distances are
+Euclidean. Whether one is small is judged where it is measured: by how far the nearest training object has to its own
+nearest other one. One threshold for the whole set would call new objects among like ones copies, and copies of lone
+objects new.
 """
 
 from collections.abc import Iterable
@@ -40,8 +41,8 @@ class Nearness:
 class Memorisation:
     """N samples against M training objects in one space, and beside it each training object against the M - 1 others.
 
-    The latter is the null: the set split into one and the rest, M times. New draws of the training distribution stand to
-    the M as each of these does to the M - 1.
+    The latter is the null: the set split into one and the rest, M times. New draws of the training distribution stand
+    to the M as each of these does to the M - 1.
     """
 
     samples: Nearness

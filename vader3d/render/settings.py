@@ -16,7 +16,7 @@ class March:
     samples_per_ray: int
     density_noise: float = 0.0  # standard deviation of noise on the raw density, drawn from the seed
     seed: int | None = None  # 32 bits; jitters samples along their rays; None: each in the middle of its step
-    early_stop: float = 1e-4  # a ray ends where less light than this is left; 0: exact
+    early_stop: float = 1e-4  # a ray ends where less light than this is left; 0: exact (A36)
     skip_empty: bool = False  # pass over blocks of the grid that hold nothing; for inference only
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ class LoopConfig:
     warmup: float = 0.0  # share of the run in which learning rates rise from zero
     cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
     ema_half_life: float = 2000.0  # of the moving average of the weights, in objects
-    gradient_clip: float = 0.0  # largest norm over all parameters; 0: any
+    gradient_clip: float = 0.0  # largest norm over all parameters; 0: any (A35)
     precision: Precision = free("auto")  # auto: bfloat16 where the machine has matrix units for it, else float32
     device: Literal["auto", "cpu", "cuda"] = free("auto")  # auto: cuda where there is a GPU
     recompute: bool = free(False)  # activation checkpointing: blocks keep their input only and run twice
