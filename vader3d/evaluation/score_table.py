@@ -61,7 +61,7 @@ SETS = {
     ),
     "direct_latent_sampling": (
         "Codes from N(0, I)",
-        "Codes drawn at random, without diffusion: the paper's baseline, weak where trained codes spread less than 1.",
+        "Codes drawn at random, without diffusion: the paper's baseline, which knows nothing of the trained codes.",
     ),
 }
 OF_SETS = (
