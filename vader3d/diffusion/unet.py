@@ -73,7 +73,7 @@ class UNetBlock(nn.Module):
         self.norm2 = group_norm(channels_out)
         self.dropout = nn.Dropout(config.dropout)
         self.conv2 = zero_initialised(convolution(channels_out, channels_out, at))
-        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv3d(channels_in, channels_out, 1)
+        self.skip = nn.Identity() if channels_in == channels_out else Conv3d(channels_in, channels_out, 1)
         self.attention: nn.Module = nn.Identity()
         if attention:
             mixing = Attention3d(channels_out, group_norm(channels_out), head_channels=config.head_channels)
@@ -154,7 +154,7 @@ class UNet(nn.Module):
         self.norm_out = group_norm(width)
         self.conv_out = zero_initialised(convolution(width, channels_out, at))
         if config.linear_skip:
-            self.linear = nn.Conv3d(channels_in, channels_out, 1, bias=False)
+            self.linear = Conv3d(channels_in, channels_out, 1, bias=False)
             nn.init.dirac_(self.linear.weight)
             self.gate = zero_initialised(nn.Linear(4 * base, channels_out))
 
