@@ -42,6 +42,13 @@ def test_up_and_down_work_on_all_three_axes():
     assert float(downsample(x)) == 3.5
 
 
+def test_a_convolution_of_one_voxel_is_torch_s_own():
+    layer, x = Conv3d(5, 3, 1), torch.randn(4, 5, 1, 1, 1)
+    torch.testing.assert_close(layer(x), nn.Conv3d.forward(layer, x))
+    padded = Conv3d(5, 3, 3, padding=1)
+    torch.testing.assert_close(padded(x), nn.Conv3d.forward(padded, x))
+
+
 def test_zero_initialised_layers_give_nothing():
     assert not zero_initialised(nn.Conv3d(3, 4, 3))(torch.randn(1, 3, 5, 5, 5)).any()
 

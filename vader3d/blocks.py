@@ -34,6 +34,18 @@ def upsample(x: Tensor) -> Tensor:
     return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+def upsampled_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """conv3d(upsample(x), weight, bias, padding=1) for weights [O, C, 3, 3, 3], with 64 products for its 216.
+
+    An output voxel sees only 2^3 input voxels, so the taps that fall on the same one are added up first: a transposed
+    convolution of 4^3 taps.
+    """
+    for axis in (2, 3, 4):
+        zero = torch.zeros_like(weight.narrow(axis, 0, 1))
+        weight = torch.cat([weight, zero], axis) + torch.cat([zero, weight], axis)
+    return nn.functional.conv_transpose3d(x, weight.flip(2, 3, 4).transpose(0, 1), bias, stride=2, padding=1)
+
+
 def downsample(x: Tensor) -> Tensor:
     """Mean of 2^3 neighbours."""
     return nn.functional.avg_pool3d(x, 2)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig, ResidualBlock3d, interleave
+from vader3d.blocks import upsample
 
 SMALL = DecoderConfig(code_length=6, channels=(8, 6, 4), blocks_per_level=2, attention_resolutions=(8,))
 
@@ -18,7 +19,7 @@ def decoder_of(config: DecoderConfig) -> Decoder:
 
 @pytest.mark.parametrize("subvoxels", [1, 2, 4])
 @pytest.mark.parametrize("extra", [0, 3])
-@pytest.mark.parametrize("latent_resolution", [4, 8, 16])
+@pytest.mark.parametrize("latent_resolution", [1, 4, 8, 16])
 def test_shapes_are_what_the_configuration_says(subvoxels, extra, latent_resolution):
     config = DecoderConfig(
         code_length=6,
@@ -32,7 +33,7 @@ def test_shapes_are_what_the_configuration_says(subvoxels, extra, latent_resolut
     decoder = decoder_of(config)
     latent = decoder.to_latent(torch.randn(2, 6))
     assert latent.shape == (2, *config.latent_shape)
-    assert config.latent_shape == ({4: 8, 8: 6, 16: 4}[latent_resolution], *(latent_resolution,) * 3)
+    assert config.latent_shape == ({1: 6, 4: 8, 8: 6, 16: 4}[latent_resolution], *(latent_resolution,) * 3)
     volume = decoder.to_volume(latent)
     assert config.volume_resolution == 16 * subvoxels
     assert volume.grid.shape == (2, 4 + extra, *(16 * subvoxels,) * 3)
@@ -41,7 +42,7 @@ def test_shapes_are_what_the_configuration_says(subvoxels, extra, latent_resolut
     assert volume.extra.shape[1] == extra
 
 
-@pytest.mark.parametrize("latent_resolution", [4, 8, 16])
+@pytest.mark.parametrize("latent_resolution", [1, 4, 8, 16])
 @pytest.mark.parametrize("subvoxels", [1, 2])
 def test_the_two_halves_are_the_whole_bit_for_bit(latent_resolution, subvoxels):
     config = DecoderConfig(
@@ -96,7 +97,7 @@ def test_the_paper_attends_at_the_ends_of_8_and_16():
 
 
 def test_a_latent_resolution_between_levels_is_refused():
-    with pytest.raises(ValueError, match=r"latent_resolution: wanted one of \[4, 8, 16\]; got 12"):
+    with pytest.raises(ValueError, match=r"latent_resolution: wanted one of \[1, 4, 8, 16\]; got 12"):
         Decoder(DecoderConfig(channels=(8, 6, 4), latent_resolution=12))
 
 
@@ -119,9 +120,37 @@ def test_interleaved_channels_become_the_voxels_they_stand_for():
         assert torch.equal(big[:, c, z::2, y::2, x_::2], x[:, source])
 
 
+def test_the_gradient_of_interleaving_is_the_way_back():
+    """A permutation's transpose is its inverse; in the layout of the input."""
+    x = torch.randn(2, 8 * 3, 4, 4, 4).to(memory_format=torch.channels_last_3d).requires_grad_()
+    big = interleave(x, 2)
+    big.backward(big.detach())
+    assert torch.equal(x.grad, x)
+    assert x.grad.is_contiguous(memory_format=torch.channels_last_3d)
+
+
 def test_interleave_by_one_is_the_input():
     x = torch.randn(1, 4, 3, 3, 3)
     assert interleave(x, 1) is x
+
+
+@pytest.mark.parametrize("norm_order", ["before", "after"])
+def test_an_up_sampling_block_is_that_of_the_doubled_input(norm_order):
+    """Values, gradients and running statistics: the size is doubled where it is cheapest, not where it is written."""
+    torch.manual_seed(0)
+    up = ResidualBlock3d(4, 3, up=True, norm_order=norm_order).double()
+    plain = ResidualBlock3d(4, 3, up=True, norm_order=norm_order).double()
+    plain.load_state_dict(up.state_dict())
+    plain.up = False  # its input is doubled here
+    x = torch.randn(2, 4, 3, 3, 3, dtype=torch.float64)
+    ours, theirs = up(x), plain(upsample(x))
+    torch.testing.assert_close(ours, theirs)
+    for output in (ours, theirs):
+        output.square().sum().backward()
+    for mine, other in zip(up.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+    for mine, other in zip(up.buffers(), plain.buffers(), strict=True):  # unbiased variances: of n and of 8 n
+        torch.testing.assert_close(mine.double(), other.double(), rtol=0.02, atol=1e-3)
 
 
 def test_a_residual_block_adds_to_its_resized_input():

@@ -41,9 +41,10 @@ def test_the_papers_networks_have_the_papers_sizes(config, millions):
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.5)
 
 
-@pytest.mark.parametrize("resolution", [4, 8, 16])
+@pytest.mark.parametrize("resolution", [1, 4, 8, 16])
 def test_other_latents_have_their_networks(resolution):
-    network = awake(unet(resolution=resolution)).eval()
+    levels = (1,) if resolution == 1 else (1, 2)
+    network = awake(unet(UNetConfig(16, levels, 1, head_channels=8), resolution=resolution)).eval()
     assert network(torch.randn(1, 5, *(resolution,) * 3), torch.zeros(1)).any()
 
 
@@ -52,6 +53,12 @@ def test_the_noise_level_matters_and_objects_do_not_mix():
     out = network(x, torch.tensor([0.1, 0.7]))
     torch.testing.assert_close(network(x[1:], torch.tensor([0.7])), out[1:], rtol=1e-4, atol=1e-5)
     assert (network(x[1:], torch.tensor([0.1])) - out[1:]).abs().max() > 1e-3
+
+
+def test_a_latent_of_one_voxel_has_convolutions_of_one_tap():
+    network = unet(UNetConfig(16, (1,), 1, head_channels=8, linear_skip=True), resolution=1)
+    kernels = {tuple(layer.kernel_size) for layer in network.modules() if isinstance(layer, torch.nn.Conv3d)}
+    assert kernels == {(1, 1, 1)}
 
 
 def test_every_parameter_learns():

@@ -16,7 +16,7 @@ from vader3d.training.run import flatten
 
 
 def variants(name: str, *settings: str) -> dict[str, StudyConfig]:
-    return variants_of(study_named(name), preset_name="small", settings=settings)
+    return variants_of(study_named(name), preset_name="small-grid", settings=settings)
 
 
 def differing(one: StudyConfig, other: StudyConfig) -> set[str]:
@@ -67,7 +67,7 @@ def test_the_churned_sampler_is_the_paper_s():
 def test_a_study_is_judged_by_the_protocol_of_its_name(name):
     protocol, _ = load_protocol(STUDIES[name].protocol)
     assert protocol.name == f"study-{name}"
-    assert base_of(STUDIES[name], preset_name="small", settings=()).protocol == protocol
+    assert base_of(STUDIES[name], preset_name="small-grid", settings=()).protocol == protocol
     keys = {column.key for column in STUDIES[name].columns}
     assert ("frechet_generated" in keys, "heldout_psnr" in keys) == (bool(protocol.steps), not protocol.steps)
 

@@ -36,7 +36,7 @@ def test_latents_cut_anywhere_decode_to_the_same_volumes(tmp_path):
 
 
 def test_codes_that_clash_are_counted():
-    hashed = variants_of(study_named("hash"), preset_name="small", settings=())["hashed, 16 variants a piece"]
+    hashed = variants_of(study_named("hash"), preset_name="small-grid", settings=())["hashed, 16 variants a piece"]
     pieces = hashed.autodecoder.codes
     facts = code_facts(hashed.autodecoder, 163)
     assert facts["code_kilobytes"] == 16 * 64 * 4e-3

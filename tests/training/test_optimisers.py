@@ -16,9 +16,8 @@ def gradients(shape) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("shape", [(8, 5), (6, 4, 3, 3, 3), (2, 1, 1, 1, 1)])
-def test_muon_is_torch_s_on_the_flattened_weights(monkeypatch, shape):
+def test_muon_is_torch_s_on_the_flattened_weights(shape):
     """The same up to the rounding of bfloat16, which torch's always computes in."""
-    monkeypatch.setattr("vader3d.training.optimisers.working_dtype", lambda precision, device: torch.bfloat16)
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(shape)) for _ in range(3)]
     theirs = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in ours]
@@ -32,15 +31,25 @@ def test_muon_is_torch_s_on_the_flattened_weights(monkeypatch, shape):
         judge.step()
     for mine, other, before in zip(ours, theirs, start, strict=True):
         moved, wanted = ((end.detach().flatten(1) - before.flatten(1)) for end in (mine, other))
-        assert float((moved - wanted).norm() / wanted.norm()) < 0.02
+        assert float((moved - wanted).norm() / wanted.norm()) < 0.03
 
 
 @pytest.mark.parametrize("shape", [(5, 20), (20, 5)])
-def test_orthogonalised_matrices_have_singular_values_near_one(monkeypatch, shape):
-    monkeypatch.setattr("vader3d.training.optimisers.working_dtype", lambda precision, device: torch.float32)
+def test_orthogonalised_matrices_have_singular_values_near_one(shape):
     values = torch.linalg.svdvals(orthogonalised(torch.randn(3, *shape)))
     assert float(values.min()) > 0.5
     assert float(values.max()) < 1.3
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_gradients_of_low_rank_do_not_blow_up(rank):
+    """As those of a batch of few objects are: rounding must not make what is nothing grow."""
+    torch.manual_seed(0)
+    matrices = torch.randn(4, 64, rank) @ torch.randn(4, rank, 1728)
+    values = torch.linalg.svdvals(orthogonalised(matrices))
+    assert float(values.max()) < 1.3
+    assert float(values[:, :rank].min()) > 0.5
+    assert float(values[:, rank:].max()) < 0.1
 
 
 def test_muon_goes_on_from_its_state():
@@ -87,3 +96,10 @@ def test_every_parameter_has_one_optimiser(name):
     kinds = {"adam": [], "muon": [model.first.weight, model.second.weight]}[name]
     muon = [w for o in optimisers if isinstance(o, Muon) for w in o.param_groups[0]["params"]]
     assert [id(w) for w in muon] == [id(w) for w in kinds]
+
+
+def test_muon_takes_further_weights_that_are_named():
+    model = nn.Sequential(nn.Conv3d(2, 3, 3), nn.Conv3d(3, 4, 1))
+    adam, muon = optimisers_for(model, OptimiserConfig("muon"), matrices=[model[1].weight])
+    assert [id(w) for w in muon.param_groups[0]["params"]] == [id(model[0].weight), id(model[1].weight)]
+    assert [id(w) for w in adam.param_groups[0]["params"]] == [id(model[0].bias), id(model[1].bias)]

@@ -5,12 +5,12 @@ each level doubles the resolution with residual blocks, some end in self-attenti
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from vader3d.blocks import Attention3d, upsample
+from vader3d.blocks import Attention3d, upsample, upsampled_convolution
 from vader3d.render.volume import Activation, Volume
 
 BASE_RESOLUTION = 4
@@ -24,7 +24,7 @@ class DecoderConfig:
     channels: tuple[int, ...] = (512, 256, 128, 64, 32)  # of the levels from 4^3 up, each twice as fine as the last
     blocks_per_level: int = 4  # d of Table 5: one up-sampling residual block and d - 1 of the same size (A7)
     attention_resolutions: tuple[int, ...] = (8, 16)  # of the levels that end in self-attention
-    latent_resolution: int = 8  # where to_latent ends and to_volume begins: 4, 8, 16 (A9)
+    latent_resolution: int = 8  # where to_latent ends and to_volume begins: 4, 8, 16 (A9); 1: the latent is the code
     subvoxels: int = 1  # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
     extra_channels: int = 0  # skinning logits beside colour and density, rendered as they are
     initial_density: float = 0.0  # bias of the raw density at the start
@@ -40,6 +40,8 @@ class DecoderConfig:
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """(C, D, H, W)."""
+        if self.latent_resolution == 1:
+            return (self.code_length, 1, 1, 1)
         level = (self.latent_resolution // BASE_RESOLUTION).bit_length() - 1
         return (self.channels[level], *(self.latent_resolution,) * 3)
 
@@ -73,8 +75,13 @@ class ResidualBlock3d(nn.Module):
         self.skip = nn.Identity() if not up else skips[0] if skip_convolutions == 1 else nn.Sequential(*skips)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = upsample(x) if self.up else x
-        return self.skip(x) + self.main(x)
+        if not self.up:
+            return self.skip(x) + self.main(x)
+        # What treats each voxel alone is done before the size doubles; the same result for an eighth of the work.
+        first = next(i for i, layer in enumerate(self.main) if isinstance(layer, nn.Conv3d))
+        convolution = cast(nn.Conv3d, self.main[first])
+        doubled = upsampled_convolution(self.main[:first](x), convolution.weight, convolution.bias)
+        return upsample(self.skip(x)) + self.main[first + 1 :](doubled)
 
 
 class Decoder(nn.Module):
@@ -88,11 +95,11 @@ class Decoder(nn.Module):
         if config.head_kernel % 2 == 0:
             raise ValueError(f"head_kernel: wanted an odd number; got {config.head_kernel}")
         resolutions = [BASE_RESOLUTION << level for level in range(len(config.channels))]
-        if config.latent_resolution not in resolutions:
-            raise ValueError(f"latent_resolution: wanted one of {resolutions}; got {config.latent_resolution}")
+        if config.latent_resolution not in (1, *resolutions):
+            raise ValueError(f"latent_resolution: wanted one of {[1, *resolutions]}; got {config.latent_resolution}")
         self.config, self.activation, self.density_scale = config, activation, density_scale
         self.stem = nn.Linear(config.code_length, config.channels[0] * BASE_RESOLUTION**3)
-        self.levels = nn.ModuleList()
+        self.levels = nn.Sequential()
         for level, (channels_in, channels_out) in enumerate(zip(config.channels, config.channels[1:], strict=False)):
             layers: list[nn.Module] = []
             for number in range(config.blocks_per_level):
@@ -116,21 +123,23 @@ class Decoder(nn.Module):
             bias = cast(Tensor, self.head.bias).view(config.subvoxels**3, -1)
             grey = 0.5 if config.colour_activation == "identity" else 0.0
             bias[:, :3], bias[:, 3] = grey, config.initial_density
-        self.latent_levels = (config.latent_resolution // BASE_RESOLUTION).bit_length() - 1
+        self.latent_levels = max(0, (config.latent_resolution // BASE_RESOLUTION).bit_length() - 1)
+
+    def base(self, codes: Tensor) -> Tensor:
+        """Codes [B, code_length] -> the first 4^3 voxels."""
+        x = self.stem(codes).unflatten(1, (-1, *(BASE_RESOLUTION,) * 3))
+        return x.contiguous(memory_format=torch.channels_last_3d)  # 2-4 times faster convolutions on CPUs
 
     def to_latent(self, codes: Tensor) -> Tensor:
         """G1: codes [B, code_length] -> latents [B, C, D, H, W] (`config.latent_shape`)."""
-        x = self.stem(codes).unflatten(1, (-1, *(BASE_RESOLUTION,) * 3))
-        x = x.contiguous(memory_format=torch.channels_last_3d)  # 2-4 times faster convolutions on CPUs
-        for level in self.levels[: self.latent_levels]:
-            x = level(x)
-        return x
+        if self.config.latent_resolution == 1:
+            return codes[..., None, None, None]
+        return self.levels[: self.latent_levels](self.base(codes))
 
     def to_volume(self, latent: Tensor) -> Volume:
         """G2: latents -> Volume with grid [B, 4 + K, R, R, R], R = config.volume_resolution."""
-        x = latent
-        for level in self.levels[self.latent_levels :]:
-            x = level(x)
+        x = self.base(latent.flatten(1)) if self.config.latent_resolution == 1 else latent
+        x = self.levels[self.latent_levels :](x)
         grid = interleave(self.head(self.norm(x)), self.config.subvoxels)
         if self.config.colour_activation == "sigmoid":
             grid = torch.cat([grid[:, :3].sigmoid(), grid[:, 3:]], 1)
@@ -142,8 +151,22 @@ class Decoder(nn.Module):
 
 def interleave(x: Tensor, factor: int) -> Tensor:
     """[B, factor^3 * C, D, H, W] -> [B, C, factor D, factor H, factor W]: channels become voxels (pixel shuffle)."""
-    if factor == 1:
-        return x
-    parts = x.unflatten(1, (factor, factor, factor, -1))  # [B, z, y, x, C, D, H, W]
-    rows = parts.permute(0, 5, 1, 6, 2, 7, 3, 4)  # [B, D, z, H, y, W, x, C]
-    return rows.reshape(len(x), *(factor * size for size in x.shape[2:]), -1).permute(0, 4, 1, 2, 3)
+    return x if factor == 1 else Interleave.apply(x, factor)  # type: ignore[no-untyped-call]
+
+
+class Interleave(torch.autograd.Function):
+    """One copy each way, channels last at both ends; autograd's own gradient comes in another layout."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, factor: int) -> Tensor:  # type: ignore[override]
+        context.factor = factor
+        parts = x.unflatten(1, (factor, factor, factor, -1))  # [B, z, y, x, C, D, H, W]
+        rows = parts.permute(0, 5, 1, 6, 2, 7, 3, 4)  # [B, D, z, H, y, W, x, C]
+        return rows.reshape(len(x), *(factor * size for size in x.shape[2:]), -1).permute(0, 4, 1, 2, 3)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        sizes = [part for size in gradient.shape[2:] for part in (size // context.factor, context.factor)]
+        rows = gradient.permute(0, 2, 3, 4, 1).reshape(len(gradient), *sizes, -1)  # [B, D, z, H, y, W, x, C]
+        parts = rows.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)  # [B, D, H, W, z y x C]
+        return parts.permute(0, 4, 1, 2, 3), None

@@ -42,7 +42,9 @@ class AutodecoderTask:
         if isinstance(self.trunk, nn.Module):
             self.trunk.to(device)
         table = self.model.codes.table.weight
-        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
+        head = self.model.decoder.head.weight  # where it makes many voxels of one, most of the detail is in it
+        matrices = (head,) if config.decoder.subvoxels > 1 else ()
+        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,), matrices=matrices)
         kind = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}[config.codes.update]
         self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
 

@@ -15,7 +15,7 @@ def study_command(
     data: str,
     output: Path,
     seeds: int = 3,
-    preset: str = "small",
+    preset: str = "small-grid",
     settings: Settings = (),
     dry_run: bool = False,
 ) -> None:

@@ -41,9 +41,11 @@ class DiffusionTask:
         if self.rank:
             self.model.prior.fit(self.latents)
         self.model.to(device)
-        self.blocks: list[nn.Module] = [layer for layer in self.model.modules() if isinstance(layer, UNetBlock)]
+        blocks = [layer for layer in self.model.modules() if isinstance(layer, UNetBlock)]
+        self.blocks: list[nn.Module] = [*blocks]
         self.views_per_object = 0
-        self.optimisers = optimisers_for(self.model, config.optimiser)
+        matrices = [weight for block in blocks for weight in (block.conv1.weight, block.conv2.weight)]
+        self.optimisers = optimisers_for(self.model, config.optimiser, matrices=matrices)
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)

@@ -44,6 +44,12 @@ def group_norm(channels: int) -> GroupNorm:
     return GroupNorm(groups, channels, eps=1e-5)
 
 
+def convolution(channels_in: int, channels_out: int, at: int) -> Conv3d:
+    """Of 3^3 voxels; of the only one where the resolution `at` is 1."""
+    kernel = 1 if at == 1 else 3
+    return Conv3d(channels_in, channels_out, kernel, padding=kernel // 2)
+
+
 class UNetBlock(nn.Module):
     """norm, SiLU, conv [resampled], noise-level scale and shift, SiLU, conv (zero), skip; then attention if asked,
     then attention to tokens if asked."""
@@ -54,6 +60,7 @@ class UNetBlock(nn.Module):
         channels_out: int,
         config: UNetConfig,
         *,
+        at: int,
         attention: bool,
         tokens: bool,
         resample: Resampler | None = None,
@@ -61,12 +68,12 @@ class UNetBlock(nn.Module):
         super().__init__()
         self.resample: Resampler = resample or nn.Identity()
         self.norm1 = group_norm(channels_in)
-        self.conv1 = Conv3d(channels_in, channels_out, 3, padding=1)
+        self.conv1 = convolution(channels_in, channels_out, at)
         self.affine = nn.Linear(4 * config.model_channels, 2 * channels_out)
         self.norm2 = group_norm(channels_out)
         self.dropout = nn.Dropout(config.dropout)
-        self.conv2 = zero_initialised(Conv3d(channels_out, channels_out, 3, padding=1))
-        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv3d(channels_in, channels_out, 1)
+        self.conv2 = zero_initialised(convolution(channels_out, channels_out, at))
+        self.skip = nn.Identity() if channels_in == channels_out else Conv3d(channels_in, channels_out, 1)
         self.attention: nn.Module = nn.Identity()
         if attention:
             mixing = Attention3d(channels_out, group_norm(channels_out), head_channels=config.head_channels)
@@ -119,11 +126,13 @@ class UNet(nn.Module):
             attending = at in config.attention_resolutions if attention is None else attention
             reading = bool(config.token_dim) and at in config.token_resolutions and attention is not False
             attending = attending and not (reading and config.token_attention == "instead")
-            return UNetBlock(channels_in, channels_out, config, attention=attending, tokens=reading, resample=resample)
+            return UNetBlock(
+                channels_in, channels_out, config, at=at, attention=attending, tokens=reading, resample=resample
+            )
 
         widths = [base * multiplier for multiplier in config.channel_multipliers]
         width, skips, at = widths[0], [widths[0]], resolution
-        self.conv_in = Conv3d(channels_in, width, 3, padding=1)
+        self.conv_in = convolution(channels_in, width, at)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level, target in enumerate(widths):
             if level > 0:
@@ -143,9 +152,9 @@ class UNet(nn.Module):
                 at *= 2
                 self.decoder.append(block(width, width, at, attention=False, resample=upsample))
         self.norm_out = group_norm(width)
-        self.conv_out = zero_initialised(Conv3d(width, channels_out, 3, padding=1))
+        self.conv_out = zero_initialised(convolution(width, channels_out, at))
         if config.linear_skip:
-            self.linear = nn.Conv3d(channels_in, channels_out, 1, bias=False)
+            self.linear = Conv3d(channels_in, channels_out, 1, bias=False)
             nn.init.dirac_(self.linear.weight)
             self.gate = zero_initialised(nn.Linear(4 * base, channels_out))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.config import free
-from vader3d.machine import Precision, peak_flops, working_dtype
+from vader3d.machine import Precision, keep_freed_memory, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
 from vader3d.randomness import step_generator
 from vader3d.training.distributed import ONE_PROCESS, Processes
@@ -122,6 +122,7 @@ def train(
     Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt or Terminated.
     TrainingDiverged: too many non-finite steps. OSError: the disk is full; the last state is whole.
     """
+    keep_freed_memory()
     # Go on where an earlier process stopped.
     average = MovingAverage(task.model, half_life=config.ema_half_life)
     state = RunState(

@@ -1,12 +1,11 @@
 """Which optimiser moves which parameter."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-
-from vader3d.machine import working_dtype
 
 
 @dataclass(frozen=True)
@@ -55,24 +54,34 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """About U V^T of each matrix U S V^T: [N, out, in], by five Newton-Schulz steps in the machine's fast type."""
-    x = matrices.to(working_dtype("auto", matrices.device))
+    """About U V^T of each matrix U S V^T: [N, out, in], by five Newton-Schulz steps.
+
+    A step multiplies X by a polynomial of its Gram matrix X X^T, and all of these commute: so the steps are taken on
+    the small Gram matrix alone and X is read twice. In float32: rounded further, the Gram matrix of a weight of low
+    rank has negative eigenvalues, which grow.
+    """
+    x = matrices.float()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    gram = x @ x.mT
+    product = torch.eye(gram.shape[1], device=x.device).expand_as(gram)
     for _ in range(5):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+        factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        factor.diagonal(dim1=1, dim2=2).add_(3.4445)
+        product, gram = factor @ product, factor @ gram @ factor
+    x = product @ x
     return x.mT if tall else x
 
 
 def optimisers_for(
-    model: nn.Module, config: OptimiserConfig, *, without: tuple[Tensor, ...] = ()
+    model: nn.Module, config: OptimiserConfig, *, without: Iterable[Tensor] = (), matrices: Iterable[Tensor] = ()
 ) -> list[torch.optim.Optimizer]:
-    """Adam for all parameters but those in `without`; with 'muon', 3^3 convolutions go to `Muon` instead."""
-    left_out = {id(parameter) for parameter in without}
+    """Adam for all parameters but those in `without`; with 'muon', 3^3 convolutions and `matrices` go to `Muon`."""
+    left_out, named = ({id(parameter) for parameter in some} for some in (without, matrices))
     parameters = [parameter for parameter in model.parameters() if id(parameter) not in left_out]
-    muon = [p for p in parameters if config.name == "muon" and p.dim() == 5 and p[0, 0].numel() > 1]
+    inner = [p for p in parameters if id(p) in named or (p.dim() == 5 and p[0, 0].numel() > 1)]
+    muon = inner if config.name == "muon" else []
     chosen = {id(parameter) for parameter in muon}
     rest = [parameter for parameter in parameters if id(parameter) not in chosen]
     # fused: one call for all of the many small parameters, a fifth of the time on a CPU
