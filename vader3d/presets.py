@@ -41,8 +41,8 @@ PAPER_STAGE2 = DiffusionConfig(
 SMALL_MUON = OptimiserConfig(name="muon", lr=2e-3, betas=(0.9, 0.99), muon_lr=2e-2)
 SMALL_STAGE1 = AutodecoderConfig(
     decoder=DecoderConfig(
-        code_length=64,
-        channels=(64, 64),
+        code_length=128,
+        channels=(128, 64),
         blocks_per_level=1,
         attention_resolutions=(),
         latent_resolution=1,
@@ -51,12 +51,12 @@ SMALL_STAGE1 = AutodecoderConfig(
     ),
     render=RenderConfig(samples_per_ray=40, activation="softplus", density_scale=25.0, density_noise=0.0),
     losses=LossConfig(trunk="gradients", perceptual=1.0, scales=(1,), mask=0.5, pixel=4.0),
-    loop=LoopConfig(objects_seen=60_000, batch=8, cooldown=0.5, ema_half_life=2000),
+    loop=LoopConfig(objects_seen=80_000, batch=8, cooldown=0.5, ema_half_life=2000),
     latents=LatentConfig(per="voxel"),
     pixel_stride=2,
     codes=CodeConfig(update="sparse", average=True),
     code_std=0.1,
-    code_noise=0.05,
+    code_noise=0.02,
     optimiser=SMALL_MUON,
     code_lr=2e-2,
 )
@@ -87,9 +87,16 @@ PRESETS = {
         note="as `small`, but a U-Net denoises latents of 4^3 voxels, as the paper does with 8^3; for studies.",
         autodecoder=replace(
             SMALL_STAGE1,
-            decoder=replace(SMALL_STAGE1.decoder, attention_resolutions=(8,), latent_resolution=4),
+            decoder=replace(
+                SMALL_STAGE1.decoder,
+                code_length=64,
+                channels=(64, 64),
+                attention_resolutions=(8,),
+                latent_resolution=4,
+            ),
             render=replace(SMALL_STAGE1.render, samples_per_ray=48),
             loop=replace(SMALL_STAGE1.loop, objects_seen=100_000),
+            code_noise=0.05,
         ),
         diffusion=DiffusionConfig(
             unet=UNetConfig(
