@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vader3d.blocks import Attention3d, downsample, upsample, zero_initialised
+from vader3d.blocks import Attention3d, downsample, upsample, upsampled_convolution, zero_initialised
 from vader3d.cpu_layers import FEW_TOKENS, Conv3d, GroupNorm, attend
 
 
@@ -40,6 +40,12 @@ def test_up_and_down_work_on_all_three_axes():
     assert torch.equal(big[0, 0, 1::2, 1::2, 1::2], x[0, 0])
     assert torch.equal(downsample(big), x)
     assert float(downsample(x)) == 3.5
+
+
+def test_a_convolution_of_the_doubled_input_needs_none():
+    x, layer = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64), nn.Conv3d(3, 5, 3, padding=1).double()
+    doubled = upsampled_convolution(x, layer.weight, layer.bias)
+    torch.testing.assert_close(doubled, layer(upsample(x)))
 
 
 def test_a_convolution_of_one_voxel_is_torch_s_own():

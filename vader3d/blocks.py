@@ -35,11 +35,13 @@ def upsample(x: Tensor) -> Tensor:
 
 
 def upsampled_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """conv3d(upsample(x), weight, bias, padding=1) for weights [O, C, 3, 3, 3], with 64 products for its 216.
+    """conv3d(upsample(x), weight, bias, padding=1) for weights [O, C, 3, 3, 3].
 
-    An output voxel sees only 2^3 input voxels, so the taps that fall on the same one are added up first: a transposed
-    convolution of 4^3 taps.
+    In float32 on CPUs with 64 products for its 216: an output voxel sees only 2^3 input voxels, so the taps that fall on
+    the same one are added up first, a transposed convolution of 4^3 taps. Matrix units gain nothing by it.
     """
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return nn.functional.conv3d(upsample(x), weight, bias, padding=1)
     for axis in (2, 3, 4):
         zero = torch.zeros_like(weight.narrow(axis, 0, 1))
         weight = torch.cat([weight, zero], axis) + torch.cat([zero, weight], axis)

@@ -120,15 +120,6 @@ def test_interleaved_channels_become_the_voxels_they_stand_for():
         assert torch.equal(big[:, c, z::2, y::2, x_::2], x[:, source])
 
 
-def test_the_gradient_of_interleaving_is_the_way_back():
-    """A permutation's transpose is its inverse; in the layout of the input."""
-    x = torch.randn(2, 8 * 3, 4, 4, 4).to(memory_format=torch.channels_last_3d).requires_grad_()
-    big = interleave(x, 2)
-    big.backward(big.detach())
-    assert torch.equal(x.grad, x)
-    assert x.grad.is_contiguous(memory_format=torch.channels_last_3d)
-
-
 def test_interleave_by_one_is_the_input():
     x = torch.randn(1, 4, 3, 3, 3)
     assert interleave(x, 1) is x

@@ -5,7 +5,7 @@ each level doubles the resolution with residual blocks, some end in self-attenti
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -151,22 +151,8 @@ class Decoder(nn.Module):
 
 def interleave(x: Tensor, factor: int) -> Tensor:
     """[B, factor^3 * C, D, H, W] -> [B, C, factor D, factor H, factor W]: channels become voxels (pixel shuffle)."""
-    return x if factor == 1 else Interleave.apply(x, factor)  # type: ignore[no-untyped-call]
-
-
-class Interleave(torch.autograd.Function):
-    """One copy each way, channels last at both ends; autograd's own gradient comes in another layout."""
-
-    @staticmethod
-    def forward(context: Any, x: Tensor, factor: int) -> Tensor:  # type: ignore[override]
-        context.factor = factor
-        parts = x.unflatten(1, (factor, factor, factor, -1))  # [B, z, y, x, C, D, H, W]
-        rows = parts.permute(0, 5, 1, 6, 2, 7, 3, 4)  # [B, D, z, H, y, W, x, C]
-        return rows.reshape(len(x), *(factor * size for size in x.shape[2:]), -1).permute(0, 4, 1, 2, 3)
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        sizes = [part for size in gradient.shape[2:] for part in (size // context.factor, context.factor)]
-        rows = gradient.permute(0, 2, 3, 4, 1).reshape(len(gradient), *sizes, -1)  # [B, D, z, H, y, W, x, C]
-        parts = rows.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)  # [B, D, H, W, z y x C]
-        return parts.permute(0, 4, 1, 2, 3), None
+    if factor == 1:
+        return x
+    parts = x.unflatten(1, (factor, factor, factor, -1))  # [B, z, y, x, C, D, H, W]
+    rows = parts.permute(0, 5, 1, 6, 2, 7, 3, 4)  # [B, D, z, H, y, W, x, C]
+    return rows.reshape(len(x), *(factor * size for size in x.shape[2:]), -1).permute(0, 4, 1, 2, 3)
