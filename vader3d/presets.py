@@ -76,7 +76,7 @@ PRESETS = {
                 dropout=0.0,
                 linear_skip=True,
             ),
-            loop=LoopConfig(objects_seen=100_000, batch=512, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
+            loop=LoopConfig(objects_seen=200_000, batch=512, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
             optimiser=SMALL_MUON,
         ),
         objects=163,
