@@ -16,7 +16,6 @@ from vader3d.data.batches.views import Views
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
 from vader3d.frozen.vgg import load_trunk
-from vader3d.latents import save_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
@@ -143,7 +142,6 @@ def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *,
         header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
         if header:
             console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
-        latents, statistics, report = extract_latents(model, views, config, objects=objects)
-        save_latents(run / "latents.safetensors", latents, statistics, {"report": report, **header})
+        report = extract_latents(model, views, config, run / "latents.safetensors", objects=objects, header=header)
         log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
     return model
