@@ -3,22 +3,27 @@
 from contextlib import contextmanager
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 
-class Largest(TorchDispatchMode):
-    """`numbers`: of the largest tensor that was made inside; views make none."""
+class Largest(TorchFunctionMode):
+    """`numbers`: of the largest tensor that any call into torch returned; views of what it was given are none."""
 
     numbers = 0
 
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
         made = function(*arguments, **(keywords or {}))
-        given = {t.untyped_storage()._cdata for t in tree_leaves((arguments, keywords)) if isinstance(t, Tensor)}
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in given:
-                self.numbers = max(self.numbers, tensor.numel())
+        given = {place(each) for each in tree_leaves((arguments, keywords)) if isinstance(each, Tensor)}
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor) and place(each) not in given:
+                self.numbers = max(self.numbers, each.numel())
         return made
+
+
+def place(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie."""
+    return tensor.untyped_storage().data_ptr()
 
 
 @contextmanager
