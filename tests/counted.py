@@ -8,16 +8,16 @@ from torch.utils._pytree import tree_leaves
 
 
 class Largest(TorchFunctionMode):
-    """`numbers`: of the largest tensor that any call into torch returned; views of what it was given are none."""
+    """`bytes`: of the largest tensor that any call into torch returned; views of what it was given are none."""
 
-    numbers = 0
+    bytes = 0
 
     def __torch_function__(self, function, types, arguments=(), keywords=None):
         made = function(*arguments, **(keywords or {}))
         given = {place(each) for each in tree_leaves((arguments, keywords)) if isinstance(each, Tensor)}
         for each in tree_leaves(made):
             if isinstance(each, Tensor) and place(each) not in given:
-                self.numbers = max(self.numbers, each.numel())
+                self.bytes = max(self.bytes, each.nbytes)
         return made
 
 
@@ -28,6 +28,6 @@ def place(tensor: Tensor) -> int:
 
 @contextmanager
 def largest_made():
-    """`with largest_made() as largest: ...; largest.numbers`."""
+    """`with largest_made() as largest: ...; largest.bytes`."""
     with Largest() as largest:
         yield largest

@@ -149,7 +149,7 @@ def test_all_that_is_known_of_latents_is_found_a_part_at_a_time(per, method, mon
         share = statistics.clipped_share(written)
         inside = distribution(map(statistics.normalise, chunks(written)))
         found = distribution(chunks(written))
-    assert largest.numbers <= 1 << 14 < raw.numel() / 8
+    assert largest.bytes <= 1 << 16 < raw.nbytes / 8
     assert found == pytest.approx(report, rel=1e-9)
     assert share == pytest.approx(float(((raw - statistics.median) / statistics.spread).abs().gt(2).float().mean()))
     assert inside["largest"] <= 1.0

@@ -71,7 +71,7 @@ def heldout(archive):
 def all_views(views: PosedViews):
     """Every view of every object, as one batch."""
     objects = torch.arange(len(views))
-    return views.views_of(objects, torch.arange(len(views.pictures[0])).expand(len(views), -1))
+    return views.views_of(objects, torch.arange(views.view_count(0)).expand(len(views), -1))
 
 
 def latents_of(model) -> torch.Tensor:

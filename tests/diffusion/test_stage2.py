@@ -163,4 +163,4 @@ def test_stage_2_makes_no_more_of_its_latents_than_a_batch(monkeypatch):
     with largest_made() as largest:
         task = DiffusionTask(dataclasses.replace(CONFIG, prior_rank=3), latents, statistics)
         task.losses(objects_seen=0, batch=16, progress=0.0, generator=torch.Generator().manual_seed(0))
-    assert largest.numbers < latents.numel() / 8
+    assert largest.bytes < latents.nbytes / 8

@@ -12,7 +12,7 @@ from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import open_views
-from vader3d.data.batches.views import Views
+from vader3d.data.batches.views import Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
 from vader3d.frozen.vgg import load_trunk
@@ -51,9 +51,13 @@ class AutodecoderTask:
         """A share of one batch of objects, each seen in a few views: decode, render, compare."""
         config, seed = self.config, self.config.loop.seed
         target = self.views.training_batch(
-            objects_seen=objects_seen, batch=batch, views=config.views_per_object, seed=seed, share=share
-        )
-        target = target.strided(config.pixel_stride, generator).to(self.device)
+            objects_seen=objects_seen,
+            batch=batch,
+            views=config.views_per_object,
+            seed=seed,
+            share=share,
+            pixels=drawn_pixels(config.pixel_stride, generator),
+        ).to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)
             if config.code_noise:
