@@ -7,6 +7,7 @@ Section 3.3 of arXiv:2307.05445, docs/paper.md A10-A12: F_hat = latent_scale * (
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,11 @@ def chunks(latents: Tensor) -> tuple[Tensor, ...]:
     return latents.split(max(1, CHUNK // prod(latents.shape[1:])))
 
 
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors of one shape, made for it: the first is added to."""
+    return reduce(Tensor.add_, parts)
+
+
 def latent_statistics(latents: Tensor, config: LatentConfig) -> LatentStatistics:
     """The statistics of latents [N, C, D, H, W] that a configuration asks for."""
     statistics = {"robust": robust_statistics, "moments": moment_statistics}[config.method]
@@ -101,10 +107,9 @@ def moment_statistics(
     """Mean and standard deviation, what `robust_statistics` is compared with; arguments alike."""
     groups, view = grouped(latents, per)
     count = len(groups) * groups.shape[2]
-    mean = torch.stack([part.double().sum((0, 2)) for part in chunks(groups)]).sum(0) / count
-    squares = [(part.double() - mean[:, None]).square().sum((0, 2)) for part in chunks(groups)]
-    deviation = (torch.stack(squares).sum(0) / (count - 1)).sqrt()
-    spread = bounded_below(deviation.float(), "standard deviation")
+    mean = total(part.double().sum((0, 2)) for part in chunks(groups)) / count
+    squares = total((part.double() - mean[:, None]).square().sum((0, 2)) for part in chunks(groups))
+    spread = bounded_below((squares / (count - 1)).sqrt().float(), "standard deviation")
     return LatentStatistics(mean.float().view(view), spread.view(view), latent_scale, clip)
 
 
@@ -132,8 +137,9 @@ def distribution(parts: Iterable[Tensor]) -> dict[str, float]:
         values = part.double().flatten()
         near = values.mean() if near is None else near  # powers of what is left lose no digits
         left = values - near
+        square = left.square()
         count, largest = count + len(values), torch.maximum(largest, values.abs().max())
-        sums += torch.stack([left.sum(), *(left.pow(power).sum() for power in (2, 3, 4))])
+        sums += torch.stack([left.sum(), square.sum(), square.dot(left), square.dot(square)])
     assert near is not None, "no parts"
     first, second, third, fourth = sums / count
     variance = (second - first**2) * count / (count - 1)

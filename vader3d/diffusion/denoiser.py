@@ -12,12 +12,11 @@ what is not Gaussian about the data.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
-from vader3d.latents import chunks
+from vader3d.latents import chunks, total
 from vader3d.randomness import seeded
 
 ROUNDS, EXTRA = 4, 10  # of subspace iteration: passes, and directions beside twice those wanted
@@ -49,8 +48,7 @@ class GaussianPrior(nn.Module):
         Reads the latents a part at a time.
         """
         rank, objects, dimensions = len(self.variances), len(latents), len(self.mean)
-        parts = [normalise(part).flatten(1).double().sum(0) for part in chunks(latents)]
-        self.mean.copy_(torch.stack(parts).sum(0) / objects)
+        self.mean.copy_(total(normalise(part).flatten(1).double().sum(0) for part in chunks(latents)) / objects)
 
         def rows() -> Iterator[Tensor]:
             return (normalise(part).flatten(1) - self.mean for part in chunks(latents))
@@ -92,14 +90,10 @@ def principal_components(rows: Callable[[], Iterable[Tensor]], dimensions: int, 
     """
     found = torch.randn(dimensions, width, generator=seeded(0))
     for _ in range(ROUNDS):
-        found = torch.linalg.qr(sum_of(part.mT @ (part @ found) for part in rows())).Q
+        found = torch.linalg.qr(total(part.mT @ (part @ found) for part in rows())).Q
     along = (part @ found for part in rows())
-    squares, turn = torch.linalg.eigh(sum_of(part.mT.double() @ part.double() for part in along))
+    squares, turn = torch.linalg.eigh(total(part.mT.double() @ part.double() for part in along))
     return (found @ turn.flip(1).float()).mT, squares.flip(0)
-
-
-def sum_of(parts: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.add, parts)
 
 
 class Denoiser(nn.Module):
