@@ -19,7 +19,7 @@ from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import StreamedViews
 from vader3d.data.batches.views import PosedViews
-from vader3d.data.named import open_archive
+from vader3d.data.named import open_archive, readable_objects
 from vader3d.data.shards.writer import write_shards
 from vader3d.presets import preset
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--note", default="", help="what else the machine was doing")
     options = parser.parse_args()
-    archive, config = open_archive(options.data), preset("small").autodecoder
+    archive, config = readable_objects(open_archive(options.data))[0], preset("small").autodecoder
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         report = write_shards(archive, Path(folder) / "shards", objects_per_shard=20)

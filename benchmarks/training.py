@@ -27,7 +27,7 @@ from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews
-from vader3d.data.batches.views import PosedViews
+from vader3d.data.batches.views import PosedViews, drawn_pixels
 from vader3d.data.named import open_archive
 from vader3d.data.shards.writer import write_shards
 from vader3d.data.writer import PreparedObject
@@ -114,8 +114,13 @@ def measured_step(task, device: torch.device, peaks: dict, *, seconds: float) ->
 def rendering_ms(task: AutodecoderTask, device: torch.device, *, seconds: float) -> float:
     """Of one step: forward and backward, from a volume as the decoder makes it."""
     config, generator = task.config, torch.Generator().manual_seed(0)
-    target = task.views.training_batch(objects_seen=0, batch=config.loop.batch, views=config.views_per_object, seed=0)
-    target = target.strided(config.pixel_stride, generator).to(device)
+    target = task.views.training_batch(
+        objects_seen=0,
+        batch=config.loop.batch,
+        views=config.views_per_object,
+        seed=0,
+        pixels=drawn_pixels(config.pixel_stride, generator),
+    ).to(device)
     with torch.no_grad():
         volume = task.model(target.objects)
     volume = volume.with_grid(volume.grid.detach().requires_grad_())

@@ -1,12 +1,19 @@
 """The contract between the stages: docs/paper.md A10-A12."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from counted import largest_made
+from safetensors.torch import load_file
 
+from vader3d import latents as module
 from vader3d.config import config_from_dict, config_to_dict
 from vader3d.latents import (
     LatentConfig,
     LatentStatistics,
+    LatentsWriter,
+    chunks,
     distribution,
     latent_statistics,
     load_latents,
@@ -95,13 +102,69 @@ def test_more_latents_than_quantile_takes_at_once():
         assert float(robust_statistics(raw, per=per).spread.mean()) == pytest.approx(1.0, rel=0.01)
 
 
+def test_the_spread_of_more_latents_than_are_looked_at_knows_every_place(monkeypatch):
+    """Every fourth place hardly varies: whoever looks at every fourth number sees those alone, or none of them."""
+    monkeypatch.setattr(module, "QUANTILE_NUMBERS", 1 << 15)
+    scale = torch.tensor([0.1, 1.0, 1.0, 1.0]).repeat(128).view(8, 8, 8)
+    raw = scale * torch.randn(256, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    quarters = torch.quantile(raw.flatten(), torch.tensor([0.25, 0.75]))
+    for per in ("global", "channel"):
+        spread = robust_statistics(raw, per=per).spread
+        assert float(spread) == pytest.approx(0.7413 * float(quarters[1] - quarters[0]), rel=0.03)
+
+
+@pytest.mark.parametrize(("per", "objects"), [("global", 16), ("channel", 32), ("voxel", 64)])
+def test_whole_latents_of_random_objects_are_looked_at_where_there_are_too_many(per, objects, monkeypatch):
+    """2 channels of 512 places, numbered from 0; 1000 objects, numbered in thousands above."""
+    monkeypatch.setattr(module, "QUANTILE_NUMBERS", 1 << 14)
+    monkeypatch.setattr(module, "SAMPLED_NUMBERS", 1 << 16)
+    raw = (1024 * torch.arange(1000.0)[:, None] + torch.arange(1024.0)).view(1000, 2, 8, 8, 8)
+    seen, quantile = [], torch.quantile
+    monkeypatch.setattr(
+        torch, "quantile", lambda part, *rest, **more: (seen.append(part), quantile(part, *rest, **more))[1]
+    )
+    first = robust_statistics(raw, per=per)
+    numbers = torch.cat([part.flatten() for part in seen]).long()
+    assert len(numbers) == objects * 1024
+    assert len((numbers % 1024).unique()) == 1024
+    chosen = (numbers // 1024).unique()
+    assert len(chosen) == objects
+    assert len((chosen[1:] - chosen[:-1]).unique()) > 5
+    assert torch.equal(robust_statistics(raw, per=per).spread, first.spread)
+
+
+@pytest.mark.parametrize("method", ["robust", "moments"])
+@pytest.mark.parametrize("per", GROUPINGS)
+def test_all_that_is_known_of_latents_is_found_a_part_at_a_time(per, method, monkeypatch, tmp_path):
+    raw = latents(count=400)
+    whole = latent_statistics(raw, LatentConfig(per=per, method=method, clip=2.0))
+    report = distribution([raw])
+    for name, numbers in (("CHUNK", 8000), ("QUANTILE_NUMBERS", 1 << 14), ("SAMPLED_NUMBERS", 1 << 14)):
+        monkeypatch.setattr(module, name, numbers)
+    with LatentsWriter(tmp_path / "latents.safetensors", tuple(raw.shape), {}) as writer, largest_made() as largest:
+        for part in raw.split(7):
+            writer.add(part)
+        written = writer.written
+        statistics = latent_statistics(written, LatentConfig(per=per, method=method, clip=2.0))
+        share = statistics.clipped_share(written)
+        inside = distribution(map(statistics.normalise, chunks(written)))
+        found = distribution(chunks(written))
+    assert largest.bytes <= 1 << 16 < raw.nbytes / 8
+    assert found == pytest.approx(report, rel=1e-9)
+    assert share == pytest.approx(float(((raw - statistics.median) / statistics.spread).abs().gt(2).float().mean()))
+    assert inside["largest"] <= 1.0
+    if method == "moments":
+        torch.testing.assert_close(statistics.spread, whole.spread, rtol=1e-6, atol=0.0)
+    assert float(statistics.spread.mean()) == pytest.approx(float(whole.spread.mean()), rel=0.1)
+
+
 def test_the_distribution_says_how_heavy_the_tails_are():
     normal = torch.randn(200_000, generator=torch.Generator().manual_seed(1))
-    report = distribution(3 * normal + 1)
+    report = distribution([3 * normal + 1])
     assert report["mean"] == pytest.approx(1, abs=0.05)
     assert report["std"] == pytest.approx(3, rel=0.02)
     assert report["kurtosis"] == pytest.approx(0, abs=0.1)
-    assert distribution(torch.cat([normal, torch.tensor([1e3])]))["kurtosis"] > 100
+    assert distribution([normal, torch.tensor([1e3])])["kurtosis"] > 100
 
 
 def test_latents_survive_the_disk(tmp_path):
@@ -114,6 +177,32 @@ def test_latents_survive_the_disk(tmp_path):
     assert torch.equal(found.spread, statistics.spread)
     assert (found.latent_scale, found.clip) == (0.5, 5.0)
     assert read["names"] == ["a", "b"]
+
+
+def test_latents_written_in_parts_are_a_safetensors_file_as_any_and_are_mapped(tmp_path):
+    raw, path = latents(), tmp_path / "latents.safetensors"
+    statistics = robust_statistics(raw)
+    with LatentsWriter(path, tuple(raw.shape), {"objects": list(range(5000))}) as writer:
+        for part in raw.split(5):
+            writer.add(part)
+        assert torch.equal(writer.written, raw)
+        writer.finish(statistics, {"report": {"psnr_db": 30.0}})
+    tensors = load_file(path)
+    assert torch.equal(tensors["latents"], raw)
+    assert torch.equal(tensors["spread"], statistics.spread)
+    loaded, _, header = load_latents(path)
+    assert torch.equal(loaded, raw)
+    assert (header["objects"][-1], header["report"]["psnr_db"]) == (4999, 30.0)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    if Path("/proc/self/maps").exists():
+        assert str(path) in Path("/proc/self/maps").read_text()
+
+
+def test_latents_that_are_not_finished_leave_nothing(tmp_path):
+    with LatentsWriter(tmp_path / "latents.safetensors", (4, 6, 3, 4, 5), {}) as writer:
+        writer.add(latents(count=2))
+        assert [*tmp_path.iterdir()] == [writer.temporary]
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_other_snapshots_are_no_latents(tmp_path):

@@ -4,17 +4,27 @@ Section 3.3 of arXiv:2307.05445, docs/paper.md A10-A12: F_hat = latent_scale * (
 `clip` robust standard deviations.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
+from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vader3d.snapshots import load_snapshot, save_snapshot
+from vader3d.files import not_written, put_in_place, temporary_name
+from vader3d.randomness import seeded
+from vader3d.snapshots import load_snapshot, packed_header
 
 IQR_TO_STD = 0.7413  # of a normal distribution
-SAMPLE = 1 << 22  # elements that quantiles are taken over (torch.quantile refuses more than 2^24)
+CHUNK = 1 << 22  # numbers that are worked on at a time
+QUANTILE_NUMBERS = 1 << 23  # that are looked at of one group (torch.quantile refuses more than 2^24)
+SAMPLED_NUMBERS = 1 << 28  # ... and of all groups together, 1 GiB
+REPORT_BYTES = 1 << 14  # left in the file's header for what is known when all latents are written
 Grouping = Literal["global", "channel", "voxel"]
 
 
@@ -52,7 +62,18 @@ class LatentStatistics:
         """Share of elements that `normalise` clips."""
         if self.clip is None:
             return 0.0
-        return float((((latents - self.median) / self.spread).abs() > self.clip).float().mean())
+        beyond = (((part - self.median) / self.spread).abs() > self.clip for part in chunks(latents))
+        return sum(int(part.sum()) for part in beyond) / latents.numel()
+
+
+def chunks(latents: Tensor) -> tuple[Tensor, ...]:
+    """Latents [N, ...] some objects at a time, about `CHUNK` numbers: views, which read a mapped file when used."""
+    return latents.split(max(1, CHUNK // prod(latents.shape[1:])))
+
+
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors of one shape, made for it: the first is added to."""
+    return reduce(Tensor.add_, parts)
 
 
 def latent_statistics(latents: Tensor, config: LatentConfig) -> LatentStatistics:
@@ -64,12 +85,18 @@ def latent_statistics(latents: Tensor, config: LatentConfig) -> LatentStatistics
 def robust_statistics(
     latents: Tensor, *, per: Grouping = "global", latent_scale: float = 0.5, clip: float | None = None
 ) -> LatentStatistics:
-    """Median and 0.7413 IQR of latents [N, C, D, H, W]: over everything, or for each channel or voxel (A11)."""
+    """Median and 0.7413 IQR of latents [N, C, D, H, W]: over everything, or for each channel or voxel (A11).
+
+    Of more latents than quantiles can be taken over: those of random objects, the same at every call.
+    """
     groups, view = grouped(latents, per)
-    groups = groups[:, :: max(1, groups.shape[1] // SAMPLE)]
+    most = min(QUANTILE_NUMBERS // groups.shape[2], SAMPLED_NUMBERS // prod(groups.shape[1:]))
+    if len(groups) > most:
+        groups = groups[torch.randperm(len(groups), generator=seeded(0))[: max(1, most)].sort().values]
     levels = torch.tensor([0.25, 0.5, 0.75])
-    parts = groups.float().split(max(1, SAMPLE // groups.shape[1]))
-    low, median, high = torch.cat([torch.quantile(part, levels, dim=1) for part in parts], 1)
+    parts = groups.split(max(1, CHUNK // (len(groups) * groups.shape[2])), dim=1)
+    quantiles = [torch.quantile(part.transpose(0, 1).flatten(1).float(), levels, dim=1) for part in parts]
+    low, median, high = torch.cat(quantiles, 1)
     spread = bounded_below(IQR_TO_STD * (high - low), "interquartile range")
     return LatentStatistics(median.view(view), spread.view(view), latent_scale, clip)
 
@@ -79,18 +106,18 @@ def moment_statistics(
 ) -> LatentStatistics:
     """Mean and standard deviation, what `robust_statistics` is compared with; arguments alike."""
     groups, view = grouped(latents, per)
-    spread = bounded_below(groups.double().std(1).float(), "standard deviation")
-    return LatentStatistics(groups.double().mean(1).float().view(view), spread.view(view), latent_scale, clip)
+    count = len(groups) * groups.shape[2]
+    mean = total(part.double().sum((0, 2)) for part in chunks(groups)) / count
+    squares = total((part.double() - mean[:, None]).square().sum((0, 2)) for part in chunks(groups))
+    spread = bounded_below((squares / (count - 1)).sqrt().float(), "standard deviation")
+    return LatentStatistics(mean.float().view(view), spread.view(view), latent_scale, clip)
 
 
 def grouped(latents: Tensor, per: Grouping) -> tuple[Tensor, tuple[int, ...]]:
-    """Latents [N, C, D, H, W] as [groups, members], and the shape in which a number a group broadcasts to latents."""
+    """Latents [N, C, D, H, W] as [N, groups, members], and the shape in which a number a group broadcasts to them."""
     shape = latents.shape[1:]
-    if per == "global":
-        return latents.reshape(1, -1), (1, 1, 1, 1, 1)
-    if per == "channel":
-        return latents.transpose(0, 1).flatten(1), (1, shape[0], 1, 1, 1)
-    return latents.flatten(1).T, (1, *shape)
+    view = {"global": (1, 1, 1, 1, 1), "channel": (1, shape[0], 1, 1, 1), "voxel": (1, *shape)}[per]
+    return latents.reshape(len(latents), prod(view), -1), view
 
 
 def bounded_below(spread: Tensor, what: str) -> Tensor:
@@ -100,22 +127,90 @@ def bounded_below(spread: Tensor, what: str) -> Tensor:
     return spread.clamp_min(float(spread[spread > 0].median()) * 1e-3)
 
 
-def distribution(values: Tensor) -> dict[str, float]:
-    """Mean, standard deviation, excess kurtosis and largest magnitude: what tails do to a normalised latent."""
-    values = values.double().flatten()
-    mean, std = values.mean(), values.std()
-    kurtosis = ((values - mean) / std).pow(4).mean() - 3
-    return {"mean": float(mean), "std": float(std), "kurtosis": float(kurtosis), "largest": float(values.abs().max())}
+def distribution(parts: Iterable[Tensor]) -> dict[str, float]:
+    """Mean, standard deviation, excess kurtosis and largest magnitude of all numbers of the parts.
+
+    What tails do to a normalised latent.
+    """
+    count, largest, sums, near = 0, torch.zeros((), dtype=torch.float64), torch.zeros(4, dtype=torch.float64), None
+    for part in parts:
+        values = part.double().flatten()
+        near = values.mean() if near is None else near  # powers of what is left lose no digits
+        left = values - near
+        square = left.square()
+        count, largest = count + len(values), torch.maximum(largest, values.abs().max())
+        sums += torch.stack([left.sum(), square.sum(), square.dot(left), square.dot(square)])
+    assert near is not None, "no parts"
+    first, second, third, fourth = sums / count
+    variance = (second - first**2) * count / (count - 1)
+    moment = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+    kurtosis = moment / variance**2 - 3
+    numbers = {"mean": near + first, "std": variance.sqrt(), "kurtosis": kurtosis, "largest": largest}
+    return {name: float(number) for name, number in numbers.items()}
 
 
-def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, header: dict) -> None:
+class LatentsWriter:
+    """Writes latents [N, C, D, H, W] some at a time, so that nobody holds all of them.
+
+    `with LatentsWriter(path, (N, C, D, H, W), header) as writer:` `add` parts, look at what is `written`, `finish`.
+    Without the last nothing is left. OSError, which names `path`, when it cannot be written.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], header: dict[str, Any]):
+        """header: plain values, written with those that `finish` adds."""
+        self.path, self.shape, self.header = path, shape, header
+        self.start = len(packed_header({}, header)) + REPORT_BYTES
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary = temporary_name(path)
+        self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by __exit__)
+        self.file.seek(self.start)
+
+    def add(self, latents: Tensor) -> None:
+        """The next latents [n, C, D, H, W], written as float32."""
+        try:
+            self.file.write(latents.float().contiguous().numpy(force=True).data)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+
+    @property
+    def written(self) -> Tensor:
+        """All latents, mapped from the file once all N are there."""
+        self.file.flush()
+        return torch.from_numpy(np.memmap(self.temporary, np.float32, "c", self.start, self.shape))
+
+    def finish(self, statistics: LatentStatistics, header: dict[str, Any]) -> None:
+        """Add what is known of all of them: the file takes its place."""
+        self.add(statistics.median)
+        self.add(statistics.spread)
+        plain = {"latent_scale": statistics.latent_scale, "clip": statistics.clip}
+        shapes = {"latents": self.shape, "median": statistics.median.shape, "spread": statistics.spread.shape}
+        head = packed_header(shapes, {"kind": "latents", **plain, **self.header, **header}, length=self.start)
+        try:
+            self.file.seek(0)
+            self.file.write(head)
+            self.file.close()
+            put_in_place(self.temporary, self.path)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+
+    def __enter__(self) -> "LatentsWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(OSError):  # of what a full disk did not take
+            self.file.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, header: dict[str, Any]) -> None:
     """Raw latents [N, C, D, H, W] with their statistics."""
-    tensors = {"latents": latents, "median": statistics.median, "spread": statistics.spread}
-    plain = {"latent_scale": statistics.latent_scale, "clip": statistics.clip}
-    save_snapshot(path, tensors, {"kind": "latents", **plain, **header})
+    with LatentsWriter(path, tuple(latents.shape), header) as writer:
+        writer.add(latents)
+        writer.finish(statistics, {})
 
 
 def load_latents(path: Path) -> tuple[Tensor, LatentStatistics, dict]:
+    """Raw latents [N, C, D, H, W], mapped: read where they are used. With their statistics and the file's header."""
     tensors, header = load_snapshot(path)
     if header.get("kind") != "latents":
         raise ValueError(f"{path}: wanted latents; got a snapshot of kind {header.get('kind')!r}")

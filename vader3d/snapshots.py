@@ -1,6 +1,7 @@
 """Weights with all that explains them in the header: what runs hand on."""
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,31 @@ MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
 
 
+def header_text(header: dict[str, Any]) -> str:
+    """What explains the weights, as it stands in the file's metadata."""
+    return json.dumps({"format": "vader3d-snapshot", "version": SNAPSHOT_VERSION, **header})
+
+
+def packed_header(shapes: dict[str, tuple[int, ...]], header: dict[str, Any], *, length: int = 0) -> bytes:
+    """The first bytes of a snapshot whose float32 tensors of `shapes` follow in this order, filled up to `length`.
+
+    So a file can be written before all that its header says is known. ValueError: it does not fit.
+    """
+    entries: dict[str, Any] = {"__metadata__": {"vader3d": header_text(header)}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * prod(shape)
+        entries[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(entries).encode()
+    if 0 < length < 8 + len(text):
+        raise ValueError(f"header: wanted at most {length} bytes; got {8 + len(text)}")
+    text = text.ljust(max(length - 8, len(text)))  # safetensors lets spaces follow
+    return len(text).to_bytes(8, "little") + text
+
+
 def save_snapshot(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Weights with all that explains them: `header` (plain values) goes into the safetensors header."""
-    text = json.dumps({"format": "vader3d-snapshot", "version": SNAPSHOT_VERSION, **header})
+    text = header_text(header)
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
 
     def write(temporary: Path) -> None:

@@ -6,15 +6,16 @@ import pytest
 import torch
 from tiny import THINGS, occupancy_of, write_things
 
+from vader3d.autodecoder import extract
 from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
-from vader3d.autodecoder.extract import CLIP_LOSS_DB, CLIPS, decode, mean_psnr, training_latents
+from vader3d.autodecoder.extract import CLIP_LOSS_DB, CLIPS, decode, extract_latents, mean_psnr, training_latents
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import PosedViews
-from vader3d.latents import LatentConfig, load_latents
+from vader3d.latents import LatentConfig, LatentsWriter, load_latents
 from vader3d.render import RenderConfig, render_views
 from vader3d.snapshots import load_snapshot
 from vader3d.training.checkpoint import load_state
@@ -70,7 +71,12 @@ def heldout(archive):
 def all_views(views: PosedViews):
     """Every view of every object, as one batch."""
     objects = torch.arange(len(views))
-    return views.views_of(objects, torch.arange(len(views.pictures[0])).expand(len(views), -1))
+    return views.views_of(objects, torch.arange(views.view_count(0)).expand(len(views), -1))
+
+
+def latents_of(model) -> torch.Tensor:
+    """Of all objects, [N, C, D, H, W]."""
+    return torch.cat([*training_latents(model)])
 
 
 @torch.no_grad()
@@ -79,13 +85,13 @@ def test_views_it_never_saw_are_reconstructed(model, heldout):
     assert target.colour.shape[:2] == (4, 2)
     blank = float(-10 * target.colour.square().flatten(2).mean(2).log10().mean())
     assert blank < BLANK_PSNR
-    assert mean_psnr(model, training_latents(model), target.objects, heldout, CONFIG) > 26
+    assert mean_psnr(model, latents_of(model), target.objects, heldout, CONFIG) > 26
 
 
 @torch.no_grad()
 def test_silhouettes_it_never_saw_are_matched(model, heldout):
     target = all_views(heldout)
-    _, opacity = render_views(decode(model, training_latents(model)), target.cameras, CONFIG.render)
+    _, opacity = render_views(decode(model, latents_of(model)), target.cameras, CONFIG.render)
     objects_seen, true = opacity > 0.5, target.mask > 0.5
     overlap = (objects_seen & true).flatten(1).sum(1) / (objects_seen | true).flatten(1).sum(1)
     assert (overlap > 0.85).all(), overlap
@@ -97,7 +103,7 @@ def test_the_volume_is_dense_where_the_things_are(model):
 
     Inside, where no ray gets, anything goes; outside nothing may stand.
     """
-    grid = decode(model, training_latents(model)).grid
+    grid = decode(model, latents_of(model)).grid
     line = torch.linspace(-1, 1, grid.shape[-1])
     z, y, x = torch.meshgrid(line, line, line, indexing="ij")
     for density, thing in zip(grid[:, 3] > 0, THINGS.values(), strict=True):
@@ -110,7 +116,7 @@ def test_the_volume_is_dense_where_the_things_are(model):
 def test_the_run_ends_with_the_latents_of_its_codes(model, run):
     latents, statistics, header = load_latents(run / "latents.safetensors")
     assert latents.shape == (4, *CONFIG.decoder.latent_shape)
-    torch.testing.assert_close(latents, training_latents(model))
+    torch.testing.assert_close(latents, latents_of(model))
     normalised = statistics.normalise(latents)
     report = header["report"]
     assert report["normalised_std"] == pytest.approx(float(normalised.std()), rel=1e-4)
@@ -125,6 +131,20 @@ def test_the_run_ends_with_the_latents_of_its_codes(model, run):
     assert last["views_per_second"] == pytest.approx(CONFIG.views_per_object * last["objects_per_second"])
     assert report["raw_mean"] == pytest.approx(float(latents.mean()), rel=1e-3, abs=1e-4)
     assert float(normalised.abs().max()) <= 0.5 * (statistics.clip or float("inf")) + 1e-6
+
+
+def test_latents_are_written_a_batch_at_a_time(model, archive, run, monkeypatch, tmp_path):
+    added, add = [], LatentsWriter.add
+    monkeypatch.setattr(LatentsWriter, "add", lambda writer, part: added.append(len(part)) or add(writer, part))
+    monkeypatch.setattr(extract, "OBJECTS_PER_BATCH", 3)
+    views = PosedViews(archive, training_views)
+    path = tmp_path / "latents.safetensors"
+    report = extract_latents(model, views, CONFIG, path, objects=torch.tensor([0, 1, 2, 3]), header={"objects": [7]})
+    assert added == [3, 1, 1, 1]  # median and spread are the last
+    latents, _, header = load_latents(path)
+    assert header["objects"] == [7]
+    assert header["report"] == report
+    torch.testing.assert_close(latents, load_latents(run / "latents.safetensors")[0])
 
 
 def test_the_clip_is_the_smallest_that_costs_next_to_nothing(model, run, archive):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from vader3d import latents
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
 from vader3d.diffusion.sampler import edm_sigmas, sample
 
@@ -80,6 +81,25 @@ def test_what_the_network_sees_has_unit_deviation():
     edm(network).loss(0.5 * torch.randn(4000, *SHAPE), sigma, torch.randn(4000, *SHAPE))
     assert float(network.x.std()) == pytest.approx(1, abs=0.02)
     torch.testing.assert_close(network.noise, (sigma.log() / 4))
+
+
+@pytest.mark.parametrize("decay", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("chunk", [100 * DIMENSIONS, 1 << 22])
+def test_a_fit_is_the_full_singular_value_decomposition(decay, chunk, monkeypatch):
+    """Variances, what the components hold of the latents, and what is left; however many are looked at at a time."""
+    monkeypatch.setattr(latents, "CHUNK", chunk)
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 400, generator=generator)).Q for n in (450, 512))
+    flat = 5 + 20 * (left * torch.arange(1.0, 401.0) ** -decay) @ right.mT
+    prior = GaussianPrior(512, rank=12).fit(flat.view(-1, 8, 4, 4, 4))
+    centred = (flat - flat.mean(0)).double()
+    true = torch.linalg.svdvals(centred).square() / 449
+    torch.testing.assert_close(prior.variances.double(), true[:12], rtol=0.02, atol=0.0)
+    held = (centred @ prior.basis.double().mT).square().sum() / 449
+    assert float(held / true[:12].sum()) == pytest.approx(1, abs=2e-3)
+    assert float(prior.rest) == pytest.approx(float(true[12:].sum() / 500), rel=0.01)
+    torch.testing.assert_close(prior.basis @ prior.basis.mT, torch.eye(12), rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(prior.mean, flat.mean(0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.5, 10.0])

@@ -5,7 +5,9 @@ import signal
 
 import pytest
 import torch
+from counted import largest_made
 
+from vader3d import latents as latents_module
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import config_to_dict
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser
@@ -152,3 +154,13 @@ def test_the_untrained_loss_is_near_1(precision):
     task = DiffusionTask(config, latents, robust_statistics(latents))
     terms = task.losses(objects_seen=0, batch=256, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert float(terms["denoising"].detach()) == pytest.approx(1, abs=0.05)
+
+
+def test_stage_2_makes_no_more_of_its_latents_than_a_batch(monkeypatch):
+    latents = torch.randn(4000, *SHAPE, generator=torch.Generator().manual_seed(8))
+    statistics = robust_statistics(latents)
+    monkeypatch.setattr(latents_module, "CHUNK", 1 << 14)
+    with largest_made() as largest:
+        task = DiffusionTask(dataclasses.replace(CONFIG, prior_rank=3), latents, statistics)
+        task.losses(objects_seen=0, batch=16, progress=0.0, generator=torch.Generator().manual_seed(0))
+    assert largest.bytes < latents.nbytes / 8

@@ -1,11 +1,15 @@
 """The end of stage 1: all latents and how well they decode."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.data.batches.views import Views
-from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, latent_statistics
+from vader3d.latents import IQR_TO_STD, LatentStatistics, LatentsWriter, chunks, distribution, latent_statistics
 from vader3d.measures.pictures import psnr
 from vader3d.render import Volume, render_views
 
@@ -15,12 +19,12 @@ OBJECTS_PER_BATCH = 16
 
 
 @torch.no_grad()
-def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Tensor:
-    """G1 of every code, or of those of `objects`, in evaluation mode: [N, C, D, H, W], float32."""
+def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Iterator[Tensor]:
+    """G1 of every code, or of those of `objects`, in evaluation mode: [n, C, D, H, W] in float32, a batch at a time."""
     model.eval()
     numbers = torch.arange(len(model.codes)) if objects is None else objects
-    codes = (model.codes(part) for part in numbers.to(model.codes.table.weight.device).split(OBJECTS_PER_BATCH))
-    return torch.cat([model.decoder.to_latent(part).float().cpu() for part in codes])
+    for part in numbers.to(model.codes.table.weight.device).split(OBJECTS_PER_BATCH):
+        yield model.decoder.to_latent(model.codes(part)).float().cpu()
 
 
 @torch.no_grad()
@@ -71,15 +75,34 @@ def measured_clip(
 
 
 def extract_latents(
-    model: Autodecoder, views: Views, config: AutodecoderConfig, *, objects: Tensor
-) -> tuple[Tensor, LatentStatistics, dict[str, float | None]]:
-    """Latents [N, C, D, H, W] of `objects` [N], the statistics stage 2 normalises them with, a report on their tails.
+    model: Autodecoder,
+    views: Views,
+    config: AutodecoderConfig,
+    path: Path,
+    *,
+    objects: Tensor,
+    header: dict[str, Any] | None = None,
+) -> dict[str, float | None]:
+    """Write latents [N, C, D, H, W] of `objects` [N] to `path`, with the statistics stage 2 normalises them with.
 
-    The report (A11, A12): the clip, what it costs and touches; median and interquartile range, means over the
-    groups (by moments: the mean, and that range of a normal distribution); PSNR in dB of training views decoded from
-    plain and from normalised, clipped latents; true moments.
+    A batch at a time is in memory. Returns a report on their tails, which the file's header has beside `header`
+    (A11, A12): the clip, what it costs and touches; median and interquartile range, means over the groups (by
+    moments: the mean, and that range of a normal distribution); PSNR in dB of training views decoded from plain and
+    from normalised, clipped latents; true moments.
     """
-    latents = training_latents(model, objects)
+    shape = (len(objects), *config.decoder.latent_shape)
+    with LatentsWriter(path, shape, header or {}) as writer:
+        for part in training_latents(model, objects):
+            writer.add(part)
+        statistics, report = described(writer.written, model, views, config, objects=objects)
+        writer.finish(statistics, {"report": report})
+    return report
+
+
+def described(
+    latents: Tensor, model: Autodecoder, views: Views, config: AutodecoderConfig, *, objects: Tensor
+) -> tuple[LatentStatistics, dict[str, float | None]]:
+    """The statistics of latents [N, C, D, H, W], and the report of `extract_latents`."""
     settings = config.latents
     statistics = latent_statistics(latents, settings)
     clip, clip_loss = settings.clip, 0.0
@@ -92,6 +115,6 @@ def extract_latents(
     through = statistics.denormalise(statistics.normalise(latents[rows]))
     report["psnr_db"] = mean_psnr(model, latents[rows], objects[rows], views, config)
     report["clipped_psnr_db"] = mean_psnr(model, through, objects[rows], views, config)
-    report |= {f"raw_{name}": value for name, value in distribution(latents).items()}
-    report |= {f"normalised_{name}": value for name, value in distribution(statistics.normalise(latents)).items()}
-    return latents, statistics, report
+    report |= {f"raw_{name}": value for name, value in distribution(chunks(latents)).items()}
+    normalised = distribution(map(statistics.normalise, chunks(latents)))
+    return statistics, report | {f"normalised_{name}": value for name, value in normalised.items()}

@@ -12,11 +12,10 @@ from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import open_views
-from vader3d.data.batches.views import Views
+from vader3d.data.batches.views import Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
 from vader3d.frozen.vgg import load_trunk
-from vader3d.latents import save_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
@@ -54,9 +53,13 @@ class AutodecoderTask:
         """A share of one batch of objects, each seen in a few views: decode, render, compare."""
         config, seed = self.config, self.config.loop.seed
         target = self.views.training_batch(
-            objects_seen=objects_seen, batch=batch, views=config.views_per_object, seed=seed, share=share
-        )
-        target = target.strided(config.pixel_stride, generator).to(self.device)
+            objects_seen=objects_seen,
+            batch=batch,
+            views=config.views_per_object,
+            seed=seed,
+            share=share,
+            pixels=drawn_pixels(config.pixel_stride, generator),
+        ).to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)
             if config.code_noise:
@@ -145,7 +148,6 @@ def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *,
         header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
         if header:
             console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
-        latents, statistics, report = extract_latents(model, views, config, objects=objects)
-        save_latents(run / "latents.safetensors", latents, statistics, {"report": report, **header})
+        report = extract_latents(model, views, config, run / "latents.safetensors", objects=objects, header=header)
         log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
     return model

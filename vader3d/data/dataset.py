@@ -1,8 +1,10 @@
 """What a data set is to those who read it, wherever it lies."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
 
@@ -46,6 +48,35 @@ class DataSet(Protocol):
 
     def true_mesh(self, index: int) -> Any:
         """The true surface as a trimesh.Trimesh, or None where it is not known."""
+
+
+KEPT_BYTES = 1 << 32  # of decoded pictures of one data set
+
+
+@dataclass
+class Kept:
+    """Decoded objects by index, and how many bytes their pictures are."""
+
+    views: dict[int, ObjectViews] = field(default_factory=dict)
+    bytes: int = 0
+
+
+KEPT: WeakKeyDictionary[DataSet, Kept] = WeakKeyDictionary()
+
+
+def read_kept(data: DataSet, index: int) -> ObjectViews:
+    """`data.read(index)`, not to be written to: what was read first is kept while the data set is in use.
+
+    Up to KEPT_BYTES; what does not fit is decoded each time. Threads may share it.
+    """
+    kept = KEPT.setdefault(data, Kept())
+    if index in kept.views:
+        return kept.views[index]
+    views = data.read(index)
+    if kept.bytes + views.pictures.nbytes <= KEPT_BYTES:
+        kept.views[index] = views
+        kept.bytes += views.pictures.nbytes
+    return views
 
 
 def none_readable(data: DataSet, problems: Sequence[str]) -> ArchiveError:

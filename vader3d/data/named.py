@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.archive.reader import Archive
-from vader3d.data.dataset import DataSet, none_readable
+from vader3d.data.dataset import DataSet, none_readable, read_kept
 from vader3d.data.shards.reader import Shards, holds_shards
 
 
@@ -37,11 +37,14 @@ def open_archive(path_or_name: str | Path) -> Archive | Shards:
 
 
 def readable_objects(archive: DataSet) -> tuple[DataSet, list[str]]:
-    """The objects that can be read, as an archive, and one line about each that cannot; ArchiveError if none can."""
+    """The objects that can be read, as an archive, and one line about each that cannot; ArchiveError if none can.
+
+    Decodes all of them, and keeps what `read_kept` has room for.
+    """
     good, problems = [], []
     for index in range(len(archive)):
         try:
-            archive.read(index)
+            read_kept(archive, index)
             good.append(index)
         except ArchiveError as error:
             problems.append(str(error))

@@ -11,10 +11,15 @@ linear denoiser of that Gaussian (Wiener filter), c_out the square root of what 
 what is not Gaussian about the data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+
+from vader3d.latents import chunks, total
+from vader3d.randomness import seeded
+
+ROUNDS, EXTRA = 4, 10  # of subspace iteration: passes, and directions beside twice those wanted
 
 
 class GaussianPrior(nn.Module):
@@ -37,15 +42,22 @@ class GaussianPrior(nn.Module):
         self.register_buffer("rest", torch.tensor(float(rest)))
 
     @torch.no_grad()
-    def fit(self, latents: Tensor) -> "GaussianPrior":
-        """Mean, leading principal components and mean leftover variance of latents [N, C, D, H, W]."""
-        flat, rank = latents.flatten(1).float(), len(self.variances)
-        self.mean.copy_(flat.mean(0))
-        _, values, basis = torch.linalg.svd(flat - self.mean, full_matrices=False)
-        variances = values.square() / max(1, len(flat) - 1)
+    def fit(self, latents: Tensor, normalise: Callable[[Tensor], Tensor] = Tensor.float) -> "GaussianPrior":
+        """Mean, leading principal components and mean leftover variance of `normalise(latents)` [N, C, D, H, W].
+
+        Reads the latents a part at a time.
+        """
+        rank, objects, dimensions = len(self.variances), len(latents), len(self.mean)
+        self.mean.copy_(total(normalise(part).flatten(1).double().sum(0) for part in chunks(latents)) / objects)
+
+        def rows() -> Iterator[Tensor]:
+            return (normalise(part).flatten(1) - self.mean for part in chunks(latents))
+
+        basis, variances = principal_components(rows, dimensions, width=min(2 * rank + EXTRA, objects, dimensions))
         self.basis.copy_(basis[:rank])
-        self.variances.copy_(variances[:rank])
-        self.rest.copy_(variances[rank:].sum() / max(1, flat.shape[1] - rank))
+        self.variances.copy_(variances[:rank] / max(1, objects - 1))
+        left = sum(float((row - row @ self.basis.mT @ self.basis).square().sum(dtype=torch.float64)) for row in rows())
+        self.rest.fill_(left / max(1, objects - 1) / max(1, dimensions - rank))
         return self
 
     def shrinkage(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,6 +80,20 @@ class GaussianPrior(nn.Module):
         along, rest = (sigma[:, None] * share.sqrt() for share in self.shrinkage(sigma))
         flat = unit.flatten(1).float()
         return (rest * flat + ((flat @ self.basis.mT) * (along - rest)) @ self.basis).view_as(unit)
+
+
+def principal_components(rows: Callable[[], Iterable[Tensor]], dimensions: int, *, width: int) -> tuple[Tensor, Tensor]:
+    """Orthonormal directions [width, d] along which centred rows [N, d] vary most, and their sums of squares [width].
+
+    By subspace iteration from a fixed random start, which reads the rows ROUNDS + 1 times: good to the last few for
+    the first half of the directions, exact where `width` is all there are.
+    """
+    found = torch.randn(dimensions, width, generator=seeded(0))
+    for _ in range(ROUNDS):
+        found = torch.linalg.qr(total(part.mT @ (part @ found) for part in rows())).Q
+    along = (part @ found for part in rows())
+    squares, turn = torch.linalg.eigh(total(part.mT.double() @ part.double() for part in along))
+    return (found @ turn.flip(1).float()).mT, squares.flip(0)
 
 
 class Denoiser(nn.Module):

@@ -22,7 +22,10 @@ from vader3d.training.run import RunNotes
 
 
 class DiffusionTask:
-    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts."""
+    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts.
+
+    A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
+    """
 
     def __init__(
         self,
@@ -34,12 +37,12 @@ class DiffusionTask:
         device: torch.device = CPU,
     ):
         self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
-        self.latents = statistics.normalise(latents)
+        self.latents = latents
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
         self.model = build_denoiser(config, tuple(latents.shape[1:]), rank=self.rank)
         if self.rank:
-            self.model.prior.fit(self.latents)
+            self.model.prior.fit(latents, statistics.normalise)
         self.model.to(device)
         blocks = [layer for layer in self.model.modules() if isinstance(layer, UNetBlock)]
         self.blocks: list[nn.Module] = [*blocks]
@@ -53,7 +56,7 @@ class DiffusionTask:
         """A share of one batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
         objects = self.objects(batch, generator)
-        clean = self.latents[objects[share]].to(self.device)
+        clean = self.statistics.normalise(self.latents[objects[share]]).to(self.device)
         sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)[share].to(self.device)
         places = range(objects_seen, objects_seen + batch)[share]
         noise = noise_of(places, tuple(clean.shape[1:]), seed=config.loop.seed, device=self.device)
@@ -97,8 +100,8 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
             f"autodecoder: wanted a finished run; got {autodecoder_run}, without latents.safetensors; "
             "finish `vader3d train autodecoder` there first"
         )
-    notes = RunNotes("diffusion", checksum_of(latents_path), config)
     if processes.is_main:
+        notes = RunNotes("diffusion", checksum_of(latents_path), config)
         notes.check(run)
     latents, statistics, _ = load_latents(latents_path)
     task = DiffusionTask(config, latents, statistics, device=processes.device)

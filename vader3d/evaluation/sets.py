@@ -6,7 +6,6 @@ pictures.
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from vader3d.assets import Asset
 from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import ViewBatch, view_batch
+from vader3d.data.dataset import read_kept
 from vader3d.diffusion.sampler import Churn
 from vader3d.evaluation.judged import JudgedModel
 from vader3d.evaluation.protocol import Protocol, Split
@@ -24,7 +24,6 @@ from vader3d.geometry.cameras import Cameras
 from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume, render_views
 
-CACHE_BYTES = 1 << 30  # of decoded pictures
 CODES_AT_ONCE = 256
 # What randomness is for: each purpose draws its own.
 ORDER, REFERENCE, POSES, STANDARD, FITTED, HELDOUT, RECONSTRUCTION, LOOKS = range(8)
@@ -61,8 +60,6 @@ class PictureSets:
         finer = protocol.resolution is not None and protocol.resolution < min(height, width)
         side = protocol.resolution if finer else None
         self.size: tuple[int, int] = (side or height, side or width)
-        largest = judged.archive.records[0].views * height * width * 4
-        self.read = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(judged.archive.read)
         self.mean, self.factor = judged.codes.fitted_gaussian()
         # Of all the trained codes' numbers around 0, one for all.
         self.own_std = ((self.mean.square().sum() + self.factor.square().sum()) / len(self.mean)).sqrt()
@@ -79,7 +76,7 @@ class PictureSets:
 
         ArchiveError: the object cannot be read.
         """
-        everything = self.read(self.object_of(number))
+        everything = read_kept(self.judged.archive, self.object_of(number))
         allowed = torch.tensor(views_in(split, len(everything.pictures)))
         if views is not None:
             draw = torch.Generator().manual_seed(self.seed(purpose, number))

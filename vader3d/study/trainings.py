@@ -16,7 +16,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.diffusion.train import train_diffusion
-from vader3d.latents import LatentConfig, load_latents, save_latents
+from vader3d.latents import LatentConfig, load_latents
 from vader3d.snapshots import MODEL, save_snapshot
 from vader3d.study.plans import StudyConfig
 
@@ -54,8 +54,7 @@ def cut_latents(trained: Path, views: PosedViews, config: StudyConfig, root: Pat
         recut = Autodecoder(wanted, header["objects"])
         recut.load_state_dict(model.state_dict())
         save_snapshot(folder / MODEL, dict(recut.state_dict()), header | {"config": config_to_dict(wanted)})
-        latents, statistics, report = extract_latents(recut, views, wanted, objects=torch.arange(len(views)))
-        save_latents(folder / LATENTS, latents, statistics, {"report": report})
+        extract_latents(recut, views, wanted, folder / LATENTS, objects=torch.arange(len(views)))
     return folder
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.batches.order import StreamOrder, Window, drawn_views
-from vader3d.data.batches.views import PosedViews, ViewBatch, Views, view_batch
+from vader3d.data.batches.views import EVERY_PIXEL, Pixels, PosedViews, ViewBatch, Views, view_batch
 from vader3d.data.dataset import DataSet
 from vader3d.data.shards.reader import Shards
 from vader3d.randomness import seeded
@@ -82,7 +82,14 @@ class StreamedViews:
         return view_batch(objects, list(self._decoders.map(lambda row: self._picked(*row), rows)))
 
     def training_batch(
-        self, *, objects_seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+        self,
+        *,
+        objects_seen: int,
+        batch: int,
+        views: int,
+        seed: int,
+        share: slice = slice(None),
+        pixels: Pixels = EVERY_PIXEL,
     ) -> ViewBatch:
         """As `PosedViews.training_batch`; what follows is read and decoded while the caller computes."""
         with self._lock:
@@ -99,7 +106,7 @@ class StreamedViews:
             self._ahead = {r: future or self._decoders.submit(self._answer, r) for r, future in futures.items()}
             answers = [self._ahead[request] for request in now]
         picked = [answer.result() for answer in answers]
-        return view_batch(torch.tensor([index for index, _ in picked]), [views for _, views in picked])
+        return view_batch(torch.tensor([index for index, _ in picked]), [views for _, views in picked], pixels)
 
     def _move_windows(self, requests: Sequence[Request]) -> None:
         """Hold the windows that the requests need and, from half of each on, the one after; let go of others."""
@@ -189,7 +196,7 @@ def open_views(
     buffer: int = BUFFER_OBJECTS,
     report: Callable[[str], None] = lambda what: None,
 ) -> Views:
-    """Views of an archive, held in memory, or of shards, streamed."""
+    """Views of an archive, kept as `read_kept` keeps them, or of shards, streamed."""
     if isinstance(archive, Shards) and not archive.selected:
         return StreamedViews(archive, choose_views, buffer=buffer, report=report)
     return PosedViews(archive, choose_views)

@@ -1,15 +1,17 @@
 """Batches of posed views as tensors."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from vader3d.data.archive.format import ObjectViews
 from vader3d.data.batches.order import drawn_views, shuffled_objects
-from vader3d.data.dataset import DataSet
+from vader3d.data.dataset import DataSet, read_kept
 from vader3d.geometry.cameras import Cameras
 
 
@@ -26,27 +28,35 @@ class ViewBatch:
     def to(self, device: torch.device) -> "ViewBatch":
         return ViewBatch(self.objects.to(device), self.cameras.to(device), self.colour.to(device), self.mask.to(device))
 
-    def strided(self, step: int, generator: torch.Generator) -> "ViewBatch":
-        """Every `step`-th pixel of each row and column, from random first ones: unbiased, step^2 times cheaper."""
-        if step == 1:
-            return self
-        row, column = torch.randint(step, (2,), generator=generator).tolist()
-        cameras = self.cameras.strided(step, row, column)
-        return ViewBatch(
-            self.objects, cameras, self.colour[..., row::step, column::step], self.mask[..., row::step, column::step]
-        )
+
+class Pixels(NamedTuple):
+    """Every `step`-th pixel of rows and columns, from `row` and `column` on."""
+
+    step: int = 1
+    row: int = 0
+    column: int = 0
 
 
-def view_batch(objects: Tensor, picked: Sequence[ObjectViews]) -> ViewBatch:
-    """The picked views of each object, equally many, as one batch."""
-    pixels = torch.stack([torch.as_tensor(views.pictures) for views in picked]).float().div_(255).movedim(-1, 2)
-    colour, mask = pixels[:, :, :3], pixels[:, :, 3:]
+EVERY_PIXEL = Pixels()
+
+
+def drawn_pixels(step: int, generator: torch.Generator) -> Pixels:
+    """Every `step`-th pixel from random first ones: unbiased, step^2 times cheaper."""
+    return Pixels(step, *torch.randint(step, (2,), generator=generator).tolist()) if step > 1 else EVERY_PIXEL
+
+
+def view_batch(objects: Tensor, picked: Sequence[ObjectViews], pixels: Pixels = EVERY_PIXEL) -> ViewBatch:
+    """The picked views of each object, equally many, as one batch; only some `pixels` of them."""
+    step, row, column = pixels
+    bytes_ = torch.stack([torch.as_tensor(views.pictures)[:, row::step, column::step] for views in picked])
+    values = bytes_.float().div_(255).movedim(-1, 2)
+    colour, mask = values[:, :, :3], values[:, :, 3:]
     cameras = Cameras(
         torch.stack([views.cameras.world_from_camera for views in picked]),
         torch.stack([views.cameras.intrinsics for views in picked]),
-        *pixels.shape[-2:],
+        *picked[0].pictures.shape[1:3],
     )
-    return ViewBatch(objects, cameras, colour * mask, mask)
+    return ViewBatch(objects, cameras if step == 1 else cameras.strided(*pixels), colour * mask, mask)
 
 
 class Views(Protocol):
@@ -65,7 +75,14 @@ class Views(Protocol):
         """Those of `objects` whose pictures can be read."""
 
     def training_batch(
-        self, *, objects_seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+        self,
+        *,
+        objects_seen: int,
+        batch: int,
+        views: int,
+        seed: int,
+        share: slice = slice(None),
+        pixels: Pixels = EVERY_PIXEL,
     ) -> ViewBatch:
         """`views` pictures of each of the `batch` objects that follow `objects_seen`; only that `share` of the batch.
 
@@ -77,33 +94,32 @@ class Views(Protocol):
 
 
 class PosedViews:
-    """Some views of all objects, decoded once and held as bytes."""
+    """Some views of all objects, decoded when they are first asked for, and kept as `read_kept` keeps them."""
 
     def __init__(self, archive: DataSet, choose_views: Callable[[int], list[int]]):
         """choose_views: view count -> view numbers, e.g. `training_views` or `heldout_views`."""
-        self.archive = archive
-        self.pictures: list[Tensor] = []  # uint8 [V, H, W, 4], straight alpha
-        self.poses: list[Tensor] = []  # [V, 4, 4]
-        self.intrinsics: list[Tensor] = []  # [V, 4]
-        for index in range(len(archive)):
-            views = archive.read(index)
-            chosen = choose_views(len(views.pictures))
-            self.pictures.append(torch.from_numpy(views.pictures[chosen]))
-            self.poses.append(views.cameras.world_from_camera[chosen])
-            self.intrinsics.append(views.cameras.intrinsics[chosen])
+        self.archive, self.choose_views = archive, choose_views
+        self._decoders = ThreadPoolExecutor(min(16, os.cpu_count() or 1), "decode")
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.archive)
 
     def view_count(self, index: int) -> int:
-        return len(self.pictures[index])
+        return len(self.choose_views(self.archive.records[index].views))
 
     def readable(self, objects: Tensor) -> Tensor:
         """All of them."""
         return objects
 
     def training_batch(
-        self, *, objects_seen: int, batch: int, views: int, seed: int, share: slice = slice(None)
+        self,
+        *,
+        objects_seen: int,
+        batch: int,
+        views: int,
+        seed: int,
+        share: slice = slice(None),
+        pixels: Pixels = EVERY_PIXEL,
     ) -> ViewBatch:
         positions = range(objects_seen, objects_seen + batch)[share]
         objects = shuffled_objects(len(self), positions, seed=seed)
@@ -111,12 +127,17 @@ class PosedViews:
             drawn_views(self.view_count(o), views, position=position, seed=seed)
             for o, position in zip(objects.tolist(), positions, strict=True)
         ]
-        return self.views_of(objects, torch.tensor(numbers))
+        return view_batch(objects, self._picked(objects, numbers), pixels)
 
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
-        height, width = self.archive.resolution
+        return view_batch(objects, self._picked(objects, numbers.tolist()))
+
+    def _picked(self, objects: Tensor, numbers: Sequence[Sequence[int]]) -> list[ObjectViews]:
+        """The views `numbers` of each of the objects."""
         picked = []
-        for o, row in zip(objects.tolist(), numbers.tolist(), strict=True):
-            cameras = Cameras(self.poses[o][row], self.intrinsics[o][row], height, width)
-            picked.append(ObjectViews(self.pictures[o][row], cameras))
-        return view_batch(objects, picked)
+        read = self._decoders.map(lambda o: read_kept(self.archive, o), objects.tolist())
+        for views, row in zip(read, numbers, strict=True):
+            chosen = self.choose_views(len(views.pictures))
+            rows = [chosen[number] for number in row]
+            picked.append(ObjectViews(views.pictures[rows], views.cameras[rows]))
+        return picked
