@@ -7,10 +7,9 @@ import pytest
 import torch
 import trimesh
 
-from vader3d.colour import srgb_from_linear
 from vader3d.data.making.raycast import render_surface
 from vader3d.data.making.surface import surface_from_scene
-from vader3d.export.mesh import EmptyVolumeError, sample_surface_points, save_mesh, volume_to_mesh
+from vader3d.export.mesh import EmptyVolumeError, sample_surface_points, volume_to_mesh
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.rays import Rays
 from vader3d.render import March, Volume, render_volume
@@ -179,45 +178,6 @@ def test_what_stands_in_a_volume_depends_on_how_its_density_is_read(activation, 
 def test_wrong_grids_are_refused(grid, named):
     with pytest.raises(ValueError, match=named):
         volume_to_mesh(Volume(grid))
-
-
-def test_a_glb_is_y_up_with_linear_colours_that_come_back_exact(tmp_path):
-    mesh = volume_to_mesh(volume_of(box(24, (0.2, 0.4, 0.8), centre=(0.1, 0.2, 0))))
-    save_mesh(tmp_path / "a.glb", mesh)
-    (loaded,) = trimesh.load_scene(tmp_path / "a.glb", process=False).geometry.values()
-    np.testing.assert_allclose(loaded.vertices, mesh.vertices[:, [0, 2, 1]] * [1, 1, -1], atol=1e-6)
-    np.testing.assert_allclose(loaded.vertex_normals, mesh.vertex_normals[:, [0, 2, 1]] * [1, 1, -1], atol=1e-3)
-    assert loaded.volume == pytest.approx(mesh.volume, rel=1e-5)  # not mirrored
-    linear = loaded.visual.vertex_attributes["color"]
-    assert linear.dtype == np.uint16
-    back = np.round(srgb_from_linear(linear[:, :3] / 65535) * 255)
-    np.testing.assert_array_equal(back, mesh.visual.vertex_colors[:, :3])
-    assert loaded.visual.material.metallicFactor == 0
-
-
-@pytest.mark.parametrize("suffix", ["obj", "ply"])
-def test_obj_and_ply_keep_axes_and_colours(tmp_path, suffix):
-    mesh = volume_to_mesh(volume_of(box(24, (0.2, 0.4, 0.8))))
-    save_mesh(tmp_path / f"a.{suffix}", mesh)
-    loaded = trimesh.load(tmp_path / f"a.{suffix}", process=False, maintain_order=True)
-    np.testing.assert_allclose(loaded.vertices, mesh.vertices, atol=1e-5)
-    np.testing.assert_allclose(loaded.visual.vertex_colors[:, :3], mesh.visual.vertex_colors[:, :3], atol=1)
-
-
-def test_files_are_whole_or_absent(tmp_path, monkeypatch):
-    mesh = volume_to_mesh(volume_of(sphere(16)))
-    (tmp_path / "a.glb").write_bytes(b"older")
-
-    def full_disk(self, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        save_mesh(tmp_path / "a.glb", mesh)
-    assert (tmp_path / "a.glb").read_bytes() == b"older"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.glb"]
-    with pytest.raises(ValueError, match=r"\.glb, \.obj, \.ply"):
-        save_mesh(tmp_path / "a.stl", mesh)
 
 
 def test_surface_points_are_even_and_the_same_for_the_same_seed():

@@ -1,19 +1,22 @@
 """Volumes to coloured, closed triangle meshes, and meshes to files.
 
-A mesh has world axes (z up) and sRGB vertex colours. OBJ and PLY files keep the axes; GLB files are y-up, as glTF
-wants.
+A mesh has world axes (z up) and sRGB vertex colours. PLY files keep the axes; GLB and OBJ files are y-up, as their
+readers take them.
 """
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vader3d.export.glb import glb_bytes
-from vader3d.files import write_bytes
+from vader3d.export.obj import mtl_text, obj_text
+from vader3d.files import write_bytes, write_text
 from vader3d.render.volume import ALIGN_CORNERS, Volume
 
 if TYPE_CHECKING:
@@ -163,22 +166,29 @@ def sample_surface_points(mesh: "Trimesh", count: int, *, seed: int) -> Tensor:
     return torch.tensor(np.asarray(points), dtype=torch.float32)
 
 
-def save_mesh(path: str | Path, mesh: "Trimesh") -> None:
+def save_mesh(path: str | Path, mesh: "Trimesh", provenance: Mapping[str, Any] | None = None) -> None:
     """Write a mesh with vertex colours as .glb, .obj or .ply, whole or not at all.
 
-    GLB: y-up, linear 16-bit colours, normals, a matt material. OBJ and PLY: z-up, sRGB colours on the vertices.
+    GLB: y-up, linear colours, normals, a matt material. OBJ: y-up, sRGB colours on the vertices, normals, its material
+    in an .mtl beside it. PLY: z-up, sRGB colours. `provenance`, plain values: GLB's `asset.extras`, a comment in OBJ
+    and PLY.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise ValueError(f"path: wanted a name that ends in {', '.join(FORMATS)}; got {path.name!r}")
     if len(mesh.faces) == 0:
         raise EmptyVolumeError(f"mesh: wanted faces to write to {path.name}; got none")
-    if path.suffix == ".glb":
-        lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
-        normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none
-        colours = mesh.visual.vertex_colors[:, :3] / 255  # type: ignore[union-attr]
-        data = glb_bytes(mesh.vertices, mesh.faces, normals, colours)
-    else:
-        content: str | bytes = mesh.export(file_type=path.suffix[1:])  # type: ignore[assignment]
-        data = content.encode() if isinstance(content, str) else content
-    write_bytes(path, data)
+    if suffix == ".ply":
+        head, body = mesh.export(file_type="ply").split(b"element vertex", 1)  # type: ignore[union-attr]
+        comment = f"comment vader3d {json.dumps(provenance)}\n".encode() if provenance else b""
+        return write_bytes(path, head + comment + b"element vertex" + body)
+    lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
+    normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none
+    colours = mesh.visual.vertex_colors[:, :3] / 255  # type: ignore[union-attr]
+    if suffix == ".glb":
+        return write_bytes(path, glb_bytes(mesh.vertices, mesh.faces, normals, colours, provenance))
+    materials = path.with_suffix(".mtl")
+    write_text(materials, mtl_text(colours))
+    text = obj_text(mesh.vertices, mesh.faces, normals, colours, materials=materials.name, provenance=provenance)
+    return write_text(path, text)
