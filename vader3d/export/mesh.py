@@ -27,6 +27,7 @@ LINES = 1 << 13  # through the cube, along which a mesh is compared with its vol
 SPARE = 0.005  # of likeness, which may be lost to a lower level, so that no thin part ends just above it
 SMOOTHING = 10  # Taubin's steps against the grid's steps: volume within 0.2 %, silhouettes .002 IoU nearer the masks
 COLOUR_DEPTHS = torch.arange(-0.5, 2.5, 0.375)  # in voxels, along the inward normal
+SURFACES = 2  # another number where volumes give other surfaces than they did
 FORMATS = (".glb", ".obj", ".ply")
 
 
@@ -180,7 +181,9 @@ def save_mesh(path: str | Path, mesh: "Trimesh", provenance: Mapping[str, Any] |
     if len(mesh.faces) == 0:
         raise EmptyVolumeError(f"mesh: wanted faces to write to {path.name}; got none")
     if suffix == ".ply":
-        head, body = mesh.export(file_type="ply").split(b"element vertex", 1)  # type: ignore[union-attr]
+        data = mesh.export(file_type="ply")
+        assert isinstance(data, bytes)
+        head, body = data.split(b"element vertex", 1)
         comment = f"comment vader3d {json.dumps(provenance)}\n".encode() if provenance else b""
         return write_bytes(path, head + comment + b"element vertex" + body)
     lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
