@@ -1,4 +1,4 @@
-"""One generated object that renders, turns, becomes a mesh, is saved; and the list of those in a folder."""
+"""Generated objects: they render, become meshes, are saved and listed."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Coloured triangles as Wavefront OBJ and MTL, y-up and sRGB as its readers take them."""
+"""Coloured triangles as Wavefront OBJ with its MTL: y-up, sRGB."""
 
 import json
 from collections.abc import Mapping
