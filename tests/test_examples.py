@@ -29,12 +29,12 @@ def trained(tmp_path_factory) -> Path:
 
 
 def test_training_from_python_ends_with_new_objects(trained):
-    assert sorted(path.name for path in trained.glob("*.webp")) == [f"{i:03d}.webp" for i in range(4)]
+    assert sorted(path.name for path in trained.glob("*.webp")) == [f"seed0-{i:03d}.webp" for i in range(4)]
 
 
 def test_a_trained_model_generates(trained, tmp_path):
     run("generate.py", trained / "diffusion", "--output", tmp_path, "--count", 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000.glb", "000.webp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed0-000.glb", "seed0-000.webp"]
 
 
 def test_own_pictures_become_an_archive_without_a_fault(tmp_path):

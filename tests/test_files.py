@@ -1,6 +1,7 @@
 """Files are whole or not there, and strangers are refused."""
 
 import json
+import os
 import resource
 
 import pytest
@@ -126,6 +127,30 @@ def test_a_snapshot_cut_short_is_refused(tmp_path):
     save_snapshot(path, {"a": torch.zeros(1000)}, {"kind": "toy"})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="wanted a whole safetensors file"):
+        load_snapshot(path)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_what_is_written_may_be_read_by_whom_the_umask_allows(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        save_snapshot(tmp_path / "snapshot", {"a": torch.zeros(4)}, {"kind": "toy"})
+        save_state(tmp_path / "state", STATE)
+        write_text(tmp_path / "text", "whole")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~mask}
+
+
+def test_a_snapshot_that_may_not_be_read_is_not_called_damaged_or_missing(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save_snapshot(path, {"a": torch.zeros(4)}, {"kind": "toy"})
+
+    def refused(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refused)  # the tests may run as root, who may read anything
+    with pytest.raises(ValueError, match=r"model\.safetensors: wanted a file that you may read"):
         load_snapshot(path)
 
 

@@ -11,6 +11,7 @@ from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.sampler import STOCHASTIC
 from vader3d.generate import Generator
 from vader3d.latents import LatentStatistics
+from vader3d.machine import chosen_device
 from vader3d.presets import preset
 from vader3d.randomness import sample_seed
 
@@ -77,6 +78,18 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match=r"device: wanted cuda; got a machine without a CUDA device"):
         Generator.from_pretrained(tmp_path, device="cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:0", ""])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(ValueError, match=f"device: wanted auto, cpu or cuda; got '{name}'"):
+        chosen_device(name)
+
+
+@pytest.mark.parametrize(("number", "least"), [("count", 1), ("batch", 1), ("steps", 1), ("seed", 0)])
+def test_numbers_too_small_are_named_before_anything_is_drawn(number, least):
+    with pytest.raises(ValueError, match=f"{number}: wanted {least} or more; got {least - 1}"):
+        generator()(**{number: least - 1})
 
 
 def test_every_object_of_every_seed_has_noise_of_its_own():

@@ -1,29 +1,43 @@
-"""One generated object that renders, turns, becomes a mesh, is saved."""
+"""Generated objects: they render, become meshes, are saved and listed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
+from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.turntable import save_turntable, straight_alpha
+from vader3d.files import checksum_of, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.render import RenderConfig, Volume, render_views
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
+FORMATS = ("glb", "obj", "ply", "webp")
+LIST = "generated.json"
+ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is not what they show
+LOOKS, LOOK_SIZE = 6, 64  # pictures that this is judged by, and their size in px
+
 
 @dataclass(frozen=True)
 class Asset:
-    """One object: its volume [1, 4 + K, D, H, W] and how it is rendered."""
+    """One object: its volume [1, 4 + K, D, H, W] and how it is rendered.
+
+    provenance: what made it, plain values; every file that is saved carries it.
+    """
 
     volume: Volume
     settings: RenderConfig
     name: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @torch.no_grad()
     def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
@@ -33,32 +47,136 @@ class Asset:
 
     def turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> Tensor:
         """One turn round the object: RGBA uint8 [T, H, W, 4], straight alpha."""
-        azimuths = torch.arange(frames) * 360.0 / frames
-        cameras = orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), size=size)
-        colour, opacity = self.render(cameras)
+        colour, opacity = self.render(turn(frames, size=size, elevation_degrees=elevation_degrees))
         return (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1)
 
     def mesh(self) -> "Trimesh":
         """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""
+        return self._mesh.copy()
+
+    @cached_property
+    def _mesh(self) -> "Trimesh":
         return volume_to_mesh(self.volume)
 
+    def mesh_turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> np.ndarray:
+        """The same turn round the mesh: RGBA uint8 [T, H, W, 4], straight alpha. ValueError where it is empty."""
+        return mesh_pictures(self._mesh, turn(frames, size=size, elevation_degrees=elevation_degrees))
+
+    def mesh_likeness(self) -> float:
+        """IoU of the silhouettes of mesh and volume, in [0, 1]. ValueError where the volume is empty."""
+        cameras = turn(LOOKS, size=LOOK_SIZE, elevation_degrees=20.0)
+        rendered, target = (
+            mesh_pictures(self._mesh, cameras)[..., 3] >= 128,
+            self.render(cameras)[1][:, 0].numpy() >= 0.5,
+        )
+        return float((rendered & target).sum() / max(1, (rendered | target).sum()))
+
     def save(self, path: str | Path) -> Path:
-        """Write by suffix: .glb .obj .ply (coloured mesh) or .webp (turntable)."""
+        """Write by suffix: .glb .obj .ply (coloured mesh) or .webp (turntable). ValueError: another suffix."""
         path = Path(path)
-        if path.suffix == ".webp":
-            save_turntable(path, self.turntable().numpy())
+        check_formats([path.suffix[1:].lower()], path.name)
+        if path.suffix.lower() == ".webp":
+            save_turntable(path, self.turntable().numpy(), provenance=self.provenance)
         else:
-            save_mesh(path, self.mesh())
+            save_mesh(path, self._mesh, self.provenance)
         return path
 
 
-def save_assets(assets: list[Asset], folder: Path, *, formats: Sequence[str]) -> tuple[list[Path], int]:
-    """Write every asset as `folder/name.format`: the files, and how many objects were empty (and left out)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written, empty = [], 0
-    for asset in assets:
+def turn(frames: int, *, size: int, elevation_degrees: float) -> Cameras:
+    """Cameras [T] once round the object."""
+    azimuths = torch.arange(frames) * 360.0 / frames
+    return orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), size=size)
+
+
+def check_formats(formats: Sequence[str], given: object) -> None:
+    """ValueError where there is none, or an unknown one."""
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f"formats: wanted one or more of {', '.join(FORMATS)}; got {given or 'none'}")
+
+
+class Saved(NamedTuple):
+    """Files that were written; how many objects were empty (and left out); whose meshes are unlike their turntables."""
+
+    files: list[Path]
+    empty: int
+    unlike: list[str]
+
+
+class AssetFolder:
+    """A folder of objects with its list: what made each, its files and their checksums.
+
+    ValueError: it is a file, or its list is damaged.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.objects: dict[str, dict[str, Any]] = {}
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"output: wanted a folder; got {path}, which is a file")
+        if (path / LIST).is_file():
+            try:
+                self.objects = json.loads((path / LIST).read_text(encoding="utf-8"))["objects"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{path / LIST}: wanted a list of objects; got a damaged one; delete it") from error
+
+    def write_list(self) -> None:
+        """OSError where nothing can be written."""
+        whole = {"format": "vader3d-assets", "version": 1, "objects": self.objects}
+        write_text(self.path / LIST, json.dumps(whole, indent=1, sort_keys=True) + "\n")
+
+    def made_otherwise(self, name: str, provenance: Mapping[str, Any]) -> bool:
+        """Whether an object of this name was made by something else."""
+        return self.objects.get(name, {}).get("provenance", provenance) != provenance
+
+    def holds(self, name: str, provenance: Mapping[str, Any], formats: Sequence[str]) -> bool:
+        """Whether an object lies there whole, made by just this, or is known to be empty."""
+        known = self.objects.get(name)
+        if known is None or known["provenance"] != provenance:
+            return False
+        return known["empty"] or all(
+            (self.path / file).is_file() and checksum_of(self.path / file) == known["files"].get(file)
+            for file in file_names(name, formats)
+        )
+
+    def save(self, asset: Asset, formats: Sequence[str]) -> list[Path]:
+        """Write an object's files, and remember it; an empty one has none where a mesh is asked for."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        before = self.objects.get(asset.name, {})
+        known: dict[str, Any] = {
+            "provenance": dict(asset.provenance),
+            "empty": False,
+            "files": {},
+            "mesh_likeness": None,
+        }
+        if before.get("provenance") == known["provenance"]:
+            known |= before
+        written = []
         try:
-            written += [asset.save(folder / f"{asset.name}.{suffix}") for suffix in formats]
+            if {*formats} != {"webp"}:
+                known["mesh_likeness"] = round(asset.mesh_likeness(), 3)
+            written = [asset.save(self.path / f"{asset.name}.{suffix}") for suffix in formats]
+            known["files"] |= {file: checksum_of(self.path / file) for file in file_names(asset.name, formats)}
         except EmptyVolumeError:
-            empty += 1
-    return written, empty
+            known["empty"] = True
+        self.objects[asset.name] = known
+        return written
+
+    def saved(self, names: Sequence[str], written: list[Path]) -> Saved:
+        """What is known of these objects."""
+        known = {name: self.objects[name] for name in names}
+        unlike = [name for name, each in known.items() if (each["mesh_likeness"] or 1.0) < ALIKE]
+        return Saved(written, sum(each["empty"] for each in known.values()), unlike)
+
+
+def file_names(name: str, formats: Sequence[str]) -> list[str]:
+    """The files of an object; an OBJ has its material beside it."""
+    return [f"{name}.{suffix}" for suffix in [*formats, *(["mtl"] if "obj" in formats else [])]]
+
+
+def save_assets(assets: Sequence[Asset], folder: Path, *, formats: Sequence[str]) -> Saved:
+    """Write every asset as `folder/name.format`, and the folder's list."""
+    check_formats(formats, formats)
+    place = AssetFolder(folder)
+    written = [path for asset in assets for path in place.save(asset, formats)]
+    place.write_list()
+    return place.saved([asset.name for asset in assets], written)

@@ -36,12 +36,16 @@ def put_in_place(temporary: Path, path: Path) -> None:
 def write_whole(path: Path, write: Callable[[Path], object], *, before: Callable[[], None] | None = None) -> None:
     """`write(temporary_path)`, then `before()`, then `put_in_place`. Folders are made.
 
-    OSError, which names `path`, when writing fails: whatever stood there stays.
+    The file has the mode that the umask gives, whatever `write` gives it. OSError, which names `path`, when writing
+    fails: whatever stood there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)  # safetensors puts a file of its own there, for its owner's eyes only
         if before is not None:
             before()
         put_in_place(temporary, path)

@@ -36,7 +36,9 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 def chosen_device(name: str) -> torch.device:
-    """auto: a GPU where there is one. ValueError: cuda, and there is none."""
+    """auto: a GPU where there is one. ValueError: cuda, and there is none; or another name."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device: wanted auto, cpu or cuda; got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: wanted cuda; got a machine without a CUDA device; choose auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

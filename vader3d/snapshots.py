@@ -57,8 +57,11 @@ def read_header(path: Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ValueError(f"{path}: wanted a snapshot; got no such file; train a model first, or give its run folder")
     try:
+        open(path, "rb").close()  # safetensors calls a file that may not be read one that is not there
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("vader3d", "{}"))
+    except PermissionError as error:
+        raise ValueError(f"{path}: wanted a file that you may read; got none; chmod +r it as its owner") from error
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: wanted a whole safetensors file; got a damaged one ({error})") from error
     if header.get("format") != "vader3d-snapshot":

@@ -1,5 +1,7 @@
 """Animations and contact sheets, read back by Pillow."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,15 @@ def test_a_turntable_keeps_its_frames_and_loops(tmp_path, channels):
         assert animation.info["duration"] == 100
     assert (tmp_path / "a.webp").stat().st_size < frames.nbytes / 8
     assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_turntable_says_what_made_it(tmp_path, channels):
+    provenance = {"model": "ab" * 32, "seed": 3, "index": 17, "steps": 32}
+    save_turntable(tmp_path / "a.webp", turning_bar(channels), provenance=provenance)
+    with Image.open(tmp_path / "a.webp") as animation:
+        assert animation.n_frames == 8
+        assert json.loads(animation.getexif()[0x010E].removeprefix("vader3d ")) == provenance
 
 
 def test_wrong_frames_and_names_are_refused(tmp_path):

@@ -48,11 +48,11 @@ def generate_command(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     compiled: bool = False,
 ) -> None:
-    """New 3D assets: coloured meshes and turntables.
+    """New 3D assets: coloured meshes and turntables, saved one by one; the same command again goes on.
 
     Args:
-        model: The run folder of stage 2.
-        output: Folder for the assets.
+        model: The run folder of stage 2, or of a demo.
+        output: Folder for the assets, seed0-000.glb and so on; generated.json lists what made each.
         count: How many.
         seed: Object i of a seed is always the same.
         steps: Sampling steps; more is finer and slower.
@@ -61,15 +61,18 @@ def generate_command(
         device: auto takes a GPU where there is one.
         compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
     """
-    from vader3d.assets import save_assets
     from vader3d.diffusion.sampler import STOCHASTIC, Churn
-    from vader3d.generate import Generator
+    from vader3d.generate import Generator, generate_files
 
     generator = Generator.from_pretrained(model, device=device)
     generator = generator.compiled() if compiled else generator
-    assets = generator(count, seed=seed, steps=steps, churn=STOCHASTIC if stochastic else Churn())
-    written, empty = save_assets(assets, output, formats=formats)
-    print(f"{output}: {len(written)} files of {count} objects" + (f"; {empty} were empty" if empty else ""))
+    churn = STOCHASTIC if stochastic else Churn()
+    saved = generate_files(generator, output, count=count, formats=formats, seed=seed, steps=steps, churn=churn)
+    print(f"{output}: {len(saved.files)} files written, of {count} objects")
+    if saved.empty:
+        print(f"{saved.empty} were empty and have none")
+    if saved.unlike:
+        print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
 
 
 def weights_command(name: Positional[str] = "") -> None:

@@ -22,6 +22,10 @@ from vader3d.training.log import read_metrics
 
 LOSSES = ("perceptual", "mask", "pixel", "code", "denoising")  # the terms of both stages
 
+NEW_OBJECTS = (
+    "Volumes made from noise; below each the mesh in its file, and the training objects of the nearest latents."
+)
+
 
 def write_demo_page(
     output: Path, report: dict[str, Any], sets: PictureSets, assets: list[tuple[Asset, torch.Tensor]]
@@ -33,8 +37,12 @@ def write_demo_page(
         frames = asset.turntable().numpy()
         beside = [picture(real_picture(sets, index), object_name(sets, index)) for index in near]
         link = f"assets/{asset.name}.glb" if (output / "assets" / f"{asset.name}.glb").exists() else ""
+        label = "nearest in training"
+        if link:  # to a mesh, which is shown too: the large picture is the volume's
+            frames_of_mesh, label = asset.mesh_turntable(12, size=96), "its mesh; nearest in training"
+            beside.insert(0, turntable(frames_of_mesh, f"mesh of object {asset.name}, turning", frames_per_second=6))
         shown = turntable(frames, f"generated object {asset.name}, turning")
-        cards.append(Card(f"object {asset.name}", shown, link, beside, "nearest in training"))
+        cards.append(Card(f"object {asset.name}", shown, link, beside, label))
         stills.append(torch.from_numpy(frames[2]).movedim(-1, 0) / 255)
     write_sheet(output / "generated.png", torch.stack(stills), columns=8)
     pairs = reconstruction_pairs(sets)
@@ -43,7 +51,7 @@ def write_demo_page(
         loss_chart(output / "diffusion", "Stage 2: diffusion"),
     ]
     sections: list[Section] = [
-        Gallery("New objects", "Made from noise; beside each, the training objects of the nearest latents.", cards),
+        Gallery("New objects", NEW_OBJECTS, cards),
         Comparison("Reconstructions", "Views that training never saw.", reconstruction_strips(sets, pairs)),
         Charts("Training", "Weighted loss terms over objects seen.", charts),
         *number_sections(report),

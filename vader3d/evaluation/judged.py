@@ -10,7 +10,7 @@ from vader3d.config import config_from_dict, fingerprint
 from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.files import checksum_of
-from vader3d.generate import Generator
+from vader3d.generate import Generator, stage2_folder
 from vader3d.machine import chosen_device
 from vader3d.snapshots import AUTODECODER, MODEL, read_header
 
@@ -36,6 +36,7 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
 
     ValueError: no such run, or another data set than it was trained on.
     """
+    run = stage2_folder(run)
     stage1 = run if kind_of(run) == "autodecoder" else run / AUTODECODER
     autodecoder, config, header = load_autodecoder(stage1)
     check_data(archive, objects=len(autodecoder.codes), trained_on=header.get("data"))

@@ -24,7 +24,7 @@ from vader3d.evaluation.sets import (
     owned,
     render_clamped,
 )
-from vader3d.export.mesh import sample_surface_points
+from vader3d.export.mesh import SURFACES, sample_surface_points
 from vader3d.frozen.embeddings import FeatureNetwork
 from vader3d.frozen.lpips import PerceptualDistance
 from vader3d.measures.pictures import foreground_psnr, iou, psnr, ssim
@@ -164,7 +164,7 @@ class Measurements:
             "steps": steps,
             "churn": asdict(protocol.churn) if protocol.churn.amount else None,
             "latents": latents,
-            "shapes": [shapes, points],
+            "shapes": [shapes, points, *([SURFACES] if shapes else [])],
             "views": protocol.views,
             "poses": protocol.poses,
             "pictures": pictures,

@@ -1,27 +1,33 @@
 """Volumes to coloured, closed triangle meshes, and meshes to files.
 
-A mesh has world axes (z up) and sRGB vertex colours. OBJ and PLY files keep the axes; GLB files are y-up, as glTF
-wants.
+A mesh has world axes (z up) and sRGB vertex colours. PLY files keep the axes; GLB and OBJ files are y-up, as their
+readers take them.
 """
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vader3d.export.glb import glb_bytes
-from vader3d.files import write_bytes
+from vader3d.export.obj import mtl_text, obj_text
+from vader3d.files import write_bytes, write_text
 from vader3d.render.volume import ALIGN_CORNERS, Volume
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
 SMALLEST_PART = 0.01  # connected parts with a smaller share of the faces are floaters
+LINES = 1 << 13  # through the cube, along which a mesh is compared with its volume
+SPARE = 0.005  # of likeness, which may be lost to a lower level, so that no thin part ends just above it
 SMOOTHING = 10  # Taubin's steps against the grid's steps: volume within 0.2 %, silhouettes .002 IoU nearer the masks
 COLOUR_DEPTHS = torch.arange(-0.5, 2.5, 0.375)  # in voxels, along the inward normal
+SURFACES = 2  # another number where volumes give other surfaces than they did
 FORMATS = (".glb", ".obj", ".ply")
 
 
@@ -65,18 +71,45 @@ def voxel_size(volume: Volume) -> float:
 
 
 def surface_level(volume: Volume) -> float:
-    """The raw density at which the surface of one object stands.
+    """The raw density at which a mesh has the silhouettes that pictures of its volume have.
 
-    Where the density absorbs half the light within one voxel, density = ln 2 / voxel: there a ray turns from mostly
-    free to mostly stopped, however the density is read and whatever the grid's size. (On trained furniture at 32^3 the
-    meshes' silhouettes had IoU .900 with held-out masks; absorbing .2 .35 .65 .8 gave .885 .898 .897 .886.) A fog that
-    never gets so dense is cut at half its peak. Raises EmptyVolumeError where even a ray through the whole cube at the
-    peak would pass mostly free.
+    Of random lines through the cube, those that lose half their light or more are the object's; a surface is met by
+    the lines whose densest point exceeds its level. Taken is the lowest level at which both are as good as most alike
+    (IoU), which suits sharp objects and foggy ones: silhouettes of meshes of generated furniture had IoU .96 with
+    pictures of a well trained model and .77 to .92 with those of barely trained ones, where the level of half
+    absorption in a voxel gave .96 and .29 to .51; with held-out masks .900 against .897. Raises EmptyVolumeError where
+    no line loses half its light.
     """
-    peak = float(volume.density_from_raw(volume.raw_density.max()))
-    if peak * 2 < math.log(2):
-        raise EmptyVolumeError(f"volume: wanted a density above {math.log(2) / 2:.3g}; got {peak:.3g} at most")
-    return volume.raw_from_density(min(math.log(2) / voxel_size(volume), peak / 2))
+    peaks, absorbed = along_lines(volume)
+    solid = absorbed >= 0.5
+    if not solid.any():
+        raise EmptyVolumeError(
+            f"volume: wanted something that stops half the light; got {float(absorbed.max()):.0%} at most"
+        )
+    peaks, order = peaks.sort(descending=True)
+    met = solid[order].cumsum(0)  # of the object's lines, by a surface just below each of the peaks
+    ious = met / (torch.arange(1, len(met) + 1) + met[-1] - met)
+    ious = ious[:-1] * (peaks[:-1] > peaks[1:])
+    lowest = int((ious >= ious.max() - SPARE).nonzero().max())
+    return volume.raw_from_density(float(peaks[lowest] + peaks[lowest + 1]) / 2)
+
+
+def along_lines(volume: Volume) -> tuple[Tensor, Tensor]:
+    """Of lines through the ball around the cube, the same for all volumes, evenly spread: largest density, light lost.
+
+    Both [LINES], in 1 / depth, and in [0, 1].
+    """
+    radius, generator = 3**0.5, torch.Generator().manual_seed(0)
+    directions, offsets = torch.nn.functional.normalize(torch.randn(2, LINES, 3, generator=generator), dim=-1)
+    sideways = torch.nn.functional.normalize(torch.linalg.cross(directions, offsets), dim=-1)
+    middles = sideways * radius * torch.rand(LINES, 1, generator=generator).sqrt()
+    step = voxel_size(volume) / 2
+    points = middles[:, None] + torch.arange(-radius, radius, step)[:, None] * directions[:, None]
+    raw = torch.nn.functional.grid_sample(
+        volume.raw_density, points[None, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
+    )[0, 0, 0]
+    density = volume.density_from_raw(raw) * (points.abs() <= 1).all(-1)
+    return density.amax(-1), -torch.expm1(-density.sum(-1) * step)
 
 
 def refined(field: Tensor, resolution: int) -> Tensor:
@@ -134,22 +167,31 @@ def sample_surface_points(mesh: "Trimesh", count: int, *, seed: int) -> Tensor:
     return torch.tensor(np.asarray(points), dtype=torch.float32)
 
 
-def save_mesh(path: str | Path, mesh: "Trimesh") -> None:
+def save_mesh(path: str | Path, mesh: "Trimesh", provenance: Mapping[str, Any] | None = None) -> None:
     """Write a mesh with vertex colours as .glb, .obj or .ply, whole or not at all.
 
-    GLB: y-up, linear 16-bit colours, normals, a matt material. OBJ and PLY: z-up, sRGB colours on the vertices.
+    GLB: y-up, linear colours, normals, a matt material. OBJ: y-up, sRGB colours on the vertices, normals, its material
+    in an .mtl beside it. PLY: z-up, sRGB colours. `provenance`, plain values: GLB's `asset.extras`, a comment in OBJ
+    and PLY.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise ValueError(f"path: wanted a name that ends in {', '.join(FORMATS)}; got {path.name!r}")
     if len(mesh.faces) == 0:
         raise EmptyVolumeError(f"mesh: wanted faces to write to {path.name}; got none")
-    if path.suffix == ".glb":
-        lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
-        normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none
-        colours = mesh.visual.vertex_colors[:, :3] / 255  # type: ignore[union-attr]
-        data = glb_bytes(mesh.vertices, mesh.faces, normals, colours)
-    else:
-        content: str | bytes = mesh.export(file_type=path.suffix[1:])  # type: ignore[assignment]
-        data = content.encode() if isinstance(content, str) else content
-    write_bytes(path, data)
+    if suffix == ".ply":
+        data = mesh.export(file_type="ply")
+        assert isinstance(data, bytes)
+        head, body = data.split(b"element vertex", 1)
+        comment = f"comment vader3d {json.dumps(provenance)}\n".encode() if provenance else b""
+        return write_bytes(path, head + comment + b"element vertex" + body)
+    lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
+    normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none
+    colours = mesh.visual.vertex_colors[:, :3] / 255  # type: ignore[union-attr]
+    if suffix == ".glb":
+        return write_bytes(path, glb_bytes(mesh.vertices, mesh.faces, normals, colours, provenance))
+    materials = path.with_suffix(".mtl")
+    write_text(materials, mtl_text(colours))
+    text = obj_text(mesh.vertices, mesh.faces, normals, colours, materials=materials.name, provenance=provenance)
+    return write_text(path, text)

@@ -1,7 +1,10 @@
 """Turning objects as animated WebP, and contact sheets of pictures."""
 
 import io
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +14,22 @@ from torch import Tensor
 from vader3d.files import write_bytes
 
 GAP_PX = 2
+IMAGE_DESCRIPTION = 0x010E  # Exif's
 
 
-def turntable_bytes(frames: np.ndarray, *, frames_per_second: float = 12, quality: int = 80) -> bytes:
+def turntable_bytes(
+    frames: np.ndarray, *, frames_per_second: float = 12, quality: int = 80, provenance: Mapping[str, Any] | None = None
+) -> bytes:
     """uint8 frames [T, H, W, 3 or 4] (sRGB, straight alpha) -> an animated WebP that loops for ever.
 
-    Raises ValueError for another shape or type.
+    `provenance`, plain values, goes into the Exif description. Raises ValueError for another shape or type.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] not in (3, 4) or len(frames) == 0:
         raise ValueError(f"frames: wanted uint8 [T, H, W, 3 or 4]; got {frames.dtype} {list(frames.shape)}")
     first, *rest = (Image.fromarray(frame) for frame in frames)
+    exif = Image.Exif()
+    if provenance:
+        exif[IMAGE_DESCRIPTION] = f"vader3d {json.dumps(provenance)}"
     file = io.BytesIO()
     first.save(
         file,
@@ -31,16 +40,24 @@ def turntable_bytes(frames: np.ndarray, *, frames_per_second: float = 12, qualit
         loop=0,
         quality=quality,
         method=4,
+        exif=exif.tobytes() if provenance else b"",
     )
     return file.getvalue()
 
 
-def save_turntable(path: str | Path, frames: np.ndarray, *, frames_per_second: float = 12, quality: int = 80) -> None:
+def save_turntable(
+    path: str | Path,
+    frames: np.ndarray,
+    *,
+    frames_per_second: float = 12,
+    quality: int = 80,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
     """Write `turntable_bytes` to `path` (.webp), whole or not at all."""
     path = Path(path)
-    if path.suffix != ".webp":
+    if path.suffix.lower() != ".webp":
         raise ValueError(f"path: wanted a name that ends in .webp; got {path.name!r}")
-    data = turntable_bytes(frames, frames_per_second=frames_per_second, quality=quality)
+    data = turntable_bytes(frames, frames_per_second=frames_per_second, quality=quality, provenance=provenance)
     write_bytes(path, data)
 
 

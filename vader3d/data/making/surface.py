@@ -62,6 +62,9 @@ def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
     """All meshes of a trimesh.Scene (or one trimesh.Trimesh) where they stand; ValueError if there is no triangle."""
     import trimesh
 
+    if isinstance(scene, trimesh.Scene):
+        for mesh in scene.geometry.values():  # glTF's colours of vertices are kept here, where no copy takes them along
+            mesh.vertex_attributes.update(getattr(mesh.visual, "vertex_attributes", {}))
     meshes = [scene] if isinstance(scene, trimesh.Trimesh) else scene.dump()
     meshes = [mesh for mesh in meshes if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
     if not meshes:
@@ -82,14 +85,18 @@ def part_of(mesh: Any, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     colours, uv, texture = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), -1
     visual = mesh.visual
     if visual.kind == "texture":
-        material = visual.material
+        material, own = visual.material, mesh.vertex_attributes.get("color")
         if hasattr(material, "to_simple"):  # glTF: its factors are linear light
             image, factor = material.baseColorTexture, material.baseColorFactor
+            light = colours if own is None else shares_of_full(own)[faces]
             if factor is not None:
-                colours *= srgb_from_linear(np.asarray(factor[:3]) / 255.0)
+                light = light * np.asarray(factor[:3]) / 255.0
+            colours = srgb_from_linear(light)
         else:
             image = material.image
-            if image is None:
+            if image is None and own is not None:
+                colours = shares_of_full(own)[faces]
+            elif image is None:
                 colours *= np.asarray(material.diffuse[:3]) / 255.0
         if image is not None and visual.uv is not None and len(visual.uv) == len(mesh.vertices):
             uv, texture = np.asarray(visual.uv, np.float64)[faces][..., :2], len(textures)
@@ -101,6 +108,12 @@ def part_of(mesh: Any, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     else:
         colours *= 0.7
     return np.asarray(mesh.vertices, np.float64)[faces], colours, uv, np.full(len(faces), texture)
+
+
+def shares_of_full(colours: np.ndarray) -> np.ndarray:
+    """RGB(A) of any number type [P, 3 or 4] -> RGB [P, 3] in [0, 1]."""
+    most = np.iinfo(colours.dtype).max if np.issubdtype(colours.dtype, np.integer) else 1.0
+    return np.asarray(colours[:, :3] / most, np.float64)
 
 
 def texels_of(image: "Image") -> np.ndarray:
