@@ -101,7 +101,7 @@ def test_silhouettes_it_never_saw_are_matched(model, heldout):
 def test_the_volume_is_dense_where_the_things_are(model):
     """The learned grids against the analytic solids: axes, signs and scale of the world all have to be right.
 
-    Inside, where no ray gets, anything goes; outside nothing may stand.
+    Inside, where no ray gets, anything goes: skins of a voxel or two fill a quarter of these. Outside nothing may stand.
     """
     grid = decode(model, latents_of(model)).grid
     line = torch.linspace(-1, 1, grid.shape[-1])
@@ -110,7 +110,7 @@ def test_the_volume_is_dense_where_the_things_are(model):
         true = occupancy_of(thing, torch.stack([x, y, z], -1))
         grown = torch.nn.functional.max_pool3d(true[None, None].float(), 3, 1, 1)[0, 0] > 0
         assert float((density & grown).sum() / density.sum()) > 0.8
-        assert float((density & true).sum() / true.sum()) > 0.3
+        assert float((density & true).sum() / true.sum()) > 0.2
 
 
 def test_the_run_ends_with_the_latents_of_its_codes(model, run):
