@@ -1,9 +1,11 @@
 """Stage 2: learn to denoise normalised latents."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from vader3d.diffusion.denoiser import Denoiser, training_sigmas
@@ -22,7 +24,10 @@ from vader3d.training.run import RunNotes
 
 
 class DiffusionTask:
-    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts."""
+    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts.
+
+    draw: makes the preview, for latents are no pictures.
+    """
 
     def __init__(
         self,
@@ -31,9 +36,11 @@ class DiffusionTask:
         statistics: LatentStatistics,
         *,
         tokens: Tensor | None = None,
+        draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
         self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
+        self.draw = draw
         self.latents = statistics.normalise(latents)
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
@@ -74,19 +81,27 @@ class DiffusionTask:
         """Nothing that changes: the latents' own are logged at the end of stage 1."""
         return {}
 
-    def preview(self, model: Denoiser) -> None:
-        """Latents are no pictures; `generate` shows what they decode to."""
+    def preview(self, model: Denoiser) -> Image | None:
+        """What `draw` makes of the averaged model, if there is one."""
+        return self.draw(model) if self.draw else None
 
     def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
         save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]))
 
 
-def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *, profile: int = 0) -> Denoiser:
+def train_diffusion(
+    autodecoder_run: Path,
+    config: DiffusionConfig,
+    run: Path,
+    *,
+    profile: int = 0,
+    draw: Callable[[Denoiser], Image] | None = None,
+) -> Denoiser:
     """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
 
     The autodecoder's snapshot is copied into `run`, which then holds all that generation needs. profile: so many
-    steps are traced.
+    steps are traced. draw: makes previews of the denoiser in training.
     """
     processes = join_processes(config.loop.device)
     latents_path = autodecoder_run / "latents.safetensors"
@@ -99,7 +114,7 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
     if processes.is_main:
         notes.check(run)
     latents, statistics, _ = load_latents(latents_path)
-    task = DiffusionTask(config, latents, statistics, device=processes.device)
+    task = DiffusionTask(config, latents, statistics, draw=draw, device=processes.device)
     if processes.is_main:
         notes.write(run)
         write_whole(
