@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+from PIL import Image
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import config_to_dict
@@ -152,3 +153,17 @@ def test_the_untrained_loss_is_near_1(precision):
     task = DiffusionTask(config, latents, robust_statistics(latents))
     terms = task.losses(objects_seen=0, batch=256, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert float(terms["denoising"].detach()) == pytest.approx(1, abs=0.05)
+
+
+def test_previews_are_what_the_caller_draws_of_the_averaged_model(autodecoder_run, tmp_path):
+    drawn = []
+
+    def draw(denoiser):
+        drawn.append(denoiser)
+        return Image.new("RGB", (3, 2))
+
+    config = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, objects_seen=64))
+    average = train_diffusion(autodecoder_run, config, tmp_path / "run", draw=draw)
+    assert drawn == [average]
+    (preview,) = (tmp_path / "run" / "previews").iterdir()
+    assert Image.open(preview).size == (3, 2)
