@@ -124,7 +124,7 @@ def test_a_slow_machine_shows_how_far_it_is_and_draws_the_same_later(finished, d
     assert [shown.pictures for shown in (first[0], first[-1], second[0], second[-1])] == [0, 1, 1, 2]
     assert "stage 1" in first[0].text
     assert "Time left, about? min" in first[0].text
-    assert re.search(r"Time left, about\d+ min.*Of this part\d+%", first[-1].text)
+    assert re.search(r"Time left, about\d+ min.*Done of this part\d+%", first[-1].text)
     assert "stage 2" in second[-1].text
     assert all(len([*(output / stage / "previews").iterdir()]) > 3 for stage in ("autodecoder", "diffusion"))
 

@@ -1,4 +1,4 @@
-"""The demo's page: how far it is, then what was made, beside what it was learned from."""
+"""The demo's page: how far it is, and then what was made."""
 
 import math
 import time
@@ -94,7 +94,7 @@ class DemoPage:
         numbers = [
             Number("Time left, about", "?" if left is None else math.ceil(left / 60), "min"),
             Number("So far", self.clock.total / 60, "min"),
-            *([Number("Of this part", done)] if self.clock.share else []),
+            *([Number("Done of this part", done)] if self.clock.share else []),
         ]
         what = f"Now {PARTS[self.clock.running]}." + (" The scores follow." if self.sections else "")
         self.write(
