@@ -164,9 +164,9 @@ def test_the_page_needs_nothing_from_outside_and_its_charts_draw_every_loss_term
 def test_a_clock_ends_both_trainings_and_bounds_the_scores(data, tmp_path, monkeypatch):
     slowness(monkeypatch, 0.5)
     report = run_demo(data, output=tmp_path / "run", seed=0, minutes=2.0)
-    assert report["seconds_autodecoder"] == pytest.approx(120 * clock.SHARES["autodecoder"], rel=0.1)
+    assert report["seconds_autodecoder"] == pytest.approx(120 * clock.SHARES["autodecoder"], rel=0.2)
     training = report["seconds_total"] - report["seconds_assets"] - report["seconds_evaluation"]
-    assert training == pytest.approx(120 * (1 - clock.SHARES["assets"] - clock.SHARES["evaluation"]), rel=0.1)
+    assert training == pytest.approx(120 * (1 - clock.SHARES["assets"] - clock.SHARES["evaluation"]), rel=0.2)
     assert report["deviations"][0].endswith("samples instead of 64")
 
 
