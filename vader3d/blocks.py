@@ -37,8 +37,8 @@ def upsample(x: Tensor) -> Tensor:
 def upsampled_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """conv3d(upsample(x), weight, bias, padding=1) for weights [O, C, 3, 3, 3].
 
-    In float32 on CPUs with 64 products for its 216: an output voxel sees only 2^3 input voxels, so the taps that fall on
-    the same one are added up first, a transposed convolution of 4^3 taps. Matrix units gain nothing by it.
+    In float32 on CPUs with 64 products for its 216: an output voxel sees only 2^3 input voxels, so the taps that fall
+    on the same one are added up first, a transposed convolution of 4^3 taps. Matrix units gain nothing by it.
     """
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return nn.functional.conv3d(upsample(x), weight, bias, padding=1)

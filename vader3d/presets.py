@@ -64,8 +64,8 @@ TEXT_UNET = UNetConfig(model_channels=192, blocks_per_level=3, token_dim=1024)
 
 PRESETS = {
     "small": Preset(
-        note="64x64 pictures on a laptop CPU in minutes (the demo's). The latent is the code itself; docs/results.md says "
-        "what this and each other departure from the paper brings.",
+        note="64x64 pictures on a laptop CPU in minutes (the demo's). The latent is the code itself; docs/results.md "
+        "says what this and each other departure from the paper brings.",
         autodecoder=SMALL_STAGE1,
         diffusion=DiffusionConfig(
             unet=UNetConfig(
@@ -88,11 +88,7 @@ PRESETS = {
         autodecoder=replace(
             SMALL_STAGE1,
             decoder=replace(
-                SMALL_STAGE1.decoder,
-                code_length=64,
-                channels=(64, 64),
-                attention_resolutions=(8,),
-                latent_resolution=4,
+                SMALL_STAGE1.decoder, code_length=64, channels=(64, 64), attention_resolutions=(8,), latent_resolution=4
             ),
             render=replace(SMALL_STAGE1.render, samples_per_ray=48),
             loop=replace(SMALL_STAGE1.loop, objects_seen=100_000),

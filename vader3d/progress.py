@@ -10,9 +10,21 @@ from rich.console import Console
 
 Item = TypeVar("Item")
 Advance = Callable[[float, str], None]
+Watcher = Callable[[str, float], str]
 
 FIRST_SECONDS, EVERY_SECONDS = 3.0, 15.0  # of plain lines
 console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+watchers: list[Watcher] = []
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Every bar inside tells watcher(title, share) when it begins and advances, and adds its answer to the status."""
+    watchers.append(watcher)
+    try:
+        yield
+    finally:
+        watchers.remove(watcher)
 
 
 @contextmanager
@@ -25,6 +37,18 @@ def progress_bar(title: str, *, start: float = 0.0, shown: bool = True) -> Itera
     if not shown:
         yield lambda share, status: None
         return
+
+    def told(share: float) -> str:
+        return "".join(watcher(title, share) for watcher in watchers)
+
+    told(start)
+    with drawn_bar(title, start=start) as advance:
+        yield lambda share, status: advance(share, status + told(share))
+
+
+@contextmanager
+def drawn_bar(title: str, *, start: float) -> Iterator[Advance]:
+    """A bar on a terminal, elsewhere lines."""
     if console.is_terminal:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -101,7 +101,7 @@ def test_silhouettes_it_never_saw_are_matched(model, heldout):
 def test_the_volume_is_dense_where_the_things_are(model):
     """The learned grids against the analytic solids: axes, signs and scale of the world all have to be right.
 
-    Inside, where no ray gets, anything goes: skins of a voxel or two fill a quarter of these. Outside nothing may stand.
+    Inside, where no ray gets, anything goes: skins fill a quarter of these things. Outside nothing may stand.
     """
     grid = decode(model, latents_of(model)).grid
     line = torch.linspace(-1, 1, grid.shape[-1])

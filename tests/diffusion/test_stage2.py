@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 from counted import largest_made
+from PIL import Image
 
 from vader3d import latents as latents_module
 from vader3d.autodecoder.model import AutodecoderConfig
@@ -164,3 +165,17 @@ def test_stage_2_makes_no_more_of_its_latents_than_a_batch(monkeypatch):
         task = DiffusionTask(dataclasses.replace(CONFIG, prior_rank=3), latents, statistics)
         task.losses(objects_seen=0, batch=16, progress=0.0, generator=torch.Generator().manual_seed(0))
     assert largest.bytes < latents.nbytes / 8
+
+
+def test_previews_are_what_the_caller_draws_of_the_averaged_model(autodecoder_run, tmp_path):
+    drawn = []
+
+    def draw(denoiser):
+        drawn.append(denoiser)
+        return Image.new("RGB", (3, 2))
+
+    config = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, objects_seen=64))
+    average = train_diffusion(autodecoder_run, config, tmp_path / "run", draw=draw)
+    assert drawn == [average]
+    (preview,) = (tmp_path / "run" / "previews").iterdir()
+    assert Image.open(preview).size == (3, 2)

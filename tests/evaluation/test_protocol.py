@@ -9,6 +9,7 @@ from vader3d.evaluation.protocol import FOLDER, load_protocol, protocol_names
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
+    "demo",
     "furniture",
     "quick",
     "reconstruction",

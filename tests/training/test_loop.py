@@ -214,3 +214,16 @@ def test_long_gradients_are_clipped(tmp_path):
 
     train(Watched(), dataclasses.replace(CONFIG, gradient_clip=0.01, objects_seen=20), tmp_path, title="toy")
     assert lengths == pytest.approx([0.01] * 5, rel=1e-4)
+
+
+def test_a_preview_is_whole_or_not_there(tmp_path):
+    class Torn:
+        def save(self, path, *_):
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    task = ToyTask()
+    task.preview = lambda model: Torn()
+    with pytest.raises(OSError, match=r"could not write .*previews"):
+        train(task, dataclasses.replace(CONFIG, objects_seen=8), tmp_path, title="toy")
+    assert [*(tmp_path / "previews").iterdir()] == []

@@ -24,8 +24,8 @@ def evaluate_command(
         data: The data set it was trained on.
         output: Folder for the report, else evaluation-PROTOCOL in the model's; what is computed lies in its features/
             and is not computed again.
-        protocol: What exactly is measured: furniture, quick, reconstruction, ssdnerf-abo, vader-fig3, vader-table1 to
-            vader-table4, study-NAME for each NAME of `vader3d study`, or a .json file of your own.
+        protocol: What exactly is measured: furniture, quick, demo, reconstruction, ssdnerf-abo, vader-fig3,
+            vader-table1 to vader-table4, study-NAME for each NAME of `vader3d study`, or a .json file of your own.
         features: Another feature network than the protocol's; noted in the report as a deviation.
         samples: Another number of samples; noted in the report as a deviation.
         device: auto takes a GPU where there is one.

@@ -1,9 +1,11 @@
 """Stage 2: learn to denoise normalised latents."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from vader3d.diffusion.denoiser import Denoiser, training_sigmas
@@ -25,6 +27,7 @@ class DiffusionTask:
     """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts.
 
     A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
+    draw: makes the preview, for latents are no pictures.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class DiffusionTask:
         statistics: LatentStatistics,
         *,
         tokens: Tensor | None = None,
+        draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
         self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
+        self.draw = draw
         self.latents = latents
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
@@ -79,19 +84,27 @@ class DiffusionTask:
         """Nothing that changes: the latents' own are logged at the end of stage 1."""
         return {}
 
-    def preview(self, model: Denoiser) -> None:
-        """Latents are no pictures; `generate` shows what they decode to."""
+    def preview(self, model: Denoiser) -> Image | None:
+        """What `draw` makes of the averaged model, if there is one."""
+        return self.draw(model) if self.draw else None
 
     def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
         save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]))
 
 
-def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *, profile: int = 0) -> Denoiser:
+def train_diffusion(
+    autodecoder_run: Path,
+    config: DiffusionConfig,
+    run: Path,
+    *,
+    profile: int = 0,
+    draw: Callable[[Denoiser], Image] | None = None,
+) -> Denoiser:
     """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
 
     The autodecoder's snapshot is copied into `run`, which then holds all that generation needs. profile: so many
-    steps are traced.
+    steps are traced. draw: makes previews of the denoiser in training.
     """
     processes = join_processes(config.loop.device)
     latents_path = autodecoder_run / "latents.safetensors"
@@ -104,7 +117,7 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
         notes = RunNotes("diffusion", checksum_of(latents_path), config)
         notes.check(run)
     latents, statistics, _ = load_latents(latents_path)
-    task = DiffusionTask(config, latents, statistics, device=processes.device)
+    task = DiffusionTask(config, latents, statistics, draw=draw, device=processes.device)
     if processes.is_main:
         notes.write(run)
         write_whole(

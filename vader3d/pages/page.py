@@ -1,7 +1,7 @@
 """Results as one HTML file that needs nothing beside it.
 
-A page is facts, sections (`Gallery`, `Comparison`, `Charts`, `Table`, `Numbers`) in the order given, and the whole
-report (the keys of `report.json`). Each section's `template` draws it.
+A page is facts, sections (`Gallery`, `Sheet`, `Comparison`, `Charts`, `Table`, `Numbers`) in the order given, and the
+whole report (the keys of `report.json`). Each section's `template` draws it.
 """
 
 import base64
@@ -88,6 +88,16 @@ class Gallery:
     text: str
     cards: Sequence[Card]
     template: ClassVar[str] = "gallery.html"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One picture as wide as the page."""
+
+    title: str
+    text: str
+    picture: Picture
+    template: ClassVar[str] = "sheet.html"
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,7 @@ class Numbers:
     template: ClassVar[str] = "numbers.html"
 
 
-Section = Gallery | Comparison | Charts | Table | Numbers
+Section = Gallery | Sheet | Comparison | Charts | Table | Numbers
 
 
 def write_page(
@@ -203,8 +213,12 @@ def write_page(
     title: str,
     text: str = "",
     facts: Sequence[Number] = (),
+    refresh: float | None = None,
 ) -> None:
-    """Write the page, whole or not at all; `title`, `text` and the numbers `facts` open it."""
+    """Write the page, whole or not at all; `title`, `text` and the numbers `facts` open it.
+
+    refresh: the browser reads it anew after so many seconds.
+    """
     values = {
         "title": title,
         "text": text,
@@ -212,6 +226,7 @@ def write_page(
         "sections": sections,
         "report": json.dumps(report, indent=2, ensure_ascii=False, default=str),
         "policy": POLICY,
+        "refresh": refresh,
         "short": value_text,
     }
     write_text(Path(path), markup("page.html", values))

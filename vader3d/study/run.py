@@ -23,7 +23,13 @@ from vader3d.study.trainings import (
 
 
 def run_study(
-    name: str, data: str, output: Path, *, seeds: int = 3, preset_name: str = "small-grid", settings: tuple[str, ...] = ()
+    name: str,
+    data: str,
+    output: Path,
+    *,
+    seeds: int = 3,
+    preset_name: str = "small-grid",
+    settings: tuple[str, ...] = (),
 ) -> list[Row]:
     """Train what is missing, judge all variants for seeds 0, 1, ..., and write `output`/NAME.md, .json and .png.
 
