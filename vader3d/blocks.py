@@ -1,9 +1,13 @@
 """3D blocks that the decoder and the denoising U-Net share."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from vader3d.cpu_layers import attend
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Attention3d(nn.Module):
@@ -53,7 +57,7 @@ def downsample(x: Tensor) -> Tensor:
     return nn.functional.avg_pool3d(x, 2)
 
 
-def zero_initialised(layer: nn.Module) -> nn.Module:
+def zero_initialised(layer: Layer) -> Layer:
     """The same layer with all parameters zero, so that its branch starts as nothing."""
     for parameter in layer.parameters():
         torch.nn.init.zeros_(parameter)
