@@ -1,6 +1,7 @@
 """The device, the type it is fast and right in, its peak."""
 
 import functools
+import os
 import time
 from typing import Literal
 
@@ -37,6 +38,13 @@ def chosen_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: wanted cuda; got a machine without a CUDA device; choose auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def memory_bytes(device: torch.device) -> int:
+    """What the device has in all, free or not; 0 where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
 
 
 @functools.cache
