@@ -82,5 +82,5 @@ def test_ci_runs_tests_and_linters_where_make_is_missing(tmp_path):
     assert "/" + calls[1].removeprefix("python -m ") in readme
     assert "/" + calls[2] + "\n" in readme
     makefile = (ROOT / "Makefile").read_text()
-    assert [call for call in calls[3:] if f"$(RUN){call}" in makefile] == calls[3:]
-    assert len(calls[3:]) == 3
+    assert [call for call in calls[3:] if f"$(RUN){call}\n" in makefile] == calls[3:]
+    assert len(calls[3:]) == 4

@@ -109,14 +109,28 @@ def autodecoder_cost(config: AutodecoderConfig, *, objects: int, picture_px: int
     channels = 4 + config.decoder.extra_channels
     samples = pictures * side**2 * config.render.samples_per_ray
     rendering = 3 * samples * 2 * (8 + 1) * channels  # forward and twice as much backward: 8 corners, compositing
-    copies = 3 + int(config.codes.average)  # moments are kept for all, gradients for the touched
-    code_numbers = stored_numbers(config.codes, objects, config.decoder.code_length)
     return Cost(
         parameters=sum(parameter.numel() for parameter in decoder.parameters()),
         flops=counts["flops"] + rendering,
-        state_bytes=network_bytes(decoder, config.optimiser) + FLOAT * copies * code_numbers,
+        state_bytes=autodecoder_state_bytes(config, objects=objects),
         activation_bytes=kept_bytes(counts["kept"], config.loop),
     )
+
+
+def autodecoder_state_bytes(config: AutodecoderConfig, *, objects: int) -> int:
+    """`Cost.state_bytes` of stage 1; nothing is traced."""
+    with torch.device("meta"):
+        decoder = Decoder(config.decoder)
+    copies = 3 + int(config.codes.average)  # moments are kept for all, gradients for the touched
+    code_numbers = stored_numbers(config.codes, objects, config.decoder.code_length)
+    return network_bytes(decoder, config.optimiser) + FLOAT * copies * code_numbers
+
+
+def diffusion_state_bytes(config: DiffusionConfig, *, latent_shape: tuple[int, ...]) -> int:
+    """`Cost.state_bytes` of stage 2; nothing is traced."""
+    with torch.device("meta"):
+        network = build_denoiser(config, latent_shape, rank=config.prior_rank).network
+    return network_bytes(network, config.optimiser)
 
 
 def decoder_parameters(config: DecoderConfig) -> int:
@@ -147,6 +161,6 @@ def diffusion_cost(config: DiffusionConfig, *, latent_shape: tuple[int, ...]) ->
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         flops=counts["flops"],
-        state_bytes=network_bytes(network, config.optimiser),
+        state_bytes=diffusion_state_bytes(config, latent_shape=latent_shape),
         activation_bytes=kept_bytes(counts["kept"], config.loop),
     )

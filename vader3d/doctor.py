@@ -21,11 +21,12 @@ def findings() -> Iterator[str]:
 
     from vader3d import __version__
     from vader3d.geometry.rays import Rays
+    from vader3d.machine import CPU, memory_bytes
     from vader3d.render import March, Volume, cpu, render_volume
 
     yield f"ok      vader3d {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     yield f"ok      {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads ({platform.machine()})"
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else 0
+    memory = memory_bytes(CPU) / 2**30
     yield f"{'ok  ' if memory >= 4 else 'note'}    {memory:.0f} GiB of memory (the demo takes about 2)"
     if torch.cuda.is_available():
         yield f"ok      CUDA: {torch.cuda.get_device_name()}"

@@ -108,5 +108,12 @@ def checksum_of(path: Path) -> str:
 
 def cache_folder() -> Path:
     """$VADER3D_CACHE, else $XDG_CACHE_HOME/vader3d, else ~/.cache/vader3d."""
-    ours = os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d")
-    return Path(ours).expanduser()
+    return expanded(os.environ.get("VADER3D_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vader3d"))
+
+
+def expanded(path: str | Path) -> Path:
+    """With the user's home for ~. FileNotFoundError: none, as for a container's unknown user id without $HOME."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(f"{path}: wanted a home folder; got a user without one; set HOME") from error

@@ -12,6 +12,7 @@ from torch import Tensor
 from vader3d.files import write_whole
 
 SNAPSHOT_VERSION = 1
+ROWS = 1024  # of a tensor that are looked at together
 MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
 
@@ -71,6 +72,18 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: wanted format {SNAPSHOT_VERSION} or older; got {header['version']}, of a newer vader3d; upgrade"
         )
     return header
+
+
+def check_finite(path: Path) -> None:
+    """ValueError: no snapshot, or numbers in it that are infinite or none. A few rows at a time are in memory."""
+    read_header(path)
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            rows = file.get_slice(name)
+            starts = range(0, rows.get_shape()[0], ROWS) if rows.get_shape() else ()
+            pieces = (rows[start : start + ROWS] for start in starts) if starts else [file.get_tensor(name)]
+            if not all(bool(piece.isfinite().all()) for piece in pieces):
+                raise ValueError(f"{path}: wanted finite numbers; got others in {name}; train it anew, more slowly")
 
 
 def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

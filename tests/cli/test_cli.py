@@ -1,15 +1,19 @@
 """Commands: readable help, one clear line for bad input, nothing lost."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from processes import environment
 
+from vader3d import __version__
 from vader3d.cli.main import main
 from vader3d.config import config_to_dict
+from vader3d.files import cache_folder
 from vader3d.presets import PRESETS
 from vader3d.snapshots import save_snapshot
 
@@ -50,14 +54,21 @@ def test_every_command_explains_itself(command, capsys):
     assert len(shown.splitlines()) > 5
 
 
+# Readers of foreign formats are files of their own, which import what they read with.
+QUICK = [command for command in COMMANDS if command not in ("prepare", "prepare nerfstudio", "prepare srn")]
 ASKED = "import sys\nfrom vader3d.cli.main import main\ntry:\n    main()\nfinally:\n    print('torch' in sys.modules)"
 
 
-@pytest.mark.parametrize("command", ["--help", "train --help", "train autodecoder --help", "presets"])
+@pytest.mark.parametrize("command", ["--help", "--version", "presets", "weights", *(f"{c} --help" for c in QUICK)])
 def test_help_and_the_presets_come_at_once_without_torch(command):
     asked = [sys.executable, "-c", ASKED, *command.split()]
     done = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_version_is_the_package_s(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"vader3d {__version__}\n"
 
 
 def test_help_says_where_the_fields_are(capsys):
@@ -174,3 +185,58 @@ def test_a_pipe_without_a_reader_is_no_error():
     command.stdout.close()
     assert command.stderr.read() == b""
     assert command.wait() == 141
+
+
+def test_a_user_without_a_home_gets_one_line(monkeypatch, capsys):
+    """As `docker run --user 12345` has it; what asks for no cache does not mind."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid: int):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "VADER3D_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit, match="2"):
+        main(["weights"])
+    assert (
+        capsys.readouterr().err == "error: ~/.cache/vader3d: wanted a home folder; got a user without one; set HOME\n"
+    )
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert cache_folder() == Path("/somewhere/.cache/vader3d")
+
+
+OUT_OF_MEMORY = {
+    "numpy or Python": "raise MemoryError",
+    "the CPU": "torch.empty(1 << 60)",
+    "a GPU": "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB')",
+}
+
+
+@pytest.mark.parametrize("case", OUT_OF_MEMORY)
+def test_a_lack_of_memory_is_one_line(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vader3d.doctor.findings", lambda: exec(OUT_OF_MEMORY[case]))
+    error = error_of(["doctor"], capsys)
+    assert error.startswith("error: memory: wanted more than is free; got ")
+    assert error.count("\n") == 1
+
+
+def test_other_faults_of_ours_keep_their_traceback(monkeypatch):
+    def broken():
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("vader3d.doctor.findings", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        main(["doctor"])
+
+
+STAGES = {"autodecoder": ["--data", "furniture"], "diffusion": ["--autodecoder", "nowhere"]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_training_that_no_memory_holds_ends_before_it_begins(stage, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vader3d.machine.memory_bytes", lambda device: 1_000_000)
+    output = tmp_path / "run"
+    error = error_of(["train", stage, *STAGES[stage], "--output", str(output), "--preset", "tiny"], capsys)
+    assert re.fullmatch(r"error: memory: wanted 0\.0 GB .*; got a device of 0\.0 GB; choose .*\n", error)
+    assert not output.exists()

@@ -1,6 +1,8 @@
 """Stage 2 as a whole: it recovers the set it was shown, and hands on all that sampling needs."""
 
 import dataclasses
+import math
+import shutil
 import signal
 
 import pytest
@@ -136,6 +138,39 @@ def test_n_and_n_latents_are_2n_bit_for_bit(tmp_path, precision):
 def test_an_unfinished_autodecoder_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"without latents\.safetensors; finish `vader3d train autodecoder`"):
         train_diffusion(tmp_path, SHORT, tmp_path / "run")
+
+
+def spoilt(path, name: str, value: float) -> None:
+    """One number of a snapshot's tensor becomes `value`."""
+    tensors, header = load_snapshot(path)
+    tensors[name].view(-1)[-1] = value
+    save_snapshot(path, tensors, header)
+
+
+RUBBISH = {
+    "latents that diverged": (
+        lambda run: spoilt(run / "latents.safetensors", "latents", math.nan),
+        r"others in latents",
+    ),
+    "infinite statistics": (lambda run: spoilt(run / "latents.safetensors", "spread", math.inf), r"others in spread"),
+    "weights that diverged": (lambda run: spoilt(run / "model.safetensors", "a", -math.inf), r"others in a; train"),
+    "no weights": (lambda run: (run / "model.safetensors").unlink(), r"model\.safetensors: wanted a snapshot; got no"),
+    "another's weights": (
+        lambda run: save_snapshot(run / "model.safetensors", {"a": torch.zeros(1)}, {"kind": "diffusion"}),
+        r"model\.safetensors: wanted a snapshot of kind 'autodecoder'; got 'diffusion'",
+    ),
+    "bytes": (lambda run: (run / "model.safetensors").write_bytes(b"rubbish" * 99), r"model\.safetensors: .*damaged"),
+}
+
+
+@pytest.mark.parametrize("case", RUBBISH)
+def test_rubbish_of_stage_1_is_refused_before_training(autodecoder_run, tmp_path, case):
+    spoil, said = RUBBISH[case]
+    stage1 = shutil.copytree(autodecoder_run, tmp_path / "stage1")
+    spoil(stage1)
+    with pytest.raises(ValueError, match=said):
+        train_diffusion(stage1, SHORT, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_prior_has_at_most_one_component_less_than_there_are_latents():

@@ -8,17 +8,22 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import HTTPSHandler
 
 import pytest
+import torch
 
 from vader3d.cli.main import main
 from vader3d.frozen import weights
-from vader3d.frozen.weights import WEIGHTS, download_weights, find_weights
+from vader3d.frozen.weights import WEIGHTS, download_weights, find_weights, usual_places
 
 BODY = bytes(range(256)) * 20_000  # 5 MB
 RIGHT = hashlib.sha256(BODY).hexdigest()
 SLOW_SECONDS = 0.2  # between the tenths of /slow
+AWAY = {"/to-http": "http://{}/right", "/to-https": "https://{}/right", "/to-file": "file:///etc/hostname"}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -26,6 +31,12 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         if self.path == "/absent":
             return self.send_error(404)
+        if self.path in AWAY:
+            self.send_response(302)
+            self.send_header("Location", AWAY[self.path].format(self.headers["Host"]))
+            return self.end_headers()
+        if self.path == "/mute":
+            return time.sleep(SLOW_SECONDS * 10)
         self.send_response(200)
         if self.path != "/endless":
             self.send_header("Content-Length", str(len(BODY)))
@@ -44,7 +55,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A server whose paths are /right, /absent, /cut (the answer ends early), /slow and /endless (of unsaid length)."""
+    """A server whose paths are /right, /absent, /cut (the answer ends early), /slow, /mute (no headers for long),
+    /endless (of unsaid length), and redirects."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VADER3D_CACHE", str(tmp_path / "ours"))
@@ -60,7 +72,7 @@ def server(monkeypatch, tmp_path):
 def serve(monkeypatch, server, path: str, **changes) -> None:
     """Let `vgg19` be what the server answers."""
     url = f"http://127.0.0.1:{server.server_port}{path}"
-    served = replace(WEIGHTS["vgg19"], **{"url": url, "sha256": RIGHT[:8], **changes})
+    served = replace(WEIGHTS["vgg19"], **{"url": url, "sha256": RIGHT, "size": len(BODY), **changes})
     monkeypatch.setitem(weights.WEIGHTS, "vgg19", served)
 
 
@@ -93,21 +105,18 @@ def test_a_file_that_lies_there_already_is_verified_not_fetched(monkeypatch, ser
     path.write_bytes(BODY)
     assert download_weights("vgg19") == path
     path.write_bytes(BODY[:-1])
-    with pytest.raises(ValueError, match=rf"wanted a SHA-256 of {RIGHT[:8]}\.\.\.; got .* from .*{place}.*delete it"):
+    with pytest.raises(ValueError, match=rf"wanted a SHA-256 of {RIGHT}; got .* from .*{place}.*delete it"):
         download_weights("vgg19")
     assert server.asked == []
 
 
 WRONG = {
-    "another file": (
-        "/right",
-        {"sha256": "dcbb9e9d"},
-        r"wanted a SHA-256 of dcbb9e9d\.\.\.; got .*5120000 bytes; nothing was kept",
-    ),
-    "a full checksum that differs at the end": ("/right", {"sha256": RIGHT[:-1] + "x"}, r"x\.\.\.; got"),
-    "an answer cut short": ("/cut", {}, r"\.\.\.; got|got no answer"),
-    "too large": ("/right", {"largest": 1_000_000}, "at most 1000000 bytes"),
-    "too large and of unsaid length": ("/endless", {"largest": 1_000_000}, "at most 1000000 bytes"),
+    "another file": ("/right", {"sha256": "dcbb9e9d"}, r"wanted a SHA-256 of dcbb9e9d; got .*/right; nothing was kept"),
+    "a full checksum that differs at the end": ("/right", {"sha256": RIGHT[:-1] + "x"}, r"x; got"),
+    "a checksum of which only the first digits agree": ("/right", {"sha256": RIGHT[:8] + "0" * 56}, "0; got"),
+    "an answer cut short": ("/cut", {}, "wanted 5120000 bytes .* got 512000; nothing was kept"),
+    "too large": ("/right", {"size": 1_000_000}, "wanted 1000000 bytes .* got .* or more"),
+    "too large and of unsaid length": ("/endless", {"size": 1_000_000}, "wanted 1000000 bytes .* got .* or more"),
     "nothing at the address": ("/absent", {}, r"got no answer \(.*Not Found.*put it at .*vgg19-dcbb9e9d\.pth"),
 }
 
@@ -133,7 +142,7 @@ KILLED = """
 import sys
 from dataclasses import replace
 from vader3d.frozen import weights
-weights.WEIGHTS["vgg19"] = replace(weights.WEIGHTS["vgg19"], url=sys.argv[1], sha256=sys.argv[2])
+weights.WEIGHTS["vgg19"] = replace(weights.WEIGHTS["vgg19"], url=sys.argv[1], sha256=sys.argv[2], size=int(sys.argv[3]))
 weights.CHUNK_BYTES = 1 << 16
 weights.download_weights("vgg19")
 """
@@ -142,7 +151,7 @@ weights.download_weights("vgg19")
 @pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 def test_a_killed_download_leaves_no_weights_and_the_next_cleans_up(monkeypatch, server, tmp_path):
     url, ours = f"http://127.0.0.1:{server.server_port}/slow", tmp_path / "ours"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, url, RIGHT[:8]])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, url, RIGHT, str(len(BODY))])
     deadline = time.monotonic() + 300
     while not any(part.stat().st_size for part in ours.glob(".*.part")):
         assert time.monotonic() < deadline
@@ -163,3 +172,43 @@ def test_file_names_carry_the_checksum_as_torch_s_do(name):
     assert known.url.startswith("https://")
     assert known.url.endswith("/" + known.file)
     assert known.file.rpartition("-")[2].removesuffix(".pth") == known.sha256[:8]
+    assert len(known.sha256) == 64
+    assert known.size > 1e6
+
+
+@pytest.fixture
+def in_the_clear(monkeypatch):
+    """https without certificates: what https addresses name is asked as if they were http."""
+    monkeypatch.setattr(HTTPSHandler, "https_open", lambda self, request: self.do_open(HTTPConnection, request))
+
+
+@pytest.mark.parametrize("path", ["/to-http", "/to-file"])
+def test_https_never_falls_to_less(monkeypatch, server, in_the_clear, tmp_path, path):
+    serve(monkeypatch, server, path, url=f"https://127.0.0.1:{server.server_port}{path}")
+    with pytest.raises(ValueError, match=r"got no answer \(.*[rR]edirect.*(http|file)://"):
+        download_weights("vgg19")
+    assert os.listdir(tmp_path / "ours") == []
+    assert server.asked == [path]
+
+
+def test_redirects_within_https_are_followed(monkeypatch, server, in_the_clear):
+    serve(monkeypatch, server, "", url=f"https://127.0.0.1:{server.server_port}/to-https")
+    assert download_weights("vgg19").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("path", ["/slow", "/mute"])
+def test_a_download_has_a_time_limit_over_all(monkeypatch, server, tmp_path, path):
+    monkeypatch.setattr(weights, "LONGEST_SECONDS", SLOW_SECONDS)
+    serve(monkeypatch, server, path)
+    with pytest.raises(ValueError, match=rf"got no answer \(no.* after {SLOW_SECONDS} seconds\)"):
+        download_weights("vgg19")
+    assert os.listdir(tmp_path / "ours") == []
+
+
+def test_torch_s_cache_is_looked_for_where_torch_looks(monkeypatch, tmp_path):
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert usual_places("vgg19")[1].parent == Path(torch.hub.get_dir(), "checkpoints")
+    for name in ("XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        assert usual_places("vgg19")[1].parent == Path(torch.hub.get_dir(), "checkpoints")

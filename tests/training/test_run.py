@@ -4,10 +4,12 @@ import dataclasses
 import json
 
 import pytest
+import torch
 
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import override
 from vader3d.diffusion.model import DiffusionConfig
+from vader3d.training.distributed import Processes
 from vader3d.training.run import RunNotes, flatten
 
 CONFIG = AutodecoderConfig()
@@ -147,3 +149,40 @@ def test_a_run_of_a_version_without_some_field_goes_on_with_its_default(trained)
     NOTES.check(trained)
     NOTES.write(trained)
     assert json.loads(path.read_text())["config"]["losses"]["binary_mask"] is False
+
+
+class Paired(Processes):
+    """The first of two processes, of which the other has noted `other`."""
+
+    def __init__(self, other: RunNotes):
+        super().__init__(size=2)
+        object.__setattr__(self, "rows", Noted.of(other))
+
+    def gather(self, numbers):
+        return torch.tensor([numbers, self.rows.pop(0)], dtype=torch.float64)
+
+
+class Noted(Processes):
+    """One process, whose numbers are kept."""
+
+    @classmethod
+    def of(cls, notes: RunNotes) -> list[list[float]]:
+        rows, noted = [], cls()
+        object.__setattr__(noted, "gather", lambda numbers: (rows.append(numbers), Processes().gather(numbers))[1])
+        notes.agree(noted)
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (changed("loop.seed=1"), r"got unlike config\.loop\.seed; give"),
+        (changed("loop.objects_seen=8", "code_lr=1"), r"unlike config\.loop\.objects_seen, config\.code_lr"),
+        (dataclasses.replace(changed(), data="another"), "unlike data"),
+        (RunNotes("diffusion", "data", DiffusionConfig()), "unlike kind"),
+    ],
+)
+def test_processes_of_unlike_commands_are_told_apart_at_once(other, said):
+    changed().agree(Paired(changed()))
+    with pytest.raises(ValueError, match=said):
+        changed().agree(Paired(other))

@@ -133,6 +133,7 @@ def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *,
     """
     processes = join_processes(config.loop.device)
     notes = RunNotes("autodecoder", archive.fingerprint, config)
+    notes.agree(processes)
     if processes.is_main:
         notes.check(run)
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)

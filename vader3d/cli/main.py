@@ -12,7 +12,9 @@ import tyro
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from vader3d import __version__
 from vader3d.cli.evaluate import evaluate_command, print_scores
+from vader3d.cli.parsing import is_out_of_memory
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
@@ -149,8 +151,8 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
 
 
 def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
-    """All readers where `prepare` is asked for; they import torch, for which no other command's help need wait."""
-    if arguments[:1] != ["prepare"]:
+    """All readers where one may be asked for; they import torch, for which no other command's help need wait."""
+    if arguments[:1] != ["prepare"] or arguments[1:2] in (["meshes"], ["chairs"], ["shards"]):
         return {}
     from vader3d.data.reading.readers import READERS
 
@@ -158,9 +160,9 @@ def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit codes: 0 done, 2 bad input or a full disk (one line says what and how to mend it), 3 training diverged,
-    130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on), 141 where
-    the reader of a pipe has gone.
+    """Exit codes: 0 done, 2 bad input, a full disk or memory (one line says what and how to mend it), 3 training
+    diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on), 141
+    where the reader of a pipe has gone.
     """
     if "OMP_WAIT_POLICY" not in os.environ:  # read when a command loads torch: idle threads then soon sleep, where
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
@@ -168,6 +170,8 @@ def main(arguments: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments == ["--version"]:
+            return print(f"vader3d {__version__}")
         commands(readers_for(arguments)).cli(
             prog="vader3d",
             args=arguments,
@@ -183,6 +187,15 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3 if isinstance(error, TrainingDiverged) else 2)
+    except (MemoryError, RuntimeError) as error:
+        if os.environ.get("VADER3D_DEBUG") or not is_out_of_memory(error):
+            raise
+        print(
+            f"error: memory: wanted more than is free; got {str(error).splitlines()[0] if str(error) else 'none'}; "
+            "choose fewer at once (training: --set loop.batch or loop.accumulate; --dry-run says what it takes)",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt as stop:
         sys.exit(143 if isinstance(stop, Terminated) else 130)
     finally:
@@ -191,3 +204,4 @@ def main(arguments: list[str] | None = None) -> None:
         from vader3d.training.distributed import leave_processes
 
         leave_processes()
+    return None

@@ -17,5 +17,11 @@ def say(what: str) -> None:
         print(what)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """torch says so in a RuntimeError: of its own kind for a GPU, in words alone for the CPU."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def note(what: str) -> None:
     print(what, file=sys.stderr, flush=True)

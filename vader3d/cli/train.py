@@ -31,17 +31,17 @@ def train_autodecoder_command(
         profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
     from vader3d.autodecoder.train import train_autodecoder
+    from vader3d.costs import autodecoder_cost, autodecoder_state_bytes
     from vader3d.data.named import open_archive, trainable_objects
     from vader3d.presets import preset as named_preset
 
     config = resolved(named_preset(preset).autodecoder, settings, minutes)
     if dry_run:
-        from vader3d.costs import autodecoder_cost
-
         opened = open_archive(data)
         cost = autodecoder_cost(config, objects=len(opened), picture_px=max(opened.resolution))
         return print_dry_run(config, cost)
     archive, problems = trainable_objects(open_archive(data))
+    check_memory(autodecoder_state_bytes(config, objects=len(archive)), config.loop.device)
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
     train_autodecoder(archive, config, output, profile=profile)
@@ -71,17 +71,18 @@ def train_diffusion_command(
         dry_run: Print the resolved configuration, with what it costs, and stop.
         profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """
+    from vader3d.autodecoder.model import read_config
+    from vader3d.costs import diffusion_cost, diffusion_state_bytes
     from vader3d.diffusion.train import train_diffusion
     from vader3d.presets import preset as named_preset
 
     config = resolved(named_preset(preset).diffusion, settings, minutes)
+    trained = (autodecoder / "model.safetensors").is_file()
+    first = read_config(autodecoder) if trained else named_preset(preset).autodecoder
+    latent_shape = first.decoder.latent_shape
     if dry_run:
-        from vader3d.autodecoder.model import read_config
-        from vader3d.costs import diffusion_cost
-
-        trained = (autodecoder / "model.safetensors").is_file()
-        first = read_config(autodecoder) if trained else named_preset(preset).autodecoder
-        return print_dry_run(config, diffusion_cost(config, latent_shape=first.decoder.latent_shape))
+        return print_dry_run(config, diffusion_cost(config, latent_shape=latent_shape))
+    check_memory(diffusion_state_bytes(config, latent_shape=latent_shape), config.loop.device)
     train_diffusion(autodecoder, config, output, profile=profile)
     say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
@@ -93,6 +94,18 @@ def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> A
 
     budget = [] if minutes is None else [f"loop.seconds={minutes * 60}", "loop.objects_seen=1000000000"]
     return override(config, [*budget, *settings])
+
+
+def check_memory(wanted: int, device: str) -> None:
+    """ValueError: the bytes that have to be there throughout are more than all the memory of the device."""
+    from vader3d.machine import chosen_device, memory_bytes
+
+    there = memory_bytes(chosen_device(device))
+    if there and wanted > there:
+        raise ValueError(
+            f"memory: wanted {wanted / 1e9:.1f} GB for weights, gradients, optimisers, averages and codes; got a "
+            f"device of {there / 1e9:.1f} GB; choose a smaller preset (--dry-run says what a training takes)"
+        )
 
 
 def print_dry_run(config: Any, cost: Any) -> None:

@@ -17,6 +17,7 @@ from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
+from vader3d.snapshots import MODEL, check_finite, read_header
 from vader3d.training.distributed import join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
@@ -93,6 +94,14 @@ class DiffusionTask:
         save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]))
 
 
+def check_stage_1(model: Path, latents: Path) -> None:
+    """ValueError, before anything is trained: a file that is missing, another's, or holds what diverged."""
+    for path, kind in ((model, "autodecoder"), (latents, "latents")):
+        check_finite(path)
+        if (found := read_header(path).get("kind")) != kind:
+            raise ValueError(f"{path}: wanted a snapshot of kind {kind!r}; got {found!r}; finish stage 1 there first")
+
+
 def train_diffusion(
     autodecoder_run: Path,
     config: DiffusionConfig,
@@ -113,16 +122,17 @@ def train_diffusion(
             f"autodecoder: wanted a finished run; got {autodecoder_run}, without latents.safetensors; "
             "finish `vader3d train autodecoder` there first"
         )
+    notes = RunNotes("diffusion", checksum_of(latents_path), config)
+    notes.agree(processes)
     if processes.is_main:
-        notes = RunNotes("diffusion", checksum_of(latents_path), config)
         notes.check(run)
+        check_stage_1(autodecoder_run / MODEL, latents_path)
     latents, statistics, _ = load_latents(latents_path)
     task = DiffusionTask(config, latents, statistics, draw=draw, device=processes.device)
     if processes.is_main:
         notes.write(run)
         write_whole(
-            run / "autodecoder.safetensors",
-            lambda temporary: shutil.copyfile(autodecoder_run / "model.safetensors", temporary),
+            run / "autodecoder.safetensors", lambda temporary: shutil.copyfile(autodecoder_run / MODEL, temporary)
         )
         if config.unet.token_dim:
             console.print(

@@ -1,6 +1,7 @@
 """A run folder: one training with one configuration on one data set."""
 
 import json
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from vader3d.config import config_from_dict, config_to_dict, free_paths
 from vader3d.files import remove_leftovers, write_text
 from vader3d.progress import console
+from vader3d.training.distributed import Processes
 
 NOTES = "run.json"
 TRAINED = ("state.pt", "state.previous.pt", "model.safetensors")  # any of them: something was learned here
@@ -23,6 +25,15 @@ class RunNotes:
     kind: str
     data: str
     config: Any
+
+    def agree(self, processes: Processes) -> None:
+        """ValueError, which names what differs, unless all processes were started with the same."""
+        own = self.flat()
+        for names in (["kind"], list(own)):  # only one kind has all the same names
+            rows = processes.gather([float(zlib.crc32(repr(own[name]).encode())) for name in names])
+            if differing := [name for name, column in zip(names, rows.T, strict=True) if len(column.unique()) > 1]:
+                unlike = ", ".join(differing[:SHOWN])
+                raise ValueError(f"processes: wanted one command for all; got unlike {unlike}; give each the same")
 
     def check(self, run: Path) -> None:
         """ValueError, which names what differs, where the folder is another training's, or holds anything else.
