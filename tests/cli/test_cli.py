@@ -72,7 +72,7 @@ def test_a_preset_s_fields_come_as_set_takes_them_with_their_meaning(capsys):
     lines = capsys.readouterr().out.splitlines()
     fields = {line.partition("    ")[0].rstrip(): line.partition("    ")[2].strip() for line in lines if " = " in line}
     assert fields["decoder.code_length = 64"] == "numbers that an object is learned as"
-    assert fields["codes.update = sparse"].startswith("rows | sparse | dense: rows: Adam on")
+    assert fields["codes.update = sparse"].startswith("faded | rows | sparse | dense: dense: Adam on")
     for name in ("unet.attention_resolutions = [4]", "loop.seconds = null", "unet.linear_skip = true", "P_mean = -1.2"):
         assert fields[name]
 

@@ -26,9 +26,10 @@ class CodeConfig:
     key_mix: bool = True  # object numbers are mixed first; false: Eq. 10-11 to the letter, whose codes clash (A2)
     allow_clashes: bool = False  # objects may share a whole code
     whiten: bool = False  # table only: codes are whitened over all objects at every step (A20); costs O(N)
-    # rows: Adam on the touched rows, each by its own clock. sparse: the same with one clock for all, so that rows first
-    # seen late leap. dense: Adam on every row at every step; costs O(N), as whitening does anyway.
-    update: Literal["rows", "sparse", "dense"] = "rows"
+    # dense: Adam on every row at every step; costs O(N), as whitening does anyway. faded: the same steps at the cost of
+    # the touched rows (A33). rows: each touched row by its own clock, as if alone. sparse: by one clock for all, moments that
+    # wait for a row's next visit, so that rows first seen late leap.
+    update: Literal["faded", "rows", "sparse", "dense"] = "faded"
     average: bool = False  # keep a moving average of the codes too; costs O(N) at every step
 
 

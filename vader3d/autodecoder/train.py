@@ -24,7 +24,7 @@ from vader3d.render import render_views
 from vader3d.training.distributed import join_processes
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
-from vader3d.training.optimisers import RowAdam, optimisers_for
+from vader3d.training.optimisers import optimisers_for, table_optimiser
 from vader3d.training.run import RunNotes
 
 
@@ -41,10 +41,11 @@ class AutodecoderTask:
         self.trunk = load_trunk(trunk, config.losses.trunk_weights if config.losses.perceptual else None)
         if isinstance(self.trunk, nn.Module):
             self.trunk.to(device)
-        table = self.model.codes.table.weight
-        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,))
-        kind = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}[config.codes.update]
-        self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
+        table = self.model.codes.table
+        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table.weight,))
+        self.optimisers.append(
+            table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
+        )
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)

@@ -20,6 +20,7 @@ from vader3d.training.distributed import ONE_PROCESS, Processes
 from vader3d.training.ema import MovingAverage, Network
 from vader3d.training.errors import Terminated, TrainingDiverged
 from vader3d.training.log import MetricLog
+from vader3d.training.optimisers import FadedAdam
 from vader3d.training.speed import counted_flops, profiled
 from vader3d.training.state import RunState
 from vader3d.training.step import GradientStep, gradient_norm, scale_gradients
@@ -234,6 +235,9 @@ def train(
             log.close()
         advance(1.0, f"{state.objects_seen} objects seen in {state.seconds:.0f} s")
     task.model.eval()
+    for optimiser in task.optimisers:
+        if isinstance(optimiser, FadedAdam):
+            optimiser.settle()
     state.save()
     if processes.is_main:
         write_preview(task, average.module, run, None, state.objects_seen)
