@@ -89,7 +89,7 @@ def recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., A
 
     @contextmanager
     def second_time() -> Iterator[None]:
-        """Running statistics of norms follow the first pass alone; they count on a copy, for SyncBatchNorm wants one."""
+        """Running statistics of norms follow the first pass alone; SyncBatchNorm wants something to count on."""
         norms = [layer for layer in block.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
         try:
