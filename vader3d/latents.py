@@ -24,8 +24,8 @@ class LatentConfig:
 
     per: Grouping = "global"  # what shares its statistics: all numbers, each channel, or each channel of each voxel
     latent_scale: float = 0.5  # spread of normalised latents, what the diffusion's sigma_data should be
-    clip: float | None = None  # in spreads, beyond which latents are cut; None: nowhere
-    measure_clip: bool = True  # choose the smallest clip that costs less than 0.1 dB; `clip` is then ignored
+    clip: float | None = None  # in spreads, beyond which latents are cut; None: as measured, or nowhere
+    measure_clip: bool = True  # where `clip` names none: the smallest that costs less than 0.1 dB
     method: Literal["robust", "moments"] = "robust"  # by median and interquartile range, or mean and standard deviation
 
 

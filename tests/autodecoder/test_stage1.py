@@ -143,10 +143,11 @@ def test_the_clip_is_the_smallest_that_costs_next_to_nothing(model, run, archive
     assert all(cost(clip) >= CLIP_LOSS_DB for clip in CLIPS if clip < chosen)
 
 
-def test_a_configured_clip_is_taken_as_it_is(archive, tmp_path):
+@pytest.mark.parametrize("measure", [True, False])
+def test_a_configured_clip_is_taken_as_it_is(archive, tmp_path, measure):
     config = dataclasses.replace(
         CONFIG,
-        latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=False),
+        latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=measure),
         loop=dataclasses.replace(CONFIG.loop, objects_seen=8),
     )
     train_autodecoder(archive, config, tmp_path)

@@ -83,7 +83,7 @@ def extract_latents(
     settings = config.latents
     statistics = latent_statistics(latents, settings)
     clip, clip_loss = settings.clip, 0.0
-    if settings.measure_clip:
+    if settings.measure_clip and clip is None:
         clip, clip_loss = measured_clip(model, latents, statistics, views, config, objects=objects)
         statistics = LatentStatistics(statistics.median, statistics.spread, settings.latent_scale, clip)
     report = {"clip": clip, "clip_loss_db": clip_loss, "clipped_share": statistics.clipped_share(latents)}
