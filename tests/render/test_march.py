@@ -15,15 +15,15 @@ from vader3d.render import March, RenderConfig, Volume, backends, reference, ren
 from vader3d.render.reference import seed_from
 
 BAD = {
-    "no samples": ({"samples_per_ray": 0}, "samples_per_ray: wanted 1 or more; got 0"),
+    "no samples": ({"samples_per_ray": 0}, "samples_per_ray: wanted at least 1; got 0"),
     "negative samples": ({"samples_per_ray": -4}, "samples_per_ray"),
-    "negative noise": ({"density_noise": -0.1, "seed": 1}, "density_noise: wanted 0 or more and finite; got -0.1"),
+    "negative noise": ({"density_noise": -0.1, "seed": 1}, "density_noise: wanted at least 0; got -0.1"),
     "endless noise": ({"density_noise": math.inf, "seed": 1}, "density_noise"),
     "noise that is NaN": ({"density_noise": math.nan, "seed": 1}, "density_noise"),
     "noise from nowhere": ({"density_noise": 0.5}, "seed: wanted one to draw density_noise 0.5 from; got None"),
-    "a negative seed": ({"seed": -1}, r"seed: wanted 0 to 2\^32 - 1, or None; got -1"),
+    "a negative seed": ({"seed": -1}, r"seed: wanted at least 0 and below 4294967296; got -1"),
     "a seed of 33 bits": ({"seed": 1 << 32}, "seed"),
-    "no light to stop at": ({"early_stop": 1.0}, r"early_stop: wanted in \[0, 1\); got 1.0"),
+    "no light to stop at": ({"early_stop": 1.0}, r"early_stop: wanted at least 0 and below 1; got 1.0"),
     "a negative stop": ({"early_stop": -1e-3}, "early_stop"),
 }
 

@@ -11,18 +11,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vader3d.config import Checked, ranged
 from vader3d.randomness import MASK32, hash32
 
 OBJECTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class CodeConfig:
+class CodeConfig(Checked):
     """How codes are kept and learned. Defaults: PhotoShape chairs and MVImgNet in the paper."""
 
     kind: Literal["table", "hashed"] = "table"  # one learned vector an object, or put together from shared pieces
-    num_codebooks: int = 256  # pieces of a hashed code, each of code_length / num_codebooks numbers (A1)
-    codebook_size: int = 256  # variants of each piece, a power of two
+    # pieces of a hashed code, each of code_length / num_codebooks numbers (A1)
+    num_codebooks: int = ranged(256, at_least=1)
+    codebook_size: int = ranged(256, at_least=2)  # variants of each piece, a power of two
     # object numbers are mixed first, then multiplied by odd numbers; false: Eq. 10-11 to the letter, codes clash (A2)
     key_mix: bool = True
     allow_clashes: bool = False  # objects may share a whole code

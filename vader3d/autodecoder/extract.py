@@ -8,6 +8,7 @@ from vader3d.data.batches.views import Views
 from vader3d.latents import IQR_TO_STD, LatentStatistics, distribution, latent_statistics
 from vader3d.measures.pictures import psnr
 from vader3d.render import Volume, render_views
+from vader3d.training.errors import TrainingDiverged
 
 CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
 CLIP_LOSS_DB = 0.1
@@ -16,11 +17,21 @@ OBJECTS_PER_BATCH = 16
 
 @torch.no_grad()
 def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Tensor:
-    """G1 of every code, or of those of `objects`, in evaluation mode: [N, C, D, H, W], float32."""
+    """G1 of every code, or of those of `objects`, in evaluation mode: [N, C, D, H, W], float32.
+
+    TrainingDiverged: some are not finite.
+    """
     model.eval()
     numbers = torch.arange(len(model.codes)) if objects is None else objects
     codes = (model.codes(part) for part in numbers.to(model.codes.table.weight.device).split(OBJECTS_PER_BATCH))
-    return torch.cat([model.decoder.to_latent(part).float().cpu() for part in codes])
+    return torch.cat([finite(model.decoder.to_latent(part).float().cpu()) for part in codes])
+
+
+def finite(latents: Tensor) -> Tensor:
+    """The latents; TrainingDiverged where there is nothing that could be handed on."""
+    if not latents.isfinite().all():
+        raise TrainingDiverged("latents: wanted finite ones; got others from finite weights; lower the learning rate")
+    return latents
 
 
 @torch.no_grad()

@@ -89,8 +89,9 @@ def code_facts(config: AutodecoderConfig, objects: int) -> dict[str, float]:
     """What the codes of all objects are kept in, in float32, and how many of them are different."""
     codes, different = config.codes, objects
     if codes.kind == "hashed":
-        settings = {"codebook_size": codes.codebook_size, "key_mix": codes.key_mix}
-        entries = partial(hashed_entries, multipliers=multipliers_for(codes), **settings)
+        entries = partial(
+            hashed_entries, multipliers=multipliers_for(codes), codebook_size=codes.codebook_size, key_mix=codes.key_mix
+        )
         different = count_different(entries, objects)
     kilobytes = 4e-3 * stored_numbers(codes, objects, config.decoder.code_length)
     return {"code_kilobytes": kilobytes, "different_codes": float(different)}

@@ -7,6 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from vader3d.config import Checked, ranged
 from vader3d.machine import working_dtype
 
 VANISHED = 1e-9  # of a moment that fades: no float32 sum sees it
@@ -14,14 +15,15 @@ ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
+class OptimiserConfig(Checked):
     """Learning rates at the start. The paper: Adam throughout."""
 
     name: Literal["adam", "muon"] = "adam"  # Muon takes the convolutions, with Adam for the rest
-    lr: float = 5e-4  # of Adam
-    betas: tuple[float, float] = (0.5, 0.999)  # of Adam: decay of the two moments
-    muon_lr: float = 1e-2  # of Muon, scaled so that an update's root mean square is 0.2 muon_lr, as Adam's would be
-    momentum: float = 0.95  # of Muon
+    lr: float = ranged(5e-4, at_least=0)  # of Adam
+    betas: tuple[float, float] = ranged((0.5, 0.999), at_least=0, below=1)  # of Adam: decay of the two moments
+    # of Muon, scaled so that an update's root mean square is 0.2 muon_lr, as Adam's would be
+    muon_lr: float = ranged(1e-2, at_least=0)
+    momentum: float = ranged(0.95, at_least=0, below=1)  # of Muon
 
 
 class Muon(torch.optim.Optimizer):
