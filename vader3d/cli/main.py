@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from vader3d.cli.evaluate import evaluate_command, print_scores
+from vader3d.cli.parsing import checked
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
@@ -100,6 +101,7 @@ def doctor_command() -> None:
         print(finding)
 
 
+@checked
 def demo_command(
     *, data: str = "furniture", minutes: float = 10.0, output: Path = Path("runs/demo"), seed: int = 0
 ) -> None:
