@@ -19,24 +19,26 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.training.ema import MovingAverage
-from vader3d.training.optimisers import RowAdam
+from vader3d.training.optimisers import table_optimiser
 from vader3d.training.step import gradient_norm
 
 WAYS = {
-    "table, touched rows": CodeConfig(),
+    "table, touched rows, faded": CodeConfig(),
+    "table, touched rows": CodeConfig(update="rows"),
     "table, torch's SparseAdam": CodeConfig(update="sparse"),
-    "64 hashed pieces, touched rows": CodeConfig("hashed", num_codebooks=64, codebook_size=1 << 12, allow_clashes=True),
-    "table, touched rows, averaged": CodeConfig(average=True),
+    "64 hashed pieces, touched rows, faded": CodeConfig(
+        "hashed", num_codebooks=64, codebook_size=1 << 12, allow_clashes=True
+    ),
+    "table, touched rows, averaged": CodeConfig(update="rows", average=True),
     "table, dense Adam, averaged": CodeConfig(update="dense", average=True),
 }
-OPTIMISERS = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}
 
 
 def step_of(config: CodeConfig, objects: int, *, length: int, batch: int) -> Callable[[], None]:
     """One training step of a model that is nearly all codes."""
     decoder = DecoderConfig(code_length=length, channels=(1, 1), blocks_per_level=1, attention_resolutions=())
     model = Autodecoder(AutodecoderConfig(codes=config, decoder=decoder), objects)
-    optimiser = OPTIMISERS[config.update]([model.codes.table.weight], lr=1e-3)
+    optimiser = table_optimiser(model.codes.table, config.update, lr=1e-3, betas=(0.5, 0.999))
     average = MovingAverage(model, half_life=1000)
 
     def step() -> None:

@@ -58,7 +58,8 @@ def fresh_task(stage: str, folder: Path, **changes):
     if stage == "autodecoder":
         config = short(recipe.autodecoder, **changes)
         render = dataclasses.replace(config.render, density_noise=0.5)
-        config = dataclasses.replace(config, render=render, code_noise=0.05)
+        codes = dataclasses.replace(config.codes, update="faded")
+        config = dataclasses.replace(config, render=render, code_noise=0.05, codes=codes)
         return AutodecoderTask(config, PosedViews(Archive(folder / "things.zip"), training_views))
     latents = torch.randn(6, 4, 4, 4, 4, generator=torch.Generator().manual_seed(7))
     return DiffusionTask(short(recipe.diffusion, **changes), latents, robust_statistics(latents))

@@ -17,7 +17,7 @@ from toy import CONFIG, ToyTask
 
 from vader3d.training.loop import train
 
-OFTEN = dataclasses.replace(CONFIG, objects_seen=560, checkpoint_seconds=-1.0, log_seconds=1e9)
+OFTEN = dataclasses.replace(CONFIG, objects_seen=560, checkpoint_seconds=0.0, log_seconds=1e9)
 LONGEST = 6  # steps of a life
 
 

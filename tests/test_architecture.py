@@ -28,14 +28,14 @@ EXPORT_TAKES = {"Volume", "ALIGN_CORNERS"}  # of render: what a volume is, not h
 PURE = {
     "colour.py": set(),
     "render/volume.py": set(),
-    "render/settings.py": {"vader3d.render.volume"},
+    "render/settings.py": {"vader3d.config", "vader3d.render.volume"},
     "render/reference.py": {
         "vader3d.randomness",
         "vader3d.geometry.rays",
         "vader3d.render.settings",
         "vader3d.render.volume",
     },
-    "diffusion/sampler.py": set(),
+    "diffusion/sampler.py": {"vader3d.config"},
     "measures/pictures.py": set(),
     "measures/distances.py": {"vader3d.measures.pictures"},
     "geometry/rays.py": set(),

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 import textwrap
 import tokenize
 import types
@@ -21,9 +22,65 @@ def config_to_dict(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def free(default: Any) -> Any:
-    """A field that changes no number, such as where or how long something runs: no part of a run's identity."""
-    return dataclasses.field(default=default, metadata={"free": True})
+class Range(NamedTuple):
+    """Which numbers are wanted; infinity never, unless `at_most` says so, and NaN never."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def holds(self, value: float) -> bool:
+        return (
+            (math.isfinite(value) or value == self.at_most)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        limits = [f"{name.replace('_', ' ')} {limit}" for name, limit in self._asdict().items() if limit is not None]
+        return " and ".join(limits) or "a finite number"
+
+    def check(self, name: str, value: Any) -> None:
+        """ValueError, which names it, where a number, or one of a tuple, is out of range; None is in every one."""
+        for number in value if isinstance(value, (tuple, list)) else [value]:
+            if isinstance(number, (int, float)) and not self.holds(number):
+                finite = "" if math.isfinite(number) or str(self) == "a finite number" else "a finite number, "
+                raise ValueError(f"{name}: wanted {finite}{self}; got {number}")
+
+
+def within(**limits: float) -> dict[str, Range]:
+    """The metadata of a field with a `Range`; for fields without a default, which `ranged` cannot make."""
+    return {"range": Range(**limits)}
+
+
+def ranged(default: Any, **limits: float) -> Any:
+    """A field of numbers with their `Range`, all of them for a tuple; without limits: any that are finite."""
+    return dataclasses.field(default=default, metadata=within(**limits))
+
+
+def free(default: Any, **limits: float) -> Any:
+    """A field that changes no number, such as where or how long something runs: no part of a run's identity.
+
+    limits: as those of `ranged`.
+    """
+    return dataclasses.field(default=default, metadata={"free": True, **within(**limits)})
+
+
+class Checked:
+    """A configuration whose numbers are in their ranges: ValueError wherever one is made that are not."""
+
+    def __post_init__(self) -> None:
+        check_ranges(type(self), vars(self))
+
+
+def check_ranges(kind: Any, values: dict[str, Any], path: str = "") -> None:
+    """ValueError for the first of the fields' values that is out of its range."""
+    for field in dataclasses.fields(kind):
+        if field.name in values and "range" in field.metadata:
+            field.metadata["range"].check(path + field.name, values[field.name])
 
 
 def free_paths(config: Any, prefix: str = "") -> list[str]:
@@ -45,6 +102,7 @@ def config_from_dict(kind: type[Config], values: dict[str, Any], path: str = "")
         if name not in hints:
             raise ValueError(unknown_name(path + name, [path + known for known in hints], "configuration field"))
     fields = {name: convert(value, hints[name], path + name) for name, value in values.items()}
+    check_ranges(kind, fields, path)
     return kind(**fields)
 
 

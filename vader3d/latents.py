@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vader3d.config import Checked, ranged
 from vader3d.files import not_written, put_in_place, temporary_name
 from vader3d.randomness import seeded
 from vader3d.snapshots import load_snapshot, packed_header
@@ -29,13 +30,15 @@ Grouping = Literal["global", "channel", "voxel"]
 
 
 @dataclass(frozen=True)
-class LatentConfig:
+class LatentConfig(Checked):
     """How latents are normalised. The paper: global statistics, no clip named."""
 
     per: Grouping = "global"  # what shares its statistics: all numbers, each channel, or each channel of each voxel
-    latent_scale: float = 0.5  # spread of normalised latents, what the diffusion's sigma_data should be
-    clip: float | None = None  # in spreads, beyond which latents are cut; None: nowhere
-    measure_clip: bool = True  # choose the smallest clip that costs less than 0.1 dB; `clip` is then ignored
+    # spread of normalised latents, what the diffusion's sigma_data should be
+    latent_scale: float = ranged(0.5, above=0)
+    # in spreads, beyond which latents are cut; None: as measured, or nowhere
+    clip: float | None = ranged(None, above=0)
+    measure_clip: bool = True  # where `clip` names none: the smallest that costs less than 0.1 dB
     method: Literal["robust", "moments"] = "robust"  # by median and interquartile range, or mean and standard deviation
 
 

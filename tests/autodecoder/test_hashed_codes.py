@@ -13,14 +13,20 @@ from vader3d.autodecoder.codes import (
     count_different,
     hashed_entries,
     mixed_key,
+    multipliers_for,
+    multipliers_of_eq_11,
     storage_note,
 )
+from vader3d.autodecoder.decoder import DecoderConfig
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, save_autodecoder
+from vader3d.snapshots import load_snapshot, save_snapshot
 
 PAPER = {"abo": (1676, 8), "celebv": (44_400, 13), "objaverse": (300_000, 15)}  # objects, bits of an entry
 
 
 def entries_of(bits: int, *, key_mix: bool, pieces: int = 256):
-    return lambda numbers: hashed_entries(numbers, num_codebooks=pieces, codebook_size=1 << bits, key_mix=key_mix)
+    multipliers = multipliers_for(CodeConfig("hashed", pieces, key_mix=key_mix))
+    return lambda numbers: hashed_entries(numbers, multipliers, codebook_size=1 << bits, key_mix=key_mix)
 
 
 def murmur3_finaliser(key: int) -> int:
@@ -39,7 +45,8 @@ def test_entries_are_equations_10_and_11_in_whole_numbers(key_mix, bits):
     found = entries_of(bits, key_mix=key_mix)(torch.tensor(numbers))
     for row, number in zip(found.tolist(), numbers, strict=True):
         key = murmur3_finaliser((number + 1) % 2**32) if key_mix else number
-        assert row == [((2**31 + 2 * i * i + 1) * key % 2**32) >> (32 - bits) for i in range(256)]
+        factors = [murmur3_finaliser(i + 1) | 1 if key_mix else 2**31 + 2 * i * i + 1 for i in range(256)]
+        assert row == [(factor * key % 2**32) >> (32 - bits) for factor in factors]
 
 
 def test_key_mixing_is_a_bijection_as_far_as_looked():
@@ -81,6 +88,42 @@ def test_mixed_pairs_share_as_few_pieces_as_chance_allows():
     }
     assert shares[True] == pytest.approx(1 / 256, rel=0.1)
     assert shares[False] == pytest.approx(0.229, abs=0.01)
+
+
+def worst_share(entries: torch.Tensor) -> float:
+    """The largest share of pieces that two rows of [N, P] have in common."""
+    entries, worst = entries.to(torch.uint8), 0
+    for start, part in zip(range(0, len(entries), 64), entries.split(64), strict=True):
+        common = (part[:, None] == entries).sum(2)
+        common[torch.arange(len(part)), start + torch.arange(len(part))] = 0
+        worst = max(worst, int(common.max()))
+    return worst / entries.shape[1]
+
+
+def test_no_two_of_abo_s_tables_share_more_than_a_few_pieces():
+    objects, bits = PAPER["abo"]
+    numbers = torch.arange(objects)
+    assert worst_share(entries_of(bits, key_mix=True)(numbers)) < 0.05
+    of_eq_11 = hashed_entries(numbers, multipliers_of_eq_11(256), codebook_size=1 << bits, key_mix=True)
+    assert worst_share(of_eq_11) == pytest.approx(0.41, abs=0.01)
+
+
+def test_states_without_multipliers_keep_the_codes_that_they_had(tmp_path):
+    """Written before multipliers were odd: snapshots and run states hold the table alone."""
+    config = CodeConfig("hashed", num_codebooks=4, codebook_size=256)
+    small = DecoderConfig(code_length=8, channels=(4, 4), attention_resolutions=(), latent_resolution=4)
+    whole = AutodecoderConfig(codes=config, decoder=small)
+    old = Autodecoder(whole, 50)
+    old.codes.multipliers.copy_(torch.tensor([(1 << 31) + 2 * i * i + 1 for i in range(4)]))
+    save_autodecoder(tmp_path / "new.safetensors", old, whole, data="")
+    tensors, header = load_snapshot(tmp_path / "new.safetensors")
+    del tensors["codes.multipliers"]
+    save_snapshot(tmp_path / "old.safetensors", tensors, header)
+    objects = torch.arange(50)
+    for name in ("old.safetensors", "new.safetensors"):
+        found, _, _ = load_autodecoder(tmp_path / name)
+        assert torch.equal(found.codes(objects), old.codes(objects))
+    assert not torch.equal(Autodecoder(whole, 50).codes.entries(objects), old.codes.entries(objects))
 
 
 def test_the_count_of_different_rows_is_exact():

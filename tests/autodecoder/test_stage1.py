@@ -1,5 +1,6 @@
 """Stage 1 as a whole: it learns tiny things, stops and goes on, and ends in latents that decode as they should."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -19,6 +20,7 @@ from vader3d.latents import LatentConfig, LatentsWriter, load_latents
 from vader3d.render import RenderConfig, render_views
 from vader3d.snapshots import load_snapshot
 from vader3d.training.checkpoint import load_state
+from vader3d.training.errors import TrainingDiverged
 from vader3d.training.log import read_metrics
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig
@@ -163,16 +165,26 @@ def test_the_clip_is_the_smallest_that_costs_next_to_nothing(model, run, archive
     assert all(cost(clip) >= CLIP_LOSS_DB for clip in CLIPS if clip < chosen)
 
 
-def test_a_configured_clip_is_taken_as_it_is(archive, tmp_path):
+@pytest.mark.parametrize("measure", [True, False])
+def test_a_configured_clip_is_taken_as_it_is(archive, tmp_path, measure):
     config = dataclasses.replace(
         CONFIG,
-        latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=False),
+        latents=LatentConfig("channel", latent_scale=1.0, clip=2.5, measure_clip=measure),
         loop=dataclasses.replace(CONFIG.loop, objects_seen=8),
     )
     train_autodecoder(archive, config, tmp_path)
     _, statistics, _ = load_latents(tmp_path / "latents.safetensors")
     assert (statistics.clip, statistics.latent_scale) == (2.5, 1.0)
     assert statistics.median.shape == (1, 32, 1, 1, 1)
+
+
+def test_latents_that_are_not_finite_are_not_handed_on(model):
+    """Of weights that are."""
+    broken = copy.deepcopy(model).requires_grad_(False)
+    broken.decoder.stem.weight.fill_(3e38)
+    assert all(tensor.isfinite().all() for tensor in broken.state_dict().values())
+    with pytest.raises(TrainingDiverged, match="latents: wanted finite ones"):
+        training_latents(broken)
 
 
 def test_the_snapshot_says_what_it_is_and_the_run_has_a_preview(run):

@@ -1,5 +1,6 @@
 """Commands: readable help, one clear line for bad input, nothing lost."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,8 +12,13 @@ import torch
 from processes import environment
 
 from vader3d import __version__
-from vader3d.cli.main import main
+from vader3d.cli import prepare, train
+from vader3d.cli.evaluate import evaluate_command
+from vader3d.cli.main import demo_command, main
+from vader3d.cli.parsing import RANGES
+from vader3d.cli.study import study_command
 from vader3d.config import config_to_dict
+from vader3d.data.reading.readers import READERS
 from vader3d.files import cache_folder
 from vader3d.presets import PRESETS
 from vader3d.snapshots import save_snapshot
@@ -83,7 +89,7 @@ def test_a_preset_s_fields_come_as_set_takes_them_with_their_meaning(capsys):
     lines = capsys.readouterr().out.splitlines()
     fields = {line.partition("    ")[0].rstrip(): line.partition("    ")[2].strip() for line in lines if " = " in line}
     assert fields["decoder.code_length = 128"] == "numbers that an object is learned as"
-    assert fields["codes.update = sparse"].startswith("rows | sparse | dense: rows: Adam on")
+    assert fields["codes.update = sparse"].startswith("faded | rows | sparse | dense: dense: Adam on")
     for name in ("unet.attention_resolutions = []", "loop.seconds = null", "unet.linear_skip = true", "P_mean = -1.2"):
         assert fields[name]
 
@@ -115,6 +121,15 @@ BAD = {
     ),
     "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
+    "a training of less than no time": (
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--minutes", "-1"],
+        "minutes: wanted above 0; got -1.0",
+    ),
+    "a batch below zero": (
+        ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--set", "loop.batch=-4"],
+        "loop.batch: wanted at least 1; got -4",
+    ),
+    "a seed below zero": (["prepare", "chairs", "--output", "OUT", "--seed", "-1"], "seed: wanted at least 0"),
     "a subset without its file": (["prepare", "meshes", "x", "--output", "OUT.zip", "--subset", "few"], "NAME=FILE"),
     "fields of an unknown preset": (["presets", "smal"], "nearest: small"),
     "weights nobody knows": (["weights", "vgg18"], "nearest: vgg19"),
@@ -122,6 +137,31 @@ BAD = {
     "a folder that holds no shards": (["train", "autodecoder", "--data", ".", "--output", "OUT"], "a folder"),
     "an archive that is none": (["inspect", "setup.cfg"], "setup.cfg"),
 }
+
+
+CHECKED = [
+    train.train_autodecoder_command,
+    train.train_diffusion_command,
+    prepare.reader_command(READERS["srn"]),
+    prepare.prepare_meshes_command,
+    prepare.prepare_chairs_command,
+    prepare.prepare_shards_command,
+    evaluate_command,
+    study_command,
+    demo_command,
+]
+
+
+@pytest.mark.parametrize("command", CHECKED, ids=lambda command: command.__name__)
+def test_commands_check_their_numbers_before_they_do_anything(command):
+    parameters = inspect.signature(command).parameters.values()
+    numbers = [p.name for p in parameters if re.search(r"\b(int|float)\b", inspect.formatannotation(p.annotation))]
+    assert numbers
+    for name in numbers:
+        lowest = [limit - 1 for limit in (RANGES[name].at_least, RANGES[name].above) if limit is not None]
+        for wrong in (float("nan"), *lowest):
+            with pytest.raises(ValueError, match=f"^{name}: wanted"):
+                command(**{name: wrong})
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -123,7 +123,7 @@ def test_ssdnerf_compares_with_every_real_picture():
         ({"sampels": 3}, "nearest: samples"),
         ({"reference": {"view": 3}}, "nearest: reference.views"),
         ({"steps": []}, "steps: wanted where objects are generated"),
-        ({"steps": [32, 32]}, "each at least 1, and once"),
+        ({"steps": [32, 32]}, "steps: each once"),
         ({"memorisation": 100_000}, "memorisation: at most `samples`"),
         ({"metrics": []}, "reference and metrics"),
         ({"poses": "everywhere"}, "wanted one of training, heldout, all"),

@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,19 +11,19 @@ from near import assert_near
 
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.geometry.rays import Rays
-from vader3d.render import March, RenderConfig, Volume, backends, render_views, render_volume
+from vader3d.render import March, RenderConfig, Volume, backends, reference, render_views, render_volume
 from vader3d.render.reference import seed_from
 
 BAD = {
-    "no samples": ({"samples_per_ray": 0}, "samples_per_ray: wanted 1 or more; got 0"),
+    "no samples": ({"samples_per_ray": 0}, "samples_per_ray: wanted at least 1; got 0"),
     "negative samples": ({"samples_per_ray": -4}, "samples_per_ray"),
-    "negative noise": ({"density_noise": -0.1, "seed": 1}, "density_noise: wanted 0 or more and finite; got -0.1"),
+    "negative noise": ({"density_noise": -0.1, "seed": 1}, "density_noise: wanted at least 0; got -0.1"),
     "endless noise": ({"density_noise": math.inf, "seed": 1}, "density_noise"),
     "noise that is NaN": ({"density_noise": math.nan, "seed": 1}, "density_noise"),
     "noise from nowhere": ({"density_noise": 0.5}, "seed: wanted one to draw density_noise 0.5 from; got None"),
-    "a negative seed": ({"seed": -1}, r"seed: wanted 0 to 2\^32 - 1, or None; got -1"),
+    "a negative seed": ({"seed": -1}, r"seed: wanted at least 0 and below 4294967296; got -1"),
     "a seed of 33 bits": ({"seed": 1 << 32}, "seed"),
-    "no light to stop at": ({"early_stop": 1.0}, r"early_stop: wanted in \[0, 1\); got 1.0"),
+    "no light to stop at": ({"early_stop": 1.0}, r"early_stop: wanted at least 0 and below 1; got 1.0"),
     "a negative stop": ({"early_stop": -1e-3}, "early_stop"),
 }
 
@@ -86,3 +88,26 @@ def test_noise_is_as_strong_on_the_cpu_as_in_the_definition():
         opacity = render_volume(Volume(grid.to(dtype)), rays, march, backend=backend).opacity
         sums.append(float(-torch.log1p(-opacity.double()).sum()))
     assert sums[0] == pytest.approx(sums[1], rel=5e-7)
+
+
+def test_constants_are_written_alike_wherever_noise_is_made():
+    """Hashes' factors, the mean of four bytes; what divides their sum is written once, as `BYTES_STD`."""
+    package = Path(reference.__file__).parents[1]
+    definition = "".join((package / name).read_text() for name in ("render/reference.py", "randomness.py"))
+    compiled = "".join(path.read_text() for path in sorted((package / "native" / "csrc").iterdir()))
+    kernels = (package / "render" / "triton_kernels.py").read_text()
+
+    def factors(text: str) -> set[int]:
+        one = "3F800000"  # as a float
+        return {int(digits, 16) for digits in re.findall(r"0x([0-9A-Fa-f]{8})u?\b", text) if digits != one}
+
+    assert len(factors(compiled)) == 4
+    assert factors(compiled) <= factors(definition)
+    assert len(factors(kernels)) == 3
+    assert factors(kernels) <= factors(definition)
+    assert f"total - {reference.BYTES_MEAN}" in compiled
+    for text in (compiled, kernels):
+        numbers = [float(number) for number in re.findall(r"\b\d+\.\d*(?:e-?\d+)?", text)]
+        for constant in (1 / reference.BYTES_STD, reference.BYTES_STD):
+            assert not [number for number in numbers if abs(number / constant - 1) < 1e-2]
+    assert reference.BYTES_STD == 21845**0.5

@@ -19,7 +19,7 @@ from vader3d.cli.main import main
 from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import train
 
-EVERY_STEP = dataclasses.replace(CONFIG, checkpoint_seconds=-1.0, log_seconds=1e9)
+EVERY_STEP = dataclasses.replace(CONFIG, checkpoint_seconds=0.0, log_seconds=1e9)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

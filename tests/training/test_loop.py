@@ -146,6 +146,21 @@ def test_too_many_non_finite_steps_end_the_run_and_keep_the_last_state(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_what_has_diverged_is_not_handed_on(tmp_path):
+    """Codes of 1e30: every loss is finite behind the norm, whose running variance is not."""
+    task = ToyTask()
+    task.optimisers[-1].param_groups[0]["lr"] = 1e30
+    with pytest.raises(TrainingDiverged, match=r"toy: norm\.running_var.* not finite at the end; lower"):
+        train(task, CONFIG, tmp_path, title="toy")
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_run_whose_steps_were_all_skipped_hands_nothing_on(tmp_path):
+    with pytest.raises(TrainingDiverged, match="toy: all steps were non-finite and skipped"):
+        trained(tmp_path, dataclasses.replace(CONFIG, objects_seen=20), bad_at=tuple(range(0, 20, 4)))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
 def test_training_by_the_clock_ends_by_the_clock(tmp_path):
     config = dataclasses.replace(CONFIG, objects_seen=10**9, seconds=0.5)
     task = trained(tmp_path, config, pause=0.01)

@@ -54,9 +54,12 @@ def test_a_trace_of_some_steps_is_left(tmp_path):
     assert "conv" in (tmp_path / "profile" / "summary.txt").read_text()
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_recomputed_blocks_train_alike(tmp_path, stage):
-    """Activation checkpointing changes memory only; norms' running statistics are not moved twice."""
+@pytest.mark.parametrize(("stage", "synchronised"), [*((stage, False) for stage in STAGES), ("autodecoder", True)])
+def test_recomputed_blocks_train_alike(tmp_path, stage, synchronised):
+    """Activation checkpointing changes memory only; norms' running statistics are not moved twice.
+
+    synchronised: with the norms of several GPUs, whose forward pass wants its counter; alone they run on CPUs too.
+    """
     write_things(tmp_path / "things.zip")
     states = []
     for recompute in (False, True):
@@ -64,6 +67,9 @@ def test_recomputed_blocks_train_alike(tmp_path, stage):
         run.mkdir()
         task = task_of(stage, tmp_path, recompute=recompute)
         assert task.blocks
+        if synchronised:
+            task.model = nn.SyncBatchNorm.convert_sync_batchnorm(task.model)
+            assert any(isinstance(layer, nn.SyncBatchNorm) for block in task.blocks for layer in block.modules())
         train(task, task.config.loop, run, title=stage)
         states.append(task.model.state_dict())
     unlike = [name for name, value in states[0].items() if not torch.allclose(value, states[1][name], rtol=1e-5)]

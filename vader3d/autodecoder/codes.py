@@ -6,29 +6,33 @@ its batch, whatever N is.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vader3d.randomness import hash32
+from vader3d.config import Checked, ranged
+from vader3d.randomness import MASK32, hash32
 
 OBJECTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class CodeConfig:
+class CodeConfig(Checked):
     """How codes are kept and learned. Defaults: PhotoShape chairs and MVImgNet in the paper."""
 
     kind: Literal["table", "hashed"] = "table"  # one learned vector an object, or put together from shared pieces
-    num_codebooks: int = 256  # pieces of a hashed code, each of code_length / num_codebooks numbers (A1)
-    codebook_size: int = 256  # variants of each piece, a power of two
-    key_mix: bool = True  # object numbers are mixed first; false: Eq. 10-11 to the letter, whose codes clash (A2)
+    # pieces of a hashed code, each of code_length / num_codebooks numbers (A1)
+    num_codebooks: int = ranged(256, at_least=1)
+    codebook_size: int = ranged(256, at_least=2)  # variants of each piece, a power of two
+    # object numbers are mixed first, then multiplied by odd numbers; false: Eq. 10-11 to the letter, codes clash (A2)
+    key_mix: bool = True
     allow_clashes: bool = False  # objects may share a whole code
     whiten: bool = False  # table only: codes are whitened over all objects at every step (A20); costs O(N)
-    # rows: Adam on the touched rows, each by its own clock. sparse: the same with one clock for all, so that rows first
-    # seen late leap. dense: Adam on every row at every step; costs O(N), as whitening does anyway.
-    update: Literal["rows", "sparse", "dense"] = "rows"
+    # dense: Adam on every row at every step; costs O(N), as whitening does anyway. faded: the same steps at the cost of
+    # the touched rows (A33). rows: each touched row by its own clock, as if alone. sparse: by one clock for all, with
+    # moments that wait for a row's next visit, so that rows first seen late leap.
+    update: Literal["faded", "rows", "sparse", "dense"] = "faded"
     average: bool = False  # keep a moving average of the codes too; costs O(N) at every step
 
 
@@ -102,9 +106,11 @@ class WhitenedCodes(CodeTable):
 class HashedCodes(Codes):
     """A code is `num_codebooks` pieces side by side, piece i the m_i(k)-th of codebook i (Eq. 9-11).
 
-    Entries start N(0, initial_std^2), so that codes do. ValueError: sizes that do not fit, or objects that would share
-    a code.
+    Entries start N(0, initial_std^2), so that codes do. The multipliers are part of the state; states without have
+    those of Eq. 11. ValueError: sizes that do not fit, or objects that would share a code.
     """
+
+    multipliers: Tensor
 
     def __init__(self, objects: int, code_length: int, config: CodeConfig, *, initial_std: float = 1.0):
         super().__init__()
@@ -116,6 +122,7 @@ class HashedCodes(Codes):
         self.objects, self.code_length, self.config = objects, code_length, config
         self.table = nn.Embedding(pieces * size, code_length // pieces, sparse=config.update != "dense")
         nn.init.normal_(self.table.weight, std=initial_std)
+        self.register_buffer("multipliers", multipliers_for(config))
         different = count_different(self.entries, objects)
         if different < objects and not config.allow_clashes:
             raise ValueError(
@@ -126,26 +133,39 @@ class HashedCodes(Codes):
     def entries(self, objects: Tensor) -> Tensor:
         """m_i(k) of each object: [B] -> [B, num_codebooks], below codebook_size."""
         return hashed_entries(
-            objects,
-            num_codebooks=self.config.num_codebooks,
-            codebook_size=self.config.codebook_size,
-            key_mix=self.config.key_mix,
+            objects, self.multipliers, codebook_size=self.config.codebook_size, key_mix=self.config.key_mix
         )
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any) -> None:
+        state_dict.setdefault(prefix + "multipliers", multipliers_of_eq_11(self.config.num_codebooks))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, objects: Tensor) -> Tensor:
         first = torch.arange(self.config.num_codebooks, device=objects.device) * self.config.codebook_size
         return self.table(first + self.entries(objects)).flatten(1)
 
 
-def hashed_entries(objects: Tensor, *, num_codebooks: int, codebook_size: int, key_mix: bool) -> Tensor:
-    """Eq. 10-11: m_i(k) = [(a_i k) mod 2^32] >> (32 - r), a_i = 2^31 + 2 i^2 + 1, 2^r = codebook_size, i from 0.
+def hashed_entries(objects: Tensor, multipliers: Tensor, *, codebook_size: int, key_mix: bool) -> Tensor:
+    """Eq. 10: m_i(k) = [(a_i k) mod 2^32] >> (32 - r), with multipliers a [P] and 2^r = codebook_size: [B] -> [B, P].
 
     key_mix: k is the object's number through a bijection of the 32-bit numbers; else the number itself.
     """
     keys = mixed_key(objects) if key_mix else objects.long()
-    i = torch.arange(num_codebooks, device=objects.device)
-    products = keys[:, None] * ((1 << 31) + 2 * i * i + 1)  # int64 may wrap; its low 32 bits stay right
-    return (products & 0xFFFFFFFF) >> (32 - (codebook_size.bit_length() - 1))
+    products = keys[:, None] * multipliers  # int64 may wrap; its low 32 bits stay right
+    return (products & MASK32) >> (32 - (codebook_size.bit_length() - 1))
+
+
+def multipliers_of_eq_11(pieces: int) -> Tensor:
+    """a_i = 2^31 + 2 i^2 + 1, i from 0: near ones, with which two of ABO's tables share 41 % of their pieces."""
+    i = torch.arange(pieces)
+    return (1 << 31) + 2 * i * i + 1
+
+
+def multipliers_for(config: CodeConfig) -> Tensor:
+    """a_i of new codes: with key_mix odd numbers as good as random, always the same; two of ABO's then share 3.5 %."""
+    if config.key_mix:
+        return hash32(torch.arange(config.num_codebooks) + 1) | 1
+    return multipliers_of_eq_11(config.num_codebooks)
 
 
 def mixed_key(objects: Tensor) -> Tensor:

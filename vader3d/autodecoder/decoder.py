@@ -11,26 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.blocks import Attention3d, upsample, upsampled_convolution
+from vader3d.config import Checked, ranged
 from vader3d.render.volume import Activation, Volume
 
 BASE_RESOLUTION = 4
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(Checked):
     """channels[i] belongs to resolution 4 * 2^i; the last level is the volume's. Defaults: the paper's 64^3 decoder."""
 
-    code_length: int = 1024  # numbers that an object is learned as
-    channels: tuple[int, ...] = (512, 256, 128, 64, 32)  # of the levels from 4^3 up, each twice as fine as the last
-    blocks_per_level: int = 4  # d of Table 5: one up-sampling residual block and d - 1 of the same size (A7)
-    attention_resolutions: tuple[int, ...] = (8, 16)  # of the levels that end in self-attention
-    latent_resolution: int = 8  # where to_latent ends and to_volume begins: 4, 8, 16 (A9); 1: the latent is the code
-    subvoxels: int = 1  # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
-    extra_channels: int = 0  # skinning logits beside colour and density, rendered as they are
-    initial_density: float = 0.0  # bias of the raw density at the start
+    code_length: int = ranged(1024, at_least=1)  # numbers that an object is learned as
+    # of the levels from 4^3 up, each twice as fine as the last
+    channels: tuple[int, ...] = ranged((512, 256, 128, 64, 32), at_least=1)
+    # d of Table 5: one up-sampling residual block and d - 1 of the same size (A7)
+    blocks_per_level: int = ranged(4, at_least=1)
+    attention_resolutions: tuple[int, ...] = ranged((8, 16), at_least=1)  # of the levels that end in self-attention
+    # where to_latent ends and to_volume begins: 4, 8, 16 (A9); 1: the latent is the code
+    latent_resolution: int = ranged(8, at_least=1)
+    # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
+    subvoxels: int = ranged(1, at_least=1)
+    extra_channels: int = ranged(0, at_least=0)  # skinning logits beside colour and density, rendered as they are
+    initial_density: float = ranged(0.0)  # bias of the raw density at the start
     norm_order: Literal["before", "after"] = "before"  # in residual blocks: ReLU, norm, conv; or conv, norm, ReLU (A5)
-    skip_convolutions: int = 1  # 1^3 convolutions in a row on the skip of each up-sampling block (A4)
-    head_kernel: int = 1  # voxels across that the last convolution sees; 3: as in the code the paper builds on (A6)
+    # 1^3 convolutions in a row on the skip of each up-sampling block (A4)
+    skip_convolutions: int = ranged(1, at_least=1)
+    # voxels across that the last convolution sees; 3: as in the code the paper builds on (A6)
+    head_kernel: int = ranged(1, at_least=1)
     colour_activation: Literal["identity", "sigmoid"] = "identity"  # of the volume's colours (A16)
 
     @property

@@ -12,6 +12,7 @@ from vader3d.data.batches.views import Views
 from vader3d.latents import IQR_TO_STD, LatentStatistics, LatentsWriter, chunks, distribution, latent_statistics
 from vader3d.measures.pictures import psnr
 from vader3d.render import Volume, render_views
+from vader3d.training.errors import TrainingDiverged
 
 CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
 CLIP_LOSS_DB = 0.1
@@ -20,11 +21,21 @@ OBJECTS_PER_BATCH = 16
 
 @torch.no_grad()
 def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Iterator[Tensor]:
-    """G1 of every code, or of those of `objects`, in evaluation mode: [n, C, D, H, W] in float32, a batch at a time."""
+    """G1 of every code, or of those of `objects`, in evaluation mode: [n, C, D, H, W] in float32, a batch at a time.
+
+    TrainingDiverged: some are not finite.
+    """
     model.eval()
     numbers = torch.arange(len(model.codes)) if objects is None else objects
     for part in numbers.to(model.codes.table.weight.device).split(OBJECTS_PER_BATCH):
-        yield model.decoder.to_latent(model.codes(part)).float().cpu()
+        yield finite(model.decoder.to_latent(model.codes(part)).float().cpu())
+
+
+def finite(latents: Tensor) -> Tensor:
+    """The latents; TrainingDiverged where there is nothing that could be handed on."""
+    if not latents.isfinite().all():
+        raise TrainingDiverged("latents: wanted finite ones; got others from finite weights; lower the learning rate")
+    return latents
 
 
 @torch.no_grad()
@@ -106,7 +117,7 @@ def described(
     settings = config.latents
     statistics = latent_statistics(latents, settings)
     clip, clip_loss = settings.clip, 0.0
-    if settings.measure_clip:
+    if settings.measure_clip and clip is None:
         clip, clip_loss = measured_clip(model, latents, statistics, views, config, objects=objects)
         statistics = LatentStatistics(statistics.median, statistics.spread, settings.latent_scale, clip)
     report = {"clip": clip, "clip_loss_db": clip_loss, "clipped_share": statistics.clipped_share(latents)}

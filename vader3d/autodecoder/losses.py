@@ -11,22 +11,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vader3d.config import Checked, ranged
+
 SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (docs/paper.md, A13)
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Checked):
     """Weights of the terms; 0 leaves a term out. The paper: perceptual 10 a layer, mask 10, nothing else."""
 
     # features that the perceptual term compares
     trunk: Literal["vgg19", "vgg16-hed", "vgg19-random", "gradients"] = "vgg19"
     trunk_weights: str | None = None  # the trunk's file; None: from the user's cache, or an installed package
-    perceptual: float = 10.0  # weight of the perceptual term, for each layer and scale
-    scales: tuple[int, ...] = (1, 2, 4)  # reductions of the pictures for the perceptual term, none to under 16 px
-    mask: float = 10.0  # weight of |opacity - mask|
+    perceptual: float = ranged(10.0, at_least=0)  # weight of the perceptual term, for each layer and scale
+    # reductions of the pictures for the perceptual term, none to under 16 px
+    scales: tuple[int, ...] = ranged((1, 2, 4), at_least=1)
+    mask: float = ranged(10.0, at_least=0)  # weight of |opacity - mask|
     binary_mask: bool = False  # masks are cut at a half for the mask term (A18)
-    pixel: float = 0.0  # weight of the squared error of colours; not in the paper
-    code: float = 0.0  # weight of the mean square of the codes
+    pixel: float = ranged(0.0, at_least=0)  # weight of the squared error of colours; not in the paper
+    code: float = ranged(0.0, at_least=0)  # weight of the mean square of the codes
 
 
 def antialias(pictures: Tensor, factor: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import CodeConfig, codes_for
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
-from vader3d.config import config_from_dict, config_to_dict
+from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
 from vader3d.snapshots import MODEL, load_snapshot, read_header, save_snapshot
@@ -17,7 +17,7 @@ from vader3d.training.optimisers import OptimiserConfig
 
 
 @dataclass(frozen=True)
-class AutodecoderConfig:
+class AutodecoderConfig(Checked):
     """Everything stage 1 needs besides data."""
 
     codes: CodeConfig = field(default_factory=CodeConfig)
@@ -26,14 +26,18 @@ class AutodecoderConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     latents: LatentConfig = field(default_factory=LatentConfig)
-    views_per_object: int = 4  # rendered and compared of each object in a step
-    stream_buffer: int = 4096  # objects that are held and shuffled at a time where data are streamed from shards
-    pixel_stride: int = 1  # of each training view every n-th pixel across and down is rendered, from a random first one
-    code_std: float = 1.0  # initial standard deviation of the codes
+    views_per_object: int = ranged(4, at_least=1)  # rendered and compared of each object in a step
+    # objects that are held and shuffled at a time where data are streamed from shards
+    stream_buffer: int = ranged(4096, at_least=1)
+    # of each training view every n-th pixel across and down is rendered, from a random first one
+    pixel_stride: int = ranged(1, at_least=1)
+    code_std: float = ranged(1.0, at_least=0)  # initial standard deviation of the codes
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    code_lr: float = 5e-4  # learning rate of the codes at the start
-    noise_steps: int | None = None  # the density noise is gone after so many steps; None: at the end (A17)
-    code_noise: float = 0.0  # standard deviation of noise on the codes in training: neighbours then decode alike
+    code_lr: float = ranged(5e-4, at_least=0)  # learning rate of the codes at the start
+    # the density noise is gone after so many steps; None: at the end (A17)
+    noise_steps: int | None = ranged(None, at_least=1)
+    # standard deviation of noise on the codes in training: neighbours then decode alike
+    code_noise: float = ranged(0.0, at_least=0)
 
 
 class Autodecoder(nn.Module):

@@ -23,7 +23,7 @@ from vader3d.render import render_views
 from vader3d.training.distributed import join_processes
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
-from vader3d.training.optimisers import RowAdam, optimisers_for
+from vader3d.training.optimisers import optimisers_for, table_optimiser
 from vader3d.training.run import RunNotes
 
 
@@ -40,12 +40,12 @@ class AutodecoderTask:
         self.trunk = load_trunk(trunk, config.losses.trunk_weights if config.losses.perceptual else None)
         if isinstance(self.trunk, nn.Module):
             self.trunk.to(device)
-        table = self.model.codes.table.weight
-        head = self.model.decoder.head.weight  # where it makes many voxels of one, most of the detail is in it
-        matrices = (head,) if config.decoder.subvoxels > 1 else ()
-        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table,), matrices=matrices)
-        kind = {"rows": RowAdam, "sparse": torch.optim.SparseAdam, "dense": torch.optim.Adam}[config.codes.update]
-        self.optimisers.append(kind([table], lr=config.code_lr, betas=config.optimiser.betas))
+        table, head = self.model.codes.table, self.model.decoder.head.weight
+        matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
+        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table.weight,), matrices=matrices)
+        self.optimisers.append(
+            table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
+        )
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)

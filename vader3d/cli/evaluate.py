@@ -4,7 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from vader3d.cli.parsing import checked
 
+
+@checked
 def evaluate_command(
     *,
     model: Path,

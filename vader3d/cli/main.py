@@ -14,7 +14,7 @@ from tyro.extras import SubcommandApp
 
 from vader3d import __version__
 from vader3d.cli.evaluate import evaluate_command, print_scores
-from vader3d.cli.parsing import is_out_of_memory
+from vader3d.cli.parsing import checked, is_out_of_memory
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
@@ -105,6 +105,7 @@ def doctor_command() -> None:
         print(finding)
 
 
+@checked
 def demo_command(
     *, data: str = "furniture", minutes: float | None = None, output: Path = Path("runs/demo"), seed: int = 0
 ) -> None:

@@ -2,13 +2,50 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar
 
 import tyro
+
+from vader3d.config import Range
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 Settings = Annotated[
     tuple[str, ...], tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."), tyro.conf.UseAppendAction
 ]
+
+# Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
+RANGES = {
+    "count": Range(at_least=1),
+    "minutes": Range(above=0),
+    "objects_per_shard": Range(at_least=1),
+    "offset": Range(),
+    "processes": Range(at_least=1),
+    "profile": Range(at_least=0),
+    "quality": Range(at_least=1, at_most=100),
+    "samples": Range(at_least=2),
+    "scale": Range(above=0),
+    "seed": Range(at_least=0, below=1 << 63),
+    "seeds": Range(at_least=1),
+    "size": Range(at_least=1),
+    "threads": Range(at_least=1),
+    "views": Range(at_least=1),
+}
+
+
+def checked(command: Command) -> Command:
+    """The command, which refuses numbers out of their `RANGES` before it does anything."""
+
+    @wraps(command)
+    def called(*arguments: Any, **options: Any) -> Any:
+        for name, value in options.items():
+            if name in RANGES:
+                RANGES[name].check(name, value)
+        return command(*arguments, **options)
+
+    return called  # type: ignore[return-value]
 
 
 def say(what: str) -> None:

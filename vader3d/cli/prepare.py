@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
+from vader3d.cli.parsing import checked
+
 if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
 
@@ -69,9 +71,10 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
         print(report)
 
     command.__doc__ = f"{reader.what}\n\nArgs:\n    source: {reader.source}{READER_OPTIONS}"
-    return command
+    return checked(command)
 
 
+@checked
 def prepare_meshes_command(
     sources: Positional[tuple[Path, ...]],
     *,
@@ -121,6 +124,7 @@ def prepare_meshes_command(
     print(report)
 
 
+@checked
 def prepare_chairs_command(
     *,
     output: Path,
@@ -145,6 +149,7 @@ def prepare_chairs_command(
     print(prepare_chairs(output, count=count, seed=seed, views=views, size=size, objects_per_shard=objects_per_shard))
 
 
+@checked
 def prepare_shards_command(
     data: Positional[str],
     *,

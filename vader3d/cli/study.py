@@ -6,9 +6,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from vader3d.cli.parsing import Settings
+from vader3d.cli.parsing import Settings, checked
 
 
+@checked
 def study_command(
     name: Positional[Literal["table2", "fig3", "hash", "normalisation", "steps"]],
     *,

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vader3d.cli.parsing import Settings, note, say
+from vader3d.cli.parsing import Settings, checked, note, say
 
 
+@checked
 def train_autodecoder_command(
     *,
     data: str,
@@ -49,6 +50,7 @@ def train_autodecoder_command(
     return None
 
 
+@checked
 def train_diffusion_command(
     *,
     autodecoder: Path,

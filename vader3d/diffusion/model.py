@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vader3d.config import config_from_dict, config_to_dict
+from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior
 from vader3d.diffusion.unet import UNet, UNetConfig
 from vader3d.latents import LatentStatistics
@@ -14,17 +14,19 @@ from vader3d.training.optimisers import OptimiserConfig
 
 
 @dataclass(frozen=True)
-class DiffusionConfig:
+class DiffusionConfig(Checked):
     """Everything stage 2 needs besides latents. Defaults: ABO tables and chairs in Table 5."""
 
     unet: UNetConfig = field(default_factory=UNetConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(lr=4.5e-5, betas=(0.9, 0.999)))
-    sigma_data: float = 0.5  # standard deviation that preconditioning takes latents to have
-    prior_rank: int = 0  # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
-    P_mean: float = -1.2  # mean of ln sigma in training
-    P_std: float = 1.2  # standard deviation of ln sigma in training
-    token_dropout: float = 0.1  # share of texts that are dropped, so that guidance has its unconditional case (A24)
+    sigma_data: float = ranged(0.5, above=0)  # standard deviation that preconditioning takes latents to have
+    # principal components of the latents that preconditioning knows; 0: EDM's, as in the paper
+    prior_rank: int = ranged(0, at_least=0)
+    P_mean: float = ranged(-1.2)  # mean of ln sigma in training
+    P_std: float = ranged(1.2, at_least=0)  # standard deviation of ln sigma in training
+    # share of texts that are dropped, so that guidance has its unconditional case (A24)
+    token_dropout: float = ranged(0.1, at_least=0, at_most=1)
 
 
 def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:

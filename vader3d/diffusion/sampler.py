@@ -10,15 +10,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from vader3d.config import Checked, ranged
+
 
 @dataclass(frozen=True)
-class Churn:
+class Churn(Checked):
     """Fresh noise while sampling; the default adds none. The paper's main results: `STOCHASTIC`."""
 
-    amount: float = 0.0  # S_churn
-    sigma_min: float = 0.0  # S_min
-    sigma_max: float = float("inf")  # S_max
-    noise: float = 1.0  # S_noise
+    amount: float = ranged(0.0, at_least=0)  # S_churn
+    sigma_min: float = ranged(0.0, at_least=0)  # S_min
+    sigma_max: float = ranged(float("inf"), at_least=0, at_most=float("inf"))  # S_max
+    noise: float = ranged(1.0, at_least=0)  # S_noise
 
 
 DETERMINISTIC = Churn()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.blocks import Attention3d, downsample, upsample, zero_initialised
+from vader3d.config import Checked, ranged
 from vader3d.cpu_layers import Conv3d, GroupNorm
 from vader3d.diffusion.transformer import TokenTransformer3d
 
@@ -21,18 +22,18 @@ Resampler = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(Checked):
     """Defaults: the paper's U-Net for ABO tables and chairs at 8^3 x 256 (216 M parameters)."""
 
-    model_channels: int = 128  # what channel_multipliers multiply
-    channel_multipliers: tuple[int, ...] = (3, 4)  # one a level, each level half the resolution
-    blocks_per_level: int = 2  # residual blocks on the way down; one more on the way up
-    attention_resolutions: tuple[int, ...] = (8, 4)  # of the levels with self-attention
-    head_channels: int = 64  # of each attention head
-    dropout: float = 0.1  # in residual blocks
-    token_dim: int = 0  # width of text tokens; 0: no cross-attention. The paper: 1024, T5-11B's
-    token_resolutions: tuple[int, ...] = (8, 4)  # where tokens are attended to
-    transformer_depth: int = 1  # blocks of each cross-attention
+    model_channels: int = ranged(128, at_least=1)  # what channel_multipliers multiply
+    channel_multipliers: tuple[int, ...] = ranged((3, 4), at_least=1)  # one a level, each level half the resolution
+    blocks_per_level: int = ranged(2, at_least=1)  # residual blocks on the way down; one more on the way up
+    attention_resolutions: tuple[int, ...] = ranged((8, 4), at_least=1)  # of the levels with self-attention
+    head_channels: int = ranged(64, at_least=1)  # of each attention head
+    dropout: float = ranged(0.1, at_least=0, at_most=1)  # in residual blocks
+    token_dim: int = ranged(0, at_least=0)  # width of text tokens; 0: no cross-attention. The paper: 1024, T5-11B's
+    token_resolutions: tuple[int, ...] = ranged((8, 4), at_least=1)  # where tokens are attended to
+    transformer_depth: int = ranged(1, at_least=1)  # blocks of each cross-attention
     token_attention: Literal["after", "instead"] = "after"  # after the self-attention, or instead of it as LDM (A28)
     mask_padding: bool = False  # tokens of zeros are not attended to (A25)
     linear_skip: bool = False  # adds conv1(x) * gate(sigma), gate from zero: for networks narrower than the latent

@@ -6,11 +6,11 @@ of one evaluation, and holds the numbers that were published for it. A changed f
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vader3d.config import config_from_dict, unknown_name
+from vader3d.config import Checked, config_from_dict, ranged, unknown_name, within
 from vader3d.diffusion.sampler import DETERMINISTIC, Churn
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -27,63 +27,63 @@ PictureSet = Literal[
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(Checked):
     """Real pictures that sets are compared with: `views` random ones of each of `objects` training objects.
 
     None means all of them. split: which of an object's views may be drawn.
     """
 
-    objects: int | None = None
-    views: int | None = 10
+    objects: int | None = ranged(None, at_least=1)
+    views: int | None = ranged(10, at_least=1)
     split: Split = "training"
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(Checked):
     """Real pictures against pictures of the reconstructions: PSNR, SSIM, silhouette IoU. None means all.
 
     perceptual: LPIPS on trunks in order of preference; each names its own score.
     """
 
-    objects: int | None = None
-    views: int | None = None
+    objects: int | None = ranged(None, at_least=1)
+    views: int | None = ranged(None, at_least=1)
     split: Split = "heldout"
     perceptual: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Checked):
     """Points on generated surfaces against points on true ones. None: of all training objects.
 
     against: whether the surfaces of reconstructions may stand in where a data set knows no true meshes; the scores
     then say so in their names.
     """
 
-    generated: int
-    reference: int | None
-    points: int = 2048
+    generated: int = field(metadata=within(at_least=1))
+    reference: int | None = field(metadata=within(at_least=1))
+    points: int = ranged(2048, at_least=1)
     against: Literal["true meshes", "true meshes, or else reconstructions"] = "true meshes"
 
 
 @dataclass(frozen=True)
-class Published:
+class Published(Checked):
     """A row of a published table: kernel distances and MMD times 1,000, LPIPS times 100, coverage in percent."""
 
     method: str
     data: str
     source: str
     features: str = "inception"  # the network behind frechet and kernel
-    steps: int | None = None
-    frechet: float | None = None
-    kernel: float | None = None
-    coverage: float | None = None
-    mmd: float | None = None
-    psnr: float | None = None
-    lpips: float | None = None
+    steps: int | None = ranged(None, at_least=1)
+    frechet: float | None = ranged(None)
+    kernel: float | None = ranged(None)
+    coverage: float | None = ranged(None)
+    mmd: float | None = ranged(None)
+    psnr: float | None = ranged(None)
+    lpips: float | None = ranged(None)
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Checked):
     """All that two evaluations must share for their numbers to compare.
 
     samples: objects in each compared set; where `samples_within_objects`, no more than the data set has. views: of
@@ -94,43 +94,42 @@ class Protocol:
     """
 
     name: str
-    version: int
+    version: int = field(metadata=within(at_least=1))
     measures: str
     source: str
-    samples: int
-    views: int
+    samples: int = field(metadata=within(at_least=1))
+    views: int = field(metadata=within(at_least=1))
     features: tuple[str, ...]
     samples_within_objects: bool = False
     poses: Split = "all"
-    resolution: int | None = None
+    resolution: int | None = ranged(None, at_least=1)
     background: Literal["black"] = "black"
-    steps: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ranged((), at_least=1)
     churn: Churn = DETERMINISTIC
-    seed: int = 0
+    seed: int = ranged(0, at_least=0, below=1 << 63)
     sets: tuple[PictureSet, ...] = ()
     metrics: tuple[PictureMetric, ...] = ()
     reference: Reference | None = None
     reconstruction: Reconstruction | None = None
     shapes: Shapes | None = None
-    memorisation: int = 0
-    resamples: int = 1000
-    confidence: float = 0.95
+    memorisation: int = ranged(0, at_least=0)
+    resamples: int = ranged(1000, at_least=0)
+    confidence: float = ranged(0.95, above=0, below=1)
     published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """ValueError for a protocol that contradicts itself."""
+        super().__post_init__()
         samples_wanted = "generated" in self.sets or self.shapes is not None or self.memorisation > 0
         wrong = {
-            "samples, views, version: at least 1 wanted": min(self.samples, self.views, self.version) < 1,
             "steps: wanted where objects are generated, and nowhere else": samples_wanted != bool(self.steps),
-            "steps: each at least 1, and once": len({*self.steps}) < len(self.steps) or min(self.steps, default=1) < 1,
+            "steps: each once": len({*self.steps}) < len(self.steps),
             "reference and metrics: wanted where sets are compared": bool(self.sets)
             != (self.reference is not None and bool(self.metrics)),
             "features: at least one network wanted": not self.features,
             "memorisation: at most `samples`": self.memorisation > self.samples,
             "shapes.generated: at most `samples`": self.shapes is not None and self.shapes.generated > self.samples,
-            "confidence: between 0 and 1": not 0 < self.confidence < 1,
         }
         for what, is_wrong in wrong.items():
             if is_wrong:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from vader3d.autodecoder.model import AutodecoderConfig
-from vader3d.config import override, unknown_name
+from vader3d.config import Checked, override, unknown_name
 from vader3d.diffusion.model import DiffusionConfig
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.score_table import Score, score_of
@@ -12,7 +12,7 @@ from vader3d.presets import preset
 
 
 @dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(Checked):
     """One variant, whole: both trainings, and the protocol that judges them."""
 
     autodecoder: AutodecoderConfig

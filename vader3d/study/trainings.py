@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from vader3d.autodecoder.codes import count_different, hashed_entries, stored_numbers
+from vader3d.autodecoder.codes import count_different, hashed_entries, multipliers_for, stored_numbers
 from vader3d.autodecoder.decoder import BASE_RESOLUTION
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder
@@ -89,7 +89,7 @@ def code_facts(config: AutodecoderConfig, objects: int) -> dict[str, float]:
     codes, different = config.codes, objects
     if codes.kind == "hashed":
         entries = partial(
-            hashed_entries, num_codebooks=codes.num_codebooks, codebook_size=codes.codebook_size, key_mix=codes.key_mix
+            hashed_entries, multipliers=multipliers_for(codes), codebook_size=codes.codebook_size, key_mix=codes.key_mix
         )
         different = count_different(entries, objects)
     kilobytes = 4e-3 * stored_numbers(codes, objects, config.decoder.code_length)

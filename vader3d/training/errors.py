@@ -2,7 +2,7 @@
 
 
 class TrainingDiverged(RuntimeError):
-    """Too many non-finite steps."""
+    """Too many non-finite steps, or nothing learned that could be handed on."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from vader3d.config import free
+from vader3d.config import Checked, free, ranged
 from vader3d.files import write_whole
 from vader3d.machine import Precision, keep_freed_memory, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
@@ -21,38 +21,43 @@ from vader3d.training.distributed import ONE_PROCESS, Processes
 from vader3d.training.ema import MovingAverage, Network
 from vader3d.training.errors import Terminated, TrainingDiverged
 from vader3d.training.log import MetricLog
+from vader3d.training.optimisers import FadedAdam
 from vader3d.training.speed import counted_flops, profiled
 from vader3d.training.state import RunState
 from vader3d.training.step import GradientStep, gradient_norm, scale_gradients
 
 NAMED_OBJECTS = 8  # of a batch that went wrong
+NAMED_TENSORS = 3  # of a model that did
 
 
 @dataclass(frozen=True)
-class LoopConfig:
+class LoopConfig(Checked):
     """How long, how often, from which seed. Training ends at `objects_seen` or `seconds`, whichever comes first.
 
     What is `free` may change when a run goes on: how long, where, and what it shows.
     """
 
-    objects_seen: int = free(1_000_000)  # objects to train on, each counted as often as it is used
-    seconds: float | None = free(None)  # of training, summed over resumed runs; None: objects_seen alone ends it
-    batch: int = 8  # objects a step, of all processes together
-    accumulate: int = 1  # parts a batch is computed in, one after the other; batch norms see one part at a time
-    warmup: float = 0.0  # share of the run in which learning rates rise from zero
-    cooldown: float = 1.0  # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
-    ema_half_life: float = 2000.0  # of the moving average of the weights, in objects
-    gradient_clip: float = 0.0  # largest norm over all parameters; 0: any (A35)
+    objects_seen: int = free(1_000_000, at_least=1)  # objects to train on, each counted as often as it is used
+    # of training, summed over resumed runs; None: objects_seen alone ends it
+    seconds: float | None = free(None, above=0)
+    batch: int = ranged(8, at_least=1)  # objects a step, of all processes together
+    # parts a batch is computed in, one after the other; batch norms see one part at a time
+    accumulate: int = ranged(1, at_least=1)
+    warmup: float = ranged(0.0, at_least=0, at_most=1)  # share of the run in which learning rates rise from zero
+    # share of the run in which they fall linearly to zero; 1 = the paper's linear decay (A19)
+    cooldown: float = ranged(1.0, at_least=0, at_most=1)
+    ema_half_life: float = ranged(2000.0, at_least=0)  # of the moving average of the weights, in objects
+    gradient_clip: float = ranged(0.0, at_least=0)  # largest norm over all parameters; 0: any (A35)
     precision: Precision = free("auto")  # auto: bfloat16 where the machine has matrix units for it, else float32
     device: Literal["auto", "cpu", "cuda"] = free("auto")  # auto: cuda where there is a GPU
     recompute: bool = free(False)  # activation checkpointing: blocks keep their input only and run twice
     compile: bool = free(False)  # the network's blocks by torch.compile
     sync_norms: bool = True  # batch norms see the batch of all processes
-    skipped_steps: int = free(20)  # steps with a non-finite loss or gradient are skipped at most so often
-    log_seconds: float = free(2.0)  # between lines in metrics.jsonl
-    checkpoint_seconds: float = free(60.0)  # between writes of the state to go on from
-    preview_seconds: float = free(60.0)  # between preview pictures
-    seed: int = 0  # of initial weights and of every step's randomness
+    skipped_steps: int = free(20, at_least=0)  # steps with a non-finite loss or gradient are skipped at most so often
+    log_seconds: float = free(2.0, at_least=0)  # between lines in metrics.jsonl
+    checkpoint_seconds: float = free(60.0, at_least=0)  # between writes of the state to go on from
+    preview_seconds: float = free(60.0, at_least=0)  # between preview pictures
+    seed: int = ranged(0, at_least=0, below=1 << 63)  # of initial weights and of every step's randomness
 
 
 class Task(Protocol[Network]):
@@ -121,7 +126,8 @@ def train(
 
     `processes` share every batch; the main one alone writes and talks. profile: so many steps are traced.
     Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt or Terminated.
-    TrainingDiverged: too many non-finite steps. OSError: the disk is full; the last state is whole.
+    TrainingDiverged: too many non-finite steps, or none but such, or weights that are not finite at the end.
+    OSError: the disk is full; the last state is whole.
     """
     keep_freed_memory()
     # Go on where an earlier process stopped.
@@ -207,7 +213,7 @@ def train(
                 for name, value in {**terms, "gradient_norm": norm}.items():
                     totals.setdefault(name, []).append(value)
                 last = share_done(config, state.objects_seen, state.seconds) >= 1
-                if processes.is_main and (last or now - logged > config.log_seconds):
+                if processes.is_main and (last or now - logged >= config.log_seconds):
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
                     steps_a_second = len(totals["loss"]) / (now - logged)
                     rate = steps_a_second * config.batch
@@ -221,10 +227,10 @@ def train(
                     log.write(state.objects_seen, {**means, **speeds, **task.measures()})
                     advance(progress, f"{state.objects_seen} objects seen, {rate:.1f}/s, loss {means['loss']:.4f}")
                     totals, logged = {}, now
-                if processes.is_main and now - previewed > config.preview_seconds:
+                if processes.is_main and now - previewed >= config.preview_seconds:
                     write_preview(task, average.module, run, log, state.objects_seen)
                     previewed = time.monotonic()
-                if now - saved > config.checkpoint_seconds:
+                if now - saved >= config.checkpoint_seconds:
                     state.save()
                     saved = time.monotonic() if processes.is_main else now
         except OSError:
@@ -236,11 +242,26 @@ def train(
             log.close()
         advance(1.0, f"{state.objects_seen} objects seen in {state.seconds:.0f} s")
     task.model.eval()
+    for optimiser in task.optimisers:
+        if isinstance(optimiser, FadedAdam):
+            optimiser.settle()
+    check_what_was_learned(average.module, title=title, steps=state.objects_seen // config.batch - state.skipped)
     state.save()
     if processes.is_main:
         write_preview(task, average.module, run, None, state.objects_seen)
         task.snapshot(average.module, run / "model.safetensors")
     return average.module
+
+
+def check_what_was_learned(model: nn.Module, *, title: str, steps: int) -> None:
+    """TrainingDiverged where there was no step but skipped ones, or a weight or a norm's statistic is not finite."""
+    if steps < 1:
+        raise TrainingDiverged(f"{title}: all steps were non-finite and skipped; lower the learning rate")
+    if bad := [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]:
+        more = f" and {len(bad) - NAMED_TENSORS} more" if len(bad) > NAMED_TENSORS else ""
+        raise TrainingDiverged(
+            f"{title}: {', '.join(bad[:NAMED_TENSORS])}{more} not finite at the end; lower the learning rate"
+        )
 
 
 def describe_failure(

@@ -89,12 +89,13 @@ def recomputed(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., A
 
     @contextmanager
     def second_time() -> Iterator[None]:
-        """Running statistics of norms follow the first pass alone."""
+        """Running statistics of norms follow the first pass alone; SyncBatchNorm wants something to count on."""
         norms = [layer for layer in block.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
         try:
             for norm in norms:
-                norm.momentum, norm.num_batches_tracked = 0.0, None
+                count = norm.num_batches_tracked
+                norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
             yield
         finally:
             for norm, (momentum, count) in zip(norms, before, strict=True):
