@@ -34,6 +34,7 @@ from vader3d.presets import Preset, preset
 from vader3d.progress import console, track
 from vader3d.randomness import sample_seed
 from vader3d.render import render_views
+from vader3d.untrusted import read_json, reading
 
 ASSETS = 16
 TRAININGS = ("autodecoder", "diffusion")
@@ -51,8 +52,9 @@ class Clock:
 
     def __init__(self, path: Path):
         self.path = path
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self.parts: dict[str, float] = {name: found[name] for name in TRAININGS if name in found}
+        found = read_json(path) if path.is_file() else {}
+        with reading(path, "seconds by name"):
+            self.parts: dict[str, float] = {name: float(found[name]) for name in TRAININGS if name in found}
 
     @property
     def total(self) -> float:
@@ -86,8 +88,10 @@ def run_demo(data: str, *, minutes: float, output: Path, seed: int) -> dict[str,
         raise ValueError(f"minutes: wanted at least 0.5; got {minutes}")
     finished = output / "report.json"
     if finished.is_file():
-        report = json.loads(finished.read_text(encoding="utf-8"))
-        if (report["data"], report["minutes"], report["seed"]) == (data, minutes, seed):
+        report = read_json(finished)
+        with reading(finished, "a report of `vader3d demo`"):
+            found = (report["data"], report["minutes"], report["seed"])
+        if found == (data, minutes, seed):
             console.print(f"{output}: finished before; delete the folder, or name another, to start anew")
             return report
     output.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from vader3d.assets import Asset
 from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import ViewBatch, view_batch
+from vader3d.data.dataset import usual_views
 from vader3d.diffusion.sampler import Churn
 from vader3d.evaluation.judged import JudgedModel
 from vader3d.evaluation.protocol import Protocol, Split
@@ -61,7 +62,7 @@ class PictureSets:
         finer = protocol.resolution is not None and protocol.resolution < min(height, width)
         side = protocol.resolution if finer else None
         self.size: tuple[int, int] = (side or height, side or width)
-        largest = judged.archive.records[0].views * height * width * 4
+        largest = usual_views(judged.archive) * height * width * 4
         self.read = lru_cache(maxsize=max(1, CACHE_BYTES // largest))(judged.archive.read)
         self.mean, self.factor = judged.codes.fitted_gaussian()
 

@@ -18,6 +18,7 @@ from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.shards.writer import ShardWriter
 from vader3d.data.writer import PreparedObject, Writer
 from vader3d.progress import track
+from vader3d.untrusted import reason_of
 
 
 class Job(NamedTuple):
@@ -142,4 +143,4 @@ def attempt(job: Job) -> PreparedObject | Exception:
     try:
         return job.make(*job.arguments)
     except Exception as error:  # readers of foreign files raise whatever they meet; one object must not stop the rest
-        return ValueError(str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
+        return ValueError(reason_of(error))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.colour import srgb_from_linear
+from vader3d.data.mesh_files import load_scene_file
+from vader3d.data.reading.pictures import check_decodable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,12 +50,10 @@ class Surface:
 
 def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     """Read any mesh file that trimesh reads; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf)."""
-    import trimesh
-
     if up not in ("auto", "y", "z"):
         raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
-    surface = surface_from_scene(trimesh.load_scene(path, process=False))
+    surface = surface_from_scene(load_scene_file(path))
     y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
     return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
 
@@ -104,6 +104,7 @@ def part_of(mesh: Any, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
 
 
 def texels_of(image: "Image") -> np.ndarray:
+    check_decodable(image)
     image = image.convert("RGBA")
     image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
     return np.asarray(image)
