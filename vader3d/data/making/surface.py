@@ -9,6 +9,7 @@ import numpy as np
 from vader3d.colour import srgb_from_linear
 from vader3d.data.mesh_files import load_scene_file
 from vader3d.data.reading.pictures import check_decodable
+from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +54,8 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     if up not in ("auto", "y", "z"):
         raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
-    surface = surface_from_scene(load_scene_file(path))
+    with reading(path, "a mesh"):
+        surface = surface_from_scene(load_scene_file(path))
     y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
     return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
 
