@@ -94,11 +94,6 @@ class Archive:
         record, (height, width) = self.records[index], self.resolution
         layout = sheet_layout(record.views, height, width)
         with reading(f"{self.path}: object {record.name!r}", "whole pictures and cameras", ArchiveError):
-            sheets = []
-            for sheet in range(layout.sheets):
-                views = layout.sheet_views(sheet, record.views)
-                data = self._member(index, f"pictures-{sheet:03d}.webp", limit=5 * views * height * width + 4096)
-                sheets.append(pictures_from_sheet(data, views, columns=layout.columns, height=height, width=width))
             data = self._member(index, "cameras.npy", limit=64 * record.views + 4096)
             with READING_HEADERS:
                 rows = np.load(io.BytesIO(data), allow_pickle=False)
@@ -106,13 +101,20 @@ class Archive:
                 raise ArchiveError(f"cameras: wanted float32 [{record.views}, 16]; got {rows.dtype} {rows.shape}")
             cameras = cameras_from_rows(rows, height, width)
             check_cameras(cameras, record.views)
-        return ObjectViews(np.concatenate(sheets), cameras)
+            pictures = np.empty((record.views, height, width, 4), np.uint8)
+            for sheet in range(layout.sheets):
+                views, first = layout.sheet_views(sheet, record.views), sheet * layout.views_per_sheet
+                data = self._member(index, f"pictures-{sheet:03d}.webp", limit=5 * views * height * width + 4096)
+                pictures[first : first + views] = pictures_from_sheet(
+                    data, views, columns=layout.columns, height=height, width=width
+                )
+        return ObjectViews(pictures, cameras)
 
     def true_mesh(self, index: int) -> "Trimesh | None":
         """The object's true surface as a trimesh.Trimesh, or None where the archive knows none."""
-        if f"{self._indices[index]:06d}/mesh.ply" not in self._opened().NameToInfo:
-            return None
         with reading(f"{self.path}: object {self.records[index].name!r}: mesh.ply", "a whole mesh", ArchiveError):
+            if f"{self._indices[index]:06d}/mesh.ply" not in self._opened().NameToInfo:
+                return None
             return mesh_of_ply(self._member(index, "mesh.ply", limit=MESH_BYTES))
 
     def close(self) -> None:

@@ -54,10 +54,10 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     if up not in ("auto", "y", "z"):
         raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
+    y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
     with reading(path, "a mesh"):
         surface = surface_from_scene(load_scene_file(path))
-    y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
-    return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
+        return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
 
 
 def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
@@ -71,6 +71,8 @@ def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
     textures: list[np.ndarray] = []
     parts = [part_of(mesh, textures) for mesh in meshes]
     triangles, colours, uv, texture = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if triangles.shape[1:] != (3, 3):
+        raise ValueError(f"mesh: wanted triangles in space; got corners of {triangles.shape[-1]} numbers")
     sound = np.isfinite(triangles).all((1, 2))
     if not sound.any():
         raise ValueError("mesh: wanted a triangle of finite corners; got none")

@@ -56,8 +56,8 @@ def load_model(entry: CatalogueEntry) -> Surface:
     resolver = trimesh.resolvers.ZipResolver({name: io.BytesIO(data) for name, data in files.items()})
     suffix = PurePosixPath(entry.model).suffix[1:].lower()
     surface = surface_from_scene(load_scene(model, suffix, resolver))
-    rotation = [float(word) for word in entry.rotation.split()]
-    return surface.transformed(Z_UP_FROM_Y_UP @ np.reshape(rotation, (3, 3)) if rotation else Z_UP_FROM_Y_UP)
+    rotation = np.array(entry.rotation.split(), float).reshape(-1, 3, 3)
+    return surface.transformed(Z_UP_FROM_Y_UP @ rotation[0] if len(rotation) else Z_UP_FROM_Y_UP)
 
 
 def entry_of(library: Path, values: dict[str, str], number: int, licence: str) -> CatalogueEntry:
