@@ -13,7 +13,7 @@ from typing import Any
 
 JSON_BYTES, JSON_VALUES = 2**27, 2**23  # of one document: half a million objects, at most 1 GB when parsed
 TEXT_BYTES = 2**20  # of a caption, a pose, a list of names
-ZIP_RATIO, ZIP_FREE_BYTES = 250, 2**20  # unpacked bytes a packed one, beyond the first ones; honest files stay under 50
+ZIP_RATIO, ZIP_FREE_BYTES = 250, 2**20  # unpacked bytes a packed one, beyond the first ones; ours stay under 60
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without bounds
 LONGEST_REASON = 300  # letters
 
@@ -67,13 +67,18 @@ def read_json(path: Path, wanted: str = "JSON") -> Any:
 
 
 def parsed_json(data: bytes) -> Any:
-    """The document; ValueError for one that is larger than ours ever are, before it fills memory, or is none."""
+    """The document; ValueError for one that `check_json` refuses, or that is none."""
+    check_json(data)
+    return json.loads(data)
+
+
+def check_json(data: bytes) -> None:
+    """ValueError for a document that is larger than ours ever are, before it fills memory."""
     values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
     if len(data) > JSON_BYTES or values > JSON_VALUES:
         raise ValueError(
             f"JSON: wanted at most {JSON_BYTES} bytes and {JSON_VALUES} values; got {len(data)} and {values}"
         )
-    return json.loads(data)
 
 
 def zip_member(opened: zipfile.ZipFile, name: str, *, most: int) -> bytes:

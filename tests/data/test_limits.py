@@ -12,6 +12,7 @@ import trimesh
 from PIL import Image
 from tiny import write_things
 
+from vader3d import untrusted
 from vader3d.data import mesh_files
 from vader3d.data.archive.format import ArchiveError, check_cameras
 from vader3d.data.archive.reader import Archive
@@ -66,6 +67,13 @@ def test_json_of_more_values_than_any_of_ours_is_not_parsed():
         parsed_json(data)
     assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
+
+
+def test_no_archive_is_written_that_could_not_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(untrusted, "JSON_VALUES", 40)
+    with pytest.raises(ArchiveError, match=r"a\.zip: wanted fewer objects; got 4 .*--objects-per-shard"):
+        write_things(tmp_path / "a.zip", views=2, size=8)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mesh_in_words_has_a_limit_of_its_own(tmp_path, monkeypatch):
