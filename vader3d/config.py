@@ -139,7 +139,7 @@ def override(config: Config, assignments: typing.Iterable[str]) -> Config:
             raise ValueError(f"set: wanted path.to.field=value; got {assignment!r}")
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = text
         *parents, last = path.split(".")
         node = values

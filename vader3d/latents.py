@@ -4,6 +4,7 @@ Section 3.3 of arXiv:2307.05445, docs/paper.md A10-A12: F_hat = latent_scale * (
 `clip` robust standard deviations.
 """
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 from vader3d.config import Checked, ranged
 from vader3d.files import not_written, put_in_place, temporary_name
 from vader3d.randomness import seeded
-from vader3d.snapshots import load_snapshot, packed_header
+from vader3d.snapshots import explained_by, load_snapshot, packed_header
 
 IQR_TO_STD = 0.7413  # of a normal distribution
 CHUNK = 1 << 22  # numbers that are worked on at a time
@@ -213,9 +214,27 @@ def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, head
 
 
 def load_latents(path: Path) -> tuple[Tensor, LatentStatistics, dict]:
-    """Raw latents [N, C, D, H, W], mapped: read where they are used. With their statistics and the file's header."""
-    tensors, header = load_snapshot(path)
-    if header.get("kind") != "latents":
-        raise ValueError(f"{path}: wanted latents; got a snapshot of kind {header.get('kind')!r}")
-    statistics = LatentStatistics(tensors["median"], tensors["spread"], header["latent_scale"], header["clip"])
-    return tensors["latents"], statistics, header
+    """Raw latents [N, C, D, H, W], mapped: read where they are used. With their statistics and the file's header.
+
+    ValueError names the file that is another, or damaged.
+    """
+    tensors, header = load_snapshot(path, "latents")
+    with explained_by(path, header):
+        latents = tensors["latents"]
+        if latents.ndim != 5 or not latents.numel() or not latents.is_floating_point():
+            raise ValueError(f"latents: wanted floats [N, C, D, H, W]; got {latents.dtype} {list(latents.shape)}")
+        statistics = read_statistics(tensors["median"], tensors["spread"], header, tuple(latents.shape[1:]))
+    return latents, statistics, header
+
+
+def read_statistics(median: Tensor, spread: Tensor, header: dict, shape: tuple[int, ...]) -> LatentStatistics:
+    """The statistics of latents of `shape` [C, D, H, W]; ValueError for others, or what no latents have."""
+    for name, tensor in (("median", median), ("spread", spread)):
+        if tensor.dtype != torch.float32 or torch.broadcast_shapes(tensor.shape, (1, *shape)) != (1, *shape):
+            raise ValueError(f"{name}: wanted float32 for latents {list(shape)}; got {tensor.dtype} {tensor.shape}")
+    scale, clip = float(header["latent_scale"]), header["clip"] if header["clip"] is None else float(header["clip"])
+    if not bool(median.isfinite().all() & spread.isfinite().all() & (spread > 0).all()):
+        raise ValueError("spread: wanted finite statistics, spreads above 0; got others")
+    if not (0 < scale < math.inf and (clip is None or clip > 0)):
+        raise ValueError(f"latent_scale, clip: wanted above 0; got {scale} and {clip}")
+    return LatentStatistics(median, spread, scale, clip)

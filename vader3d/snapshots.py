@@ -1,25 +1,32 @@
 """Weights with all that explains them in the header: what runs hand on."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from vader3d import __version__
 from vader3d.files import write_whole
+from vader3d.untrusted import parsed_json, reading
 
 SNAPSHOT_VERSION = 1
 ROWS = 1024  # of a tensor that are looked at together
 MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def header_text(header: dict[str, Any]) -> str:
     """What explains the weights, as it stands in the file's metadata."""
-    return json.dumps({"format": "vader3d-snapshot", "version": SNAPSHOT_VERSION, **header})
+    about = {"format": "vader3d-snapshot", "version": SNAPSHOT_VERSION, "vader3d": __version__}
+    return json.dumps({**about, **header})
 
 
 def packed_header(shapes: dict[str, tuple[int, ...]], header: dict[str, Any], *, length: int = 0) -> bytes:
@@ -53,24 +60,26 @@ def save_snapshot(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
     write_whole(path, write)
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """The header of a snapshot. ValueError: no such file, another format, or a newer version."""
+def read_header(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """The header of a snapshot. ValueError: no such file, another format or `kind`, a version unknown here."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: wanted a snapshot; got no such file; train a model first, or give its run folder")
     try:
         open(path, "rb").close()  # safetensors calls a file that may not be read one that is not there
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get("vader3d", "{}"))
     except PermissionError as error:
         raise ValueError(f"{path}: wanted a file that you may read; got none; chmod +r it as its owner") from error
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: wanted a whole safetensors file; got a damaged one ({error})") from error
-    if header.get("format") != "vader3d-snapshot":
-        raise ValueError(f"{path}: wanted a vader3d snapshot; got one without a vader3d header")
-    if header["version"] > SNAPSHOT_VERSION:
-        raise ValueError(
-            f"{path}: wanted format {SNAPSHOT_VERSION} or older; got {header['version']}, of a newer vader3d; upgrade"
-        )
+    with reading(path, "a whole safetensors file"):
+        with safe_open(path, "pt") as file:
+            header = parsed_json((file.metadata() or {}).get("vader3d", "{}").encode())
+        if not isinstance(header, dict) or header.get("format") != "vader3d-snapshot":
+            raise ValueError("snapshot: wanted one of vader3d; got one without its header")
+        if header.get("version") not in range(1, SNAPSHOT_VERSION + 1):
+            raise ValueError(
+                f"version: wanted format {SNAPSHOT_VERSION} or older; got {header.get('version')!r}, of another "
+                "vader3d; use the one that wrote it"
+            )
+        if kind is not None and header.get("kind") != kind:
+            raise ValueError(f"kind: wanted {kind}; got a snapshot of kind {header.get('kind')!r}")
     return header
 
 
@@ -86,8 +95,40 @@ def check_finite(path: Path) -> None:
                 raise ValueError(f"{path}: wanted finite numbers; got others in {name}; train it anew, more slowly")
 
 
-def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header."""
-    header = read_header(path)
-    with safe_open(path, "pt") as file:
+def load_snapshot(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header. ValueError as `read_header`."""
+    header = read_header(path, kind)
+    with reading(path, "a whole safetensors file"), safe_open(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+
+
+@contextmanager
+def explained_by(path: Path, header: dict[str, Any]) -> Iterator[None]:
+    """What a header says is taken over in here; the ValueError tells where another vader3d wrote it."""
+    writer = str(header.get("vader3d", "of another version"))
+    try:
+        with reading(path, "weights with their configuration"):
+            yield
+    except ValueError as error:
+        if writer == __version__:
+            raise
+        told = f"{error}; written by vader3d {writer[:20]!r}, this is {__version__}"
+        raise ValueError(told) from error
+
+
+def filled(build: Callable[[], Module], tensors: dict[str, Tensor]) -> Module:
+    """The module that `build` makes, in evaluation mode, with just these weights; no more memory than they take."""
+    with torch.device("meta"):
+        module = build()
+    own = module.state_dict()
+    unlike = {name for name in own.keys() | tensors.keys() if signature(own.get(name)) != signature(tensors.get(name))}
+    if unlike:
+        name = min(unlike)
+        raise ValueError(f"{name}: wanted {signature(own.get(name))}; got {signature(tensors.get(name))}")
+    module.load_state_dict(tensors, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def signature(tensor: Tensor | None) -> str:
+    """What has to agree where a weight takes another's place."""
+    return "no such weight" if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 
 import judged_models
 import pytest
@@ -18,7 +19,7 @@ from vader3d.data.archive.format import ArchiveError
 from vader3d.data.archive.reader import Archive
 from vader3d.evaluation import chunks, runner
 from vader3d.evaluation import sets as picture_sets
-from vader3d.evaluation.judged import open_judged_model
+from vader3d.evaluation.judged import judged_data, open_judged_model
 from vader3d.evaluation.runner import chosen_network, evaluate, protocol_run, with_samples
 from vader3d.evaluation.score_table import score_of
 from vader3d.evaluation.sets import PictureSets
@@ -217,6 +218,20 @@ def test_an_object_that_cannot_be_read_is_left_out_counted_and_no_hindrance(tiny
     assert report["excluded"][f"{picture_sets.UNREADABLE}, reference"] == 1
     assert report["reference_objects"] == 3
     assert (folder / "unreadable" / "report.html").exists()
+
+
+def test_data_damaged_since_training_are_still_those_the_model_knows(tiny, tmp_path):
+    folder, _ = tiny
+    archive = Archive(folder / "things.zip")
+    data = bytearray((folder / "things.zip").read_bytes())
+    with zipfile.ZipFile(folder / "things.zip") as opened:
+        data[opened.getinfo("000001/pictures-000.webp").header_offset + 100] ^= 1
+    (tmp_path / "things.zip").write_bytes(data)
+    damaged = Archive(tmp_path / "things.zip")
+    assert judged_data(folder / "model", damaged) == (damaged, [])
+    fewer, problems = judged_data(folder / "model", archive.select([0, 1]))
+    assert (len(fewer), problems) == (2, [])
+    open_judged_model(folder / "model", damaged, device="cpu")
 
 
 def test_fewer_samples_are_a_deviation(tiny):

@@ -19,6 +19,20 @@ def test_numbers_are_kept_and_lines_after_the_state_dropped(tmp_path):
     assert [(line["seen"], line["loss"]) for line in read_metrics(tmp_path)] == [(4, 0.25), (8, 0.125), (12, 7.0)]
 
 
+def test_damaged_lines_are_dropped_and_do_not_block_the_run(tmp_path):
+    lines = [
+        b'{"seen": 4, "loss": 0.5}',
+        b'{"seen": 8, "lo\xf3s": 0.5}',
+        b'{"seen": 8, "loss": "x"}',
+        b"[" * 10**5,
+        b"7",
+    ]
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([*lines, b'{"seen": 12, "loss": 0.25}', b""]))
+    log = MetricLog(tmp_path, objects_seen=12)
+    log.close()
+    assert [line["seen"] for line in read_metrics(tmp_path)] == [4, 12]
+
+
 def test_no_log_no_lines(tmp_path):
     assert read_metrics(tmp_path) == []
 

@@ -176,11 +176,11 @@ def mixed_key(objects: Tensor) -> Tensor:
 def count_different(entries: Callable[[Tensor], Tensor], objects: int) -> int:
     """How many of `objects` have different rows `entries(numbers)` [B, P]: by 64-bit sums, exactly where those meet."""
     generator = torch.Generator().manual_seed(0)
-    numbers, sums, factors = torch.arange(objects), [], None
+    numbers, sums, factors = torch.arange(objects, device="cpu"), [], None
     for part in numbers.split(OBJECTS_AT_ONCE):
         rows = entries(part)
         if factors is None:
-            factors = torch.randint(-(1 << 62), 1 << 62, (rows.shape[1],), generator=generator)
+            factors = torch.randint(-(1 << 62), 1 << 62, (rows.shape[1],), generator=generator, device="cpu")
         sums.append((rows * factors).sum(1))
     if not sums:
         return 0

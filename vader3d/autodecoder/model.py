@@ -11,9 +11,11 @@ from vader3d.autodecoder.losses import LossConfig
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
-from vader3d.snapshots import MODEL, load_snapshot, read_header, save_snapshot
+from vader3d.snapshots import MODEL, explained_by, filled, load_snapshot, read_header, save_snapshot
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
+
+MOST_OBJECTS = 2**26
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,18 @@ def save_autodecoder(path: Path, model: Autodecoder, config: AutodecoderConfig, 
 def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, dict]:
     """An autodecoder from its run folder or snapshot, in evaluation mode, with its configuration and header."""
     path = Path(path)
-    tensors, header = load_snapshot(path / MODEL if path.is_dir() else path)
-    if header.get("kind") != "autodecoder":
-        raise ValueError(f"{path}: wanted an autodecoder; got a snapshot of kind {header.get('kind')!r}")
-    config = config_from_dict(AutodecoderConfig, header["config"])
-    model = Autodecoder(config, header["objects"])
-    model.load_state_dict(tensors)
-    return model.eval().requires_grad_(False), config, header
+    path = path / MODEL if path.is_dir() else path
+    tensors, header = load_snapshot(path, "autodecoder")
+    with explained_by(path, header):
+        config = config_from_dict(AutodecoderConfig, header["config"])
+        if not (isinstance(objects := header["objects"], int) and 1 <= objects <= MOST_OBJECTS):
+            raise ValueError(f"objects: wanted 1 to {MOST_OBJECTS}; got {objects!r}")
+        model = filled(lambda: Autodecoder(config, objects), tensors)
+    return model, config, header
 
 
 def read_config(run: Path) -> AutodecoderConfig:
     """The configuration that a run folder's snapshot was trained with; no weights are read."""
-    return config_from_dict(AutodecoderConfig, read_header(run / MODEL)["config"])
+    header = read_header(run / MODEL, "autodecoder")
+    with explained_by(run / MODEL, header):
+        return config_from_dict(AutodecoderConfig, header["config"])

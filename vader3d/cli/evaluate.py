@@ -33,8 +33,8 @@ def evaluate_command(
         samples: Another number of samples; noted in the report as a deviation.
         device: auto takes a GPU where there is one.
     """
-    from vader3d.data.named import open_archive, trainable_objects
-    from vader3d.evaluation.judged import open_judged_model
+    from vader3d.data.named import open_archive
+    from vader3d.evaluation.judged import judged_data, open_judged_model
     from vader3d.evaluation.report import write_report
     from vader3d.evaluation.runner import evaluate, protocol_run, with_samples
     from vader3d.training.distributed import join_processes
@@ -43,7 +43,7 @@ def evaluate_command(
     output = output or model / f"evaluation-{run.protocol.name}"
     run = run if samples is None else with_samples(run, samples)
     processes = join_processes(device)
-    archive, problems = trainable_objects(open_archive(data))
+    archive, problems = judged_data(model, open_archive(data))
     if processes.is_main:
         for problem in problems:
             print(f"skipped: {problem}", file=sys.stderr)

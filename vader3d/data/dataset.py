@@ -79,6 +79,17 @@ def read_kept(data: DataSet, index: int) -> ObjectViews:
     return views
 
 
+def usual_views(data: DataSet) -> int:
+    """How many the first object has whose record can be read; ArchiveError: there is none."""
+    problems = []
+    for index in range(len(data)):
+        try:
+            return data.records[index].views
+        except ArchiveError as error:
+            problems.append(str(error))
+    raise none_readable(data, problems)
+
+
 def none_readable(data: DataSet, problems: Sequence[str]) -> ArchiveError:
     """The error for a data set of which no object can be read; `problems` has a line about each."""
     return ArchiveError(f"{data.path}: wanted a readable object; got none of {len(data)}; the first: {problems[:1]}")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vader3d.files import write_text
+from vader3d.untrusted import read_json, reading
 
 TRAININGS = ("autodecoder", "diffusion")
 # The parts in their order, and which share of the time each usually takes.
@@ -21,8 +22,9 @@ class Clock:
 
     def __init__(self, path: Path):
         self.path = path
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self.parts: dict[str, float] = {name: found[name] for name in TRAININGS if name in found}
+        found = read_json(path) if path.is_file() else {}
+        with reading(path, "seconds by name"):
+            self.parts: dict[str, float] = {name: float(found[name]) for name in TRAININGS if name in found}
         self.running, self.began, self.share = "", 0.0, 0.0
         self.first: tuple[float, float] | None = None  # when the running part first told its share, and that
 

@@ -33,6 +33,7 @@ from vader3d.latents import load_latents
 from vader3d.presets import preset
 from vader3d.progress import console, track
 from vader3d.randomness import sample_seed
+from vader3d.untrusted import read_json, reading
 
 ASSETS = 16
 ASSET_FORMATS = ("glb", "webp")
@@ -51,8 +52,10 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
         raise ValueError(f"minutes: wanted at least 0.5; got {minutes}")
     finished = output / "report.json"
     if finished.is_file():
-        report = json.loads(finished.read_text(encoding="utf-8"))
-        if (report["data"], report["minutes"], report["seed"]) == (data, minutes, seed):
+        report = read_json(finished)
+        with reading(finished, "a report of `vader3d demo`"):
+            found = (report["data"], report["minutes"], report["seed"])
+        if found == (data, minutes, seed):
             console.print(f"{output}: finished before; delete the folder, or name another, to start anew")
             return report
     output.mkdir(parents=True, exist_ok=True)

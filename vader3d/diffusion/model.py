@@ -7,8 +7,8 @@ from pathlib import Path
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior
 from vader3d.diffusion.unet import UNet, UNetConfig
-from vader3d.latents import LatentStatistics
-from vader3d.snapshots import load_snapshot, save_snapshot
+from vader3d.latents import LatentStatistics, read_statistics
+from vader3d.snapshots import explained_by, filled, load_snapshot, save_snapshot
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -56,11 +56,14 @@ def save_denoiser(
 
 def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
     """A denoiser from its snapshot, in evaluation mode, with the statistics of its latents and its header."""
-    tensors, header = load_snapshot(Path(path))
-    if header.get("kind") != "denoiser":
-        raise ValueError(f"{path}: wanted a denoiser; got a snapshot of kind {header.get('kind')!r}")
-    statistics = LatentStatistics(tensors.pop("median"), tensors.pop("spread"), header["latent_scale"], header["clip"])
-    config = config_from_dict(DiffusionConfig, header["config"])
-    denoiser = build_denoiser(config, tuple(header["latent_shape"]), rank=header["prior_rank"])
-    denoiser.load_state_dict({name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()})
-    return denoiser.eval().requires_grad_(False), statistics, header
+    path = Path(path)
+    tensors, header = load_snapshot(path, "denoiser")
+    with explained_by(path, header):
+        shape, rank = tuple(map(int, header["latent_shape"])), int(header["prior_rank"])
+        if len(shape) != 4 or min(shape) < 1 or rank < 0:
+            raise ValueError(f"latent_shape, prior_rank: wanted [C, D, H, W] and at least 0; got {shape} and {rank}")
+        statistics = read_statistics(tensors.pop("median"), tensors.pop("spread"), header, shape)
+        config = config_from_dict(DiffusionConfig, header["config"])
+        weights = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()}
+        denoiser = filled(lambda: build_denoiser(config, shape, rank=rank), weights)
+    return denoiser, statistics, header

@@ -9,17 +9,18 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from vader3d.progress import progress_bar
 from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.training.distributed import Processes
+from vader3d.untrusted import reading
 
 CHUNK = 16  # items
 FORMAT = 1  # of chunks: a change makes older ones foreign
@@ -90,7 +91,8 @@ def collect_measurement(measurement: Measurement, folder: Path) -> Measured:
         whole.excluded.update(measured.excluded)
         whole.seconds += measured.seconds
         sampling.append(measured.sampling_cpu_seconds)
-    whole.tensors = {name: torch.cat(pieces) for name, pieces in parts.items()}
+    with reading(folder / measurement.name, "chunks of one kind (else delete them)"):
+        whole.tensors = {name: torch.cat(pieces) for name, pieces in parts.items()}
     known = [seconds for seconds in sampling if seconds is not None]
     whole.sampling_cpu_seconds = sum(known) if known and len(known) == len(sampling) else None
     return whole
@@ -116,15 +118,15 @@ def write_chunk(measurement: Measurement, folder: Path, numbers: list[int], meas
 def read_chunk(measurement: Measurement, folder: Path, numbers: list[int]) -> Measured | None:
     """A chunk that lies there; None where there is none, a damaged one, or one of another measurement."""
     path = measurement.path(folder, numbers)
-    try:
+    with suppress(ValueError, OSError), reading(path):
         tensors, header = load_snapshot(path)
-    except (ValueError, OSError, SafetensorError):
-        return None
-    tensors = {} if header.get("empty") else tensors
-    expected = (measurement.fingerprint, len(numbers), content_of(tensors))
-    if (header.get("stage"), header.get("items"), header.get("content")) != expected:
-        return None
-    return Measured(tensors, Counter(header["excluded"]), header["seconds"], header.get("sampling_cpu_seconds"))
+        tensors = {} if header.get("empty") else tensors
+        expected = (measurement.fingerprint, len(numbers), content_of(tensors))
+        if (header.get("stage"), header.get("items"), header.get("content")) == expected:
+            excluded = Counter({str(reason): int(count) for reason, count in header["excluded"].items()})
+            spent = header.get("sampling_cpu_seconds")
+            return Measured(tensors, excluded, float(header["seconds"]), spent if spent is None else float(spent))
+    return None
 
 
 def content_of(tensors: dict[str, Tensor]) -> str:

@@ -8,6 +8,7 @@ from vader3d.autodecoder.codes import Codes
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import config_from_dict, fingerprint
 from vader3d.data.dataset import DataSet
+from vader3d.data.named import trainable_objects
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.files import checksum_of
 from vader3d.generate import Generator, stage2_folder
@@ -29,6 +30,15 @@ class JudgedModel:
 
     def __len__(self) -> int:
         return len(self.archive)
+
+
+def judged_data(run: Path, data: DataSet) -> tuple[DataSet, list[str]]:
+    """The objects that a model was trained on, and a line about each other one.
+
+    All, where it knew all: what has been damaged since is counted by what meets it. Else those that can be read.
+    """
+    stage1 = run / MODEL if kind_of(run) == "autodecoder" else run / AUTODECODER
+    return (data, []) if read_header(stage1).get("data") == data.fingerprint else trainable_objects(data)
 
 
 def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> JudgedModel:
@@ -60,7 +70,7 @@ def kind_of(run: Path) -> str:
     """`autodecoder` or `denoiser`. ValueError: no such run."""
     if not (run / MODEL).is_file():
         raise ValueError(f"model: wanted the run folder of `vader3d train diffusion`; got {run}, without {MODEL}")
-    return read_header(run / MODEL)["kind"]
+    return str(read_header(run / MODEL).get("kind"))
 
 
 def check_data(archive: DataSet, *, objects: int, trained_on: str | None) -> None:

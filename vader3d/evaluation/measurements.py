@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -270,4 +271,8 @@ class Measurements:
 
 
 def has_true_meshes(archive: DataSet) -> bool:
-    return archive.true_mesh(0) is not None
+    """Whether the first object whose surface can be read has one."""
+    for index in range(len(archive)):
+        with suppress(ArchiveError):
+            return archive.true_mesh(index) is not None
+    return False

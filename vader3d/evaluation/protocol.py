@@ -5,13 +5,13 @@ of one evaluation, and holds the numbers that were published for it. A changed f
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from vader3d.config import Checked, config_from_dict, ranged, unknown_name, within
 from vader3d.diffusion.sampler import DETERMINISTIC, Churn
+from vader3d.untrusted import parsed_json, reading
 
 FOLDER = Path(__file__).parent / "protocols"
 Split = Literal["training", "heldout", "all"]
@@ -124,12 +124,13 @@ class Protocol(Checked):
         samples_wanted = "generated" in self.sets or self.shapes is not None or self.memorisation > 0
         wrong = {
             "steps: wanted where objects are generated, and nowhere else": samples_wanted != bool(self.steps),
-            "steps: each once": len({*self.steps}) < len(self.steps),
+            "steps: wanted each once": len({*self.steps}) < len(self.steps),
             "reference and metrics: wanted where sets are compared": bool(self.sets)
             != (self.reference is not None and bool(self.metrics)),
-            "features: at least one network wanted": not self.features,
-            "memorisation: at most `samples`": self.memorisation > self.samples,
-            "shapes.generated: at most `samples`": self.shapes is not None and self.shapes.generated > self.samples,
+            "features: wanted at least one network": not self.features,
+            "memorisation: wanted at most `samples`": self.memorisation > self.samples,
+            "generated shapes: wanted at most `samples`": self.shapes is not None
+            and self.shapes.generated > self.samples,
         }
         for what, is_wrong in wrong.items():
             if is_wrong:
@@ -150,9 +151,6 @@ def load_protocol(name: str | Path) -> tuple[Protocol, str]:
     if not path.is_file():
         raise ValueError(unknown_name(str(name), protocol_names(), "protocol"))
     data = path.read_bytes()
-    try:
-        values = json.loads(data)
-        protocol = config_from_dict(Protocol, values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    with reading(path, "a protocol"):
+        protocol = config_from_dict(Protocol, parsed_json(data))
     return protocol, hashlib.sha256(data).hexdigest()

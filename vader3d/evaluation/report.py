@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vader3d.data.archive.format import ArchiveError
 from vader3d.data.batches.views import ViewBatch
 from vader3d.evaluation.measurements import SHOWN
 from vader3d.evaluation.published import columns_of, model_rows, title_of
@@ -174,7 +175,10 @@ def real_picture(sets: PictureSets, index: int) -> Tensor:
 
 
 def object_name(sets: PictureSets, index: int) -> str:
-    record = sets.judged.archive.records[index]
+    try:
+        record = sets.judged.archive.records[index]
+    except ArchiveError:
+        return f"object {index}"
     return record.caption or record.name
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vader3d import __version__
+from vader3d.data.dataset import usual_views
 from vader3d.evaluation.chunks import Measured, collect_measurement, run_measurement
 from vader3d.evaluation.judged import JudgedModel
 from vader3d.evaluation.measurements import Measurements
@@ -248,7 +249,7 @@ def unlike_data(measurements: Measurements) -> list[str]:
         notes.append(
             f"pictures of {width}x{height}, the data set's, instead of {protocol.resolution}x{protocol.resolution}"
         )
-    views = sets.judged.archive.records[0].views
+    views = usual_views(sets.judged.archive)
     splits = {protocol.poses, *(["heldout"] if "heldout_views" in protocol.sets else [])}
     splits |= {protocol.reconstruction.split} if protocol.reconstruction else set()
     if "heldout" in splits and views_in("heldout", views) == views_in("all", views):

@@ -16,6 +16,7 @@ from vader3d.files import checksum_of
 from vader3d.frozen.vgg import HED, IMAGENET, VGG, filled, hed_weights, with_hed_weights
 from vader3d.frozen.weights import find_weights
 from vader3d.measures.pictures import require_finite
+from vader3d.untrusted import reading
 
 PERCEPTUAL_DISTANCES = ("lpips-vgg16", "lpips-vgg16-hed")
 LAST_OF_EACH = (2, 2, 3, 3, 3)  # relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
@@ -36,8 +37,9 @@ class PerceptualDistance:
     ) -> None:
         self.name, self.checksum, self.heads_checksum = name, checksum_of(weights), checksum_of(heads)
         self.trunk, self.device = trunk.to(device), torch.device(device)
-        found = torch.load(heads, map_location=device, weights_only=True)
-        self.heads = [found[f"lin{number}.model.1.weight"].float() for number in range(len(LAST_OF_EACH))]
+        with reading(heads, "LPIPS' linear heads"):
+            found = torch.load(heads, map_location=device, weights_only=True)
+            self.heads = [found[f"lin{number}.model.1.weight"].float() for number in range(len(LAST_OF_EACH))]
 
     @torch.no_grad()
     def __call__(self, rendered: Tensor, target: Tensor) -> Tensor:

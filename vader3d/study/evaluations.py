@@ -16,6 +16,7 @@ from vader3d.evaluation.score_table import ratios_of
 from vader3d.files import write_text
 from vader3d.study.plans import Study
 from vader3d.training.run import flatten
+from vader3d.untrusted import read_json
 
 REPORT = "report.json"
 
@@ -56,7 +57,7 @@ def evaluated(run: Path, study: Study, protocol: Protocol, archive: DataSet, roo
         evaluation = evaluate(open_judged_model(run, archive), protocol_run, folder)
         assert evaluation is not None, "a study is one process"
         write_text(folder / REPORT, json.dumps(evaluation.report, indent=2) + "\n")
-    return folder, json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    return folder, read_json(folder / REPORT)
 
 
 def scores_at(report: Mapping[str, Any], study: Study, steps: int | None) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vader3d.files import write_whole
+from vader3d.untrusted import reading
 
 
 def save_state(path: Path, state: dict[str, Any], *, before: Callable[[], None] | None = None) -> None:
@@ -17,12 +18,10 @@ def save_state(path: Path, state: dict[str, Any], *, before: Callable[[], None] 
 
 def load_state(path: Path) -> dict[str, Any]:
     """What `save_state` wrote. ValueError: it is damaged, by a bit even, or something else."""
-    try:
+    with reading(path, "a run state"):
         with zipfile.ZipFile(path) as file:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in file.infolist()):
+                raise ValueError("run state: wanted members as they are; got packed ones")  # which may fill memory
             if damaged := file.testzip():
                 raise ValueError(f"{damaged}: wanted its checksum; got another")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path}: wanted a run state; got what cannot be read ({error}); delete it to start anew"
-        ) from error

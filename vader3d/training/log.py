@@ -2,11 +2,13 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from PIL.Image import Image
 
 from vader3d.files import write_text
+from vader3d.untrusted import parsed_json
 
 
 class MetricLog:
@@ -55,11 +57,15 @@ def log_once(run: Path, values: dict[str, float]) -> None:
 
 
 def read_metrics(run: Path) -> list[dict]:
-    """All whole lines of a run's metrics.jsonl, oldest first; a last line cut short by a kill is left out."""
+    """All whole lines of a run's metrics.jsonl, oldest first; what a kill or damage spoilt is left out."""
     path, lines = run / "metrics.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    for line in path.read_bytes().split(b"\n") if path.is_file() else []:
+        with suppress(ValueError, RecursionError):
+            values = parsed_json(line)
+            if isinstance(values, dict) and "seen" in values and all(map(is_number, values.values())):
+                lines.append(values)
     return lines
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

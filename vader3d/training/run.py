@@ -11,6 +11,7 @@ from vader3d.config import config_from_dict, config_to_dict, free_paths
 from vader3d.files import remove_leftovers, write_text
 from vader3d.progress import console
 from vader3d.training.distributed import Processes
+from vader3d.untrusted import read_json, reading
 
 NOTES = "run.json"
 TRAINED = ("state.pt", "state.previous.pt", "model.safetensors")  # any of them: something was learned here
@@ -63,13 +64,11 @@ class RunNotes:
     def read(self, run: Path) -> dict[str, Any]:
         """The folder's notes, flat; fields that they are too old to know have their defaults. ValueError: damaged."""
         path = run / NOTES
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: wanted JSON; got a damaged file ({error}); choose another --output") from error
-        with suppress(KeyError, TypeError, ValueError):  # of another kind: compared as it is
+        values = read_json(path, "JSON (else choose another --output)")
+        with suppress(LookupError, ArithmeticError, TypeError, ValueError):  # of another kind: compared as it is
             values["config"] = config_to_dict(config_from_dict(type(self.config), values["config"]))
-        return flatten(values)
+        with reading(path, "a run's notes"):
+            return flatten(values)
 
     def flat(self) -> dict[str, Any]:
         return flatten({"kind": self.kind, "data": self.data, "config": config_to_dict(self.config)})

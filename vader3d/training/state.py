@@ -1,8 +1,10 @@
 """Where a run is, the newest two states kept on the disk."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from vader3d.files import put_in_place, remove_leftovers
@@ -10,6 +12,7 @@ from vader3d.progress import console
 from vader3d.training.checkpoint import load_state, save_state
 from vader3d.training.distributed import Processes
 from vader3d.training.ema import MovingAverage
+from vader3d.untrusted import reading
 
 
 class RunState:
@@ -46,32 +49,37 @@ class RunState:
             if not path.exists():
                 continue
             try:
-                state = load_state(path)
+                self.take_over(path)
             except ValueError as error:
                 problems.append(str(error))
                 continue
-            self.take_over(state)
             self.newest_is_whole = path == self.newest
             if self.processes.is_main:
                 if problems:
-                    console.print(f"{self.title}: {self.newest} is damaged; {path.name}, the state before, takes over")
+                    console.print(f"{self.title}: {problems[0]}; {path.name}, the state before, takes over")
                 console.print(f"{self.title}: going on at {self.objects_seen} objects, {self.seconds:.0f} s")
             break
         else:
             if problems:
-                raise ValueError("; ".join(problems))
+                raise ValueError("; ".join([*problems, "delete them to start anew"]))
         if len(starts := set(self.processes.gather([self.objects_seen])[:, 0].tolist())) > 1:
             raise ValueError(
                 f"{self.newest.parent}: wanted one start for all processes; got {starts}; share the folder"
             )
 
-    def take_over(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.module.load_state_dict(state["average"])
-        for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
-        self.objects_seen, self.seconds, self.skipped = state["seen"], state["seconds"], state["skipped"]
-        self.saved = self.objects_seen
+    def take_over(self, path: Path) -> None:
+        """ValueError: it cannot be used; what another state sets anew may then be changed."""
+        state = load_state(path)
+        with reading(path, "the state of this model"):
+            seen, seconds, skipped = int(state["seen"]), float(state["seconds"]), int(state["skipped"])
+            if min(seen, seconds, skipped) < 0 or not math.isfinite(seconds):
+                raise ValueError(f"counters: wanted at least 0; got {seen}, {seconds}, {skipped}")
+            for optimiser, values in zip(self.optimisers, state["optimisers"], strict=True):
+                check_optimiser(optimiser, values)
+                optimiser.load_state_dict(values)
+            self.model.load_state_dict(state["model"])
+            self.average.module.load_state_dict(state["average"])
+        self.objects_seen, self.seconds, self.skipped, self.saved = seen, seconds, skipped, seen
 
     def save(self) -> None:
         """Write the newest state; what was the newest becomes the one before. One of both is whole at any moment.
@@ -94,3 +102,18 @@ class RunState:
     def keep_the_newest(self) -> None:
         if self.newest_is_whole:
             put_in_place(self.newest, self.previous)
+
+
+def check_optimiser(optimiser: torch.optim.Optimizer, values: dict[str, Any]) -> None:
+    """ValueError unless a saved state is one of these parameters, for torch takes over what it is given."""
+    for own, saved in zip(optimiser.param_groups, values["param_groups"], strict=True):
+        for name, value in own.items():
+            found = saved.setdefault(name, value)  # torch versions differ in what they keep
+            if value is not None and found is not None and not isinstance(found, type(value)):
+                raise ValueError(f"{name}: wanted one as {value!r}; got {found!r}")
+        for number, parameter in zip(saved["params"], own["params"], strict=True):
+            rows, whole = parameter.shape[:1], parameter.shape
+            shapes = {torch.Size(), rows, whole, torch.Size([*rows, parameter.numel() // max(1, *rows, 1)])}
+            for name, value in values["state"].get(number, {}).items():
+                if isinstance(value, torch.Tensor) and value.shape not in shapes:
+                    raise ValueError(f"{name}: wanted a number a weight, {list(whole)}; got {list(value.shape)}")

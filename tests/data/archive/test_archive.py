@@ -162,18 +162,18 @@ def test_threads_and_processes_may_share_an_archive(tmp_path):
 
 
 BROKEN_FILES = {
-    "not a zip": (lambda p: p.write_bytes(b"hello"), "wanted an archive; got another file"),
-    "empty": (lambda p: p.write_bytes(b""), "wanted an archive; got another file"),
-    "cut short": (lambda p: p.write_bytes(p.read_bytes()[:-300]), "or one cut short"),
+    "not a zip": (lambda p: p.write_bytes(b"hello"), "wanted an archive; got a damaged or foreign one"),
+    "empty": (lambda p: p.write_bytes(b""), "wanted an archive; got a damaged or foreign one"),
+    "cut short": (lambda p: p.write_bytes(p.read_bytes()[:-300]), "wanted an archive; got a damaged"),
     "no manifest": (lambda p: rewritten(p, {"archive.json": None}), "wanted archive.json in the zip"),
     "manifest cut short": (lambda p: rewritten(p, {"archive.json": b'{"format":'}), "Expecting value"),
     "another format": (lambda p: manifest_with(p, lambda m: m.update(format="zoo")), "'vader3d-archive'; got 'zoo'"),
     "newer": (lambda p: manifest_with(p, lambda m: m.update(version=2)), "wanted at most 1; got 2; update"),
-    "no objects": (lambda p: manifest_with(p, lambda m: m.pop("objects")), "without .KeyError: 'objects'"),
+    "no objects": (lambda p: manifest_with(p, lambda m: m.pop("objects")), "subsets; got .*KeyError: 'objects'"),
     "a list": (lambda p: rewritten(p, {"archive.json": b"[]"}), "archive.json: wanted format, version"),
     "absurd resolution": (lambda p: manifest_with(p, lambda m: m.update(resolution=[10**6, 64])), "sides of 1 to 4096"),
     "absurd views": (lambda p: manifest_with(p, lambda m: m["objects"][0].update(views=10**9)), "views: wanted 1 to"),
-    "no views": (lambda p: manifest_with(p, lambda m: m["objects"][0].pop("views")), "record: .* without .*'views'"),
+    "no views": (lambda p: manifest_with(p, lambda m: m["objects"][0].pop("views")), "record: .*KeyError: 'views'"),
     "escaping name": (lambda p: manifest_with(p, lambda m: m["objects"][0].update(name="../x")), "got '/' in"),
     "wild subset": (lambda p: manifest_with(p, lambda m: m.update(subsets={"s": [9]})), "objects 0 to 2; got 9"),
     "escaping member": (lambda p: rewritten(p, {"../evil.txt": b"x"}), "reaches outside"),

@@ -1,10 +1,12 @@
 """Many objects into an archive or shards: in order, past broken ones, all or nothing."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,10 +14,13 @@ import torch
 
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making import conversion
 from vader3d.data.making.conversion import Job, convert, open_writer
 from vader3d.data.named import open_archive
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import orbit_cameras
+
+DEADLY = 200  # ends the process that makes it, as a parser's crash does
 
 
 def make(name: str, value: int) -> PreparedObject:
@@ -23,6 +28,8 @@ def make(name: str, value: int) -> PreparedObject:
         raise RuntimeError("no value")
     if value < 0:
         raise KeyboardInterrupt
+    if value == DEADLY:
+        os._exit(1)
     cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), distance=4, fov_degrees=30, size=4)
     pictures = np.full((1, 4, 4, 4), value, np.uint8)
     return PreparedObject(ObjectRecord(name, name), pictures, cameras, identity=str(value), note="all the same")
@@ -44,6 +51,18 @@ def test_objects_keep_their_order_and_broken_ones_are_reported(processes, object
     assert report.skipped == ["thing 1: RuntimeError: no value", "thing 4: the same as thing 0"]
     assert "all the same: 6 objects" in str(report)
     assert "2 skipped:" in str(report)
+
+
+def test_an_object_that_ends_its_process_is_skipped(tmp_path, monkeypatch):
+    forked = multiprocessing.get_context("fork")  # in no time
+    monkeypatch.setattr(conversion, "started_pool", lambda processes: ProcessPoolExecutor(processes, forked))
+    report = written(tmp_path, [7, 8, DEADLY, 9, 6], processes=2)
+    assert report.objects == 4
+    assert report.skipped == ["thing 2: process: wanted it to make the object; got its death (out of memory?)"]
+    archive = open_archive(tmp_path / "out.zip")
+    assert [int(archive.read(i).pictures[0, 0, 0, 0]) for i in range(4)] == [7, 8, 9, 6]
+    with pytest.raises(ChildProcessError, match=r"wanted all to live; got 9 that died"):
+        written(tmp_path, [DEADLY] * 12, processes=2)
 
 
 @pytest.mark.parametrize("objects_per_shard", [None, 2])

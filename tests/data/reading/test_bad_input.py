@@ -65,7 +65,7 @@ def moved_inside(matrix):
 
 
 NERFSTUDIO_FAULTS = {
-    "truncated picture": (cut_short, "wanted a whole one; got .*frame_00000.png"),
+    "truncated picture": (cut_short, "frame_00000.png: wanted a whole picture; got a damaged"),
     "pictures of different sizes": (
         resized_picture,
         "wanted 24 x 24 px as those before; got frame_00003.png of 20 x 24 px; take",
@@ -139,7 +139,7 @@ SRN_FAULTS = {
     ),
     "truncated picture": (
         lambda f: (f / "rgb" / "000001.png").write_bytes(b"\x89PNG"),
-        "wanted a whole one; got .*000001.png",
+        "000001.png: wanted a whole picture; got a damaged",
     ),
     "non-finite pose": (
         lambda f: (f / "pose" / "000001.txt").write_text("nan " * 16),

@@ -13,8 +13,11 @@ from PIL import Image
 from tiny import THINGS
 
 from vader3d.data.archive.format import ArchiveError
+from vader3d.data.dataset import usual_views
+from vader3d.data.inspection.faults import inspect_archive
 from vader3d.data.named import open_archive, readable_objects
 from vader3d.data.shards.format import sample_to_tar
+from vader3d.evaluation.measurements import has_true_meshes
 
 
 def change_index(folder: Path, change) -> None:
@@ -58,6 +61,22 @@ def test_a_damaged_index_of_a_shard_costs_that_shard(shards):
         open_archive(shards).read(3)
     readable, problems = readable_objects(open_archive(shards))
     assert (len(readable), len(problems)) == (3, 1)
+
+
+def test_inspection_and_evaluation_go_past_a_damaged_index(shards, tmp_path):
+    (shards / "shard-000000.json").write_bytes(b"no index")
+    report = inspect_archive(open_archive(shards), tmp_path / "inspected")
+    assert sum("shard-000000.json: wanted the file that was packed" in problem for problem in report.problems) == 3
+    assert report.views == 12
+    assert usual_views(open_archive(shards)) == 12
+    assert has_true_meshes(open_archive(shards)) is False
+
+
+def test_a_folder_in_the_place_of_a_shard_costs_its_objects(shards):
+    (shards / "shard-000000.tar").unlink()
+    (shards / "shard-000000.tar").mkdir()
+    readable, problems = readable_objects(open_archive(shards))
+    assert (len(readable), len(problems)) == (1, 3)
 
 
 def spoil_shard(folder: Path, change) -> None:

@@ -21,12 +21,14 @@ from typing import NamedTuple
 import numpy as np
 
 from vader3d.geometry.cameras import Cameras
+from vader3d.untrusted import JSON_BYTES, reading
 
 FORMAT, VERSION = "vader3d-archive", 1
 MANIFEST = "archive.json"
 SHEET_SIDE_PX = 4096
-OBJECT_BYTES = 2**31  # of decoded pictures; what lies above is taken for damage or malice
-MANIFEST_BYTES = MESH_BYTES = 2**28
+OBJECT_BYTES, OBJECT_VIEWS = 2**30, 2**16  # of decoded pictures; what lies above is taken for damage or malice
+MANIFEST_BYTES = JSON_BYTES
+LARGEST, SHORTEST = 1e6, 1e-3  # number of a camera, focal length in px: beyond, rays leave float32
 
 
 class ArchiveError(ValueError):
@@ -49,23 +51,17 @@ class ObjectRecord:
 
 def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectRecord:
     """A record as a manifest has it; ArchiveError says what it lacks or which number is not plausible."""
-    try:
+    with reading("record", "name, caption, category, tags, views", ArchiveError):
         name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
+        tags, views = tuple(map(str, entry["tags"])), int(entry["views"])
+        credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
+        record = ObjectRecord(name, caption, category, tags, views, *credit)
+    with reading(f"object {name[:60]!r}", kind=ArchiveError):
         check_name(name)
-        views, most = int(entry["views"]), OBJECT_BYTES // (4 * resolution[0] * resolution[1])
+        most = min(OBJECT_VIEWS, OBJECT_BYTES // (4 * resolution[0] * resolution[1]))
         if not 1 <= views <= most:
             raise ArchiveError(f"views: wanted 1 to {most}; got {views}")
-        credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
-        return ObjectRecord(name, caption, category, tuple(map(str, entry["tags"])), views, *credit)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"record: {broken_fields('name, caption, category, tags, views', error)}") from error
-    except ValueError as error:
-        raise ArchiveError(f"object {entry['name']!r}: {error}") from error
-
-
-def broken_fields(fields: str, error: Exception) -> str:
-    """The end of the sentence about a JSON document without the `fields` that it should have."""
-    return f"wanted {fields}; got a document without ({type(error).__name__}: {error})"
+    return record
 
 
 def check_version(document: Mapping, form: str, version: int) -> None:
@@ -135,17 +131,14 @@ def pictures_to_sheet(pictures: np.ndarray, *, columns: int, quality: int) -> by
 
 def pictures_from_sheet(data: bytes, views: int, *, columns: int, height: int, width: int) -> np.ndarray:
     """The reverse; ArchiveError when the bytes are no WebP of just the expected size."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     rows = math.ceil(views / columns)
-    try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as sheet:
-            if sheet.size != (columns * width, rows * height):
-                expected = f"{columns * width} x {rows * height}"
-                raise ArchiveError(f"picture: wanted {expected} px; got {sheet.size[0]} x {sheet.size[1]}")
-            pixels = np.asarray(sheet.convert("RGBA"))
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise ArchiveError(f"picture: wanted a whole WebP; got a damaged one ({error})") from error
+    with reading("picture", "a whole WebP", ArchiveError), Image.open(io.BytesIO(data), formats=["WEBP"]) as sheet:
+        if sheet.size != (columns * width, rows * height):
+            expected = f"{columns * width} x {rows * height}"
+            raise ArchiveError(f"picture: wanted {expected} px; got {sheet.size[0]} x {sheet.size[1]}")
+        pixels = np.asarray(sheet.convert("RGBA"))
     tiles = pixels.reshape(rows, height, columns, width, 4).swapaxes(1, 2).reshape(-1, height, width, 4)
     return tiles[:views]
 
@@ -174,8 +167,10 @@ def check_pictures(pictures: np.ndarray, height: int, width: int) -> None:
     """ValueError unless they are uint8 [V, height, width, 4], V above 0, and not more than an object may have."""
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1:] != (height, width, 4):
         raise ValueError(f"pictures: wanted uint8 [V, {height}, {width}, 4]; got {pictures.dtype} {pictures.shape}")
-    if not 0 < pictures.nbytes <= OBJECT_BYTES:
-        raise ValueError(f"pictures: wanted 1 view to {OBJECT_BYTES} bytes in all; got {pictures.shape}")
+    if not 0 < pictures.nbytes <= OBJECT_BYTES or len(pictures) > OBJECT_VIEWS:
+        raise ValueError(
+            f"pictures: wanted 1 to {OBJECT_VIEWS} views, {OBJECT_BYTES} bytes in all; got {pictures.shape}"
+        )
 
 
 def check_cameras(cameras: Cameras, views: int) -> None:
@@ -194,9 +189,16 @@ def check_cameras(cameras: Cameras, views: int) -> None:
         ((skew < 1e-3) & (bottom < 1e-6), "a rigid matrix (rotation and translation, bottom row 0 0 0 1)"),
         (np.linalg.det(rotation) > 0, "a right-handed rotation (determinant 1, no mirror)"),
         ((intrinsics[:, :2] > 0).all(1), "focal lengths above 0"),
+        ((intrinsics[:, :2] >= SHORTEST).all(1), f"focal lengths of at least {SHORTEST:g} px"),
+        (within(matrices) & within(intrinsics), f"no number beyond {LARGEST:g}"),
     ):
         if not good.all():
             raise ValueError(f"cameras: wanted {condition}; got view {int(np.argmin(good))} without")
+
+
+def within(numbers: np.ndarray) -> np.ndarray:
+    """Of which cameras [V, ...] no number is beyond `LARGEST`."""
+    return np.abs(numbers).reshape(len(numbers), -1).max(1) <= LARGEST
 
 
 def cameras_to_rows(cameras: Cameras) -> np.ndarray:

@@ -20,6 +20,7 @@ from vader3d.data.archive.format import (
 )
 from vader3d.data.writer import PreparedObject, Writer
 from vader3d.files import not_written, put_in_place, remove_leftovers, temporary_name
+from vader3d.untrusted import check_json
 
 
 class ArchiveWriter(Writer):
@@ -62,8 +63,15 @@ class ArchiveWriter(Writer):
             "objects": [asdict(record) for record in self.records],
             "subsets": self.subsets,
         }
-        text = json.dumps(manifest, ensure_ascii=False, indent=1)
-        self.write_member(MANIFEST, text.encode(), zipfile.ZIP_DEFLATED)
+        text = json.dumps(manifest, ensure_ascii=False, indent=1).encode()
+        try:
+            check_json(text)
+        except ValueError as error:
+            count = len(self.records)
+            raise ArchiveError(
+                f"{self.path}: wanted fewer objects; got {count} ({error}); write shards: --objects-per-shard"
+            ) from error
+        self.write_member(MANIFEST, text, zipfile.ZIP_DEFLATED)
         try:
             self.zip.close()
             self.file.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vader3d.data.archive.format import ArchiveError, ObjectViews
+from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.inspection.camera_plot import camera_plot
@@ -58,8 +58,11 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
     shown: list[np.ndarray] = []
     plotted: list[tuple[str, ObjectViews, list[int]]] = []
     first_places: dict[bytes, tuple[str, int]] = {}
-    for index, record in enumerate(archive.records):
+    records: list[ObjectRecord] = []
+    for index in range(len(archive)):
         try:
+            record = archive.records[index]
+            records.append(record)
             views = archive.read(index)
         except ArchiveError as error:
             problems.append(str(error))
@@ -81,9 +84,9 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
     return InspectionReport(
         title=archive.title,
         objects=len(archive),
-        views=sum(record.views for record in archive.records),
+        views=sum(record.views for record in records),
         resolution=archive.resolution,
-        categories=dict(Counter(record.category for record in archive.records).most_common()),
+        categories=dict(Counter(record.category for record in records).most_common()),
         contact_sheet=sheet,
         camera_plot=plot,
         problems=problems,

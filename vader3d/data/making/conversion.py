@@ -18,6 +18,7 @@ from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.shards.writer import ShardWriter
 from vader3d.data.writer import PreparedObject, Writer
 from vader3d.progress import track
+from vader3d.untrusted import reason_of
 
 
 class Job(NamedTuple):
@@ -29,6 +30,8 @@ class Job(NamedTuple):
 
 
 Result = tuple[Job, PreparedObject | Exception]
+DEADLY = ValueError("process: wanted it to make the object; got its death (out of memory?)")
+DEADLY_OBJECTS = 8  # are skipped, before the machine is taken to be at fault
 
 
 @dataclass
@@ -104,20 +107,48 @@ def made_objects(jobs: Sequence[Job], processes: int) -> Generator[Result, None,
         for job in jobs:
             yield job, attempt(job)
         return
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
+    waiting, ahead, deadly = deque(jobs), deque[tuple[Job, Future]](), 0
+    pool = started_pool(processes)
     try:
-        ahead: deque[tuple[Job, Future]] = deque()
+        while waiting or ahead:
+            try:
+                while waiting and len(ahead) <= 2 * processes:
+                    ahead.append((waiting[0], pool.submit(attempt, waiting[0])))
+                    waiting.popleft()
+                result = ahead[0][1].result()
+            except BrokenProcessPool:  # a worker died, nobody knows of which object
+                pool.shutdown(wait=True, cancel_futures=True)
+                for job, result in attempts_alone([job for job, _ in ahead]):
+                    deadly += result is DEADLY
+                    if deadly > DEADLY_OBJECTS:
+                        raise ChildProcessError(
+                            f"processes: wanted all to live; got {deadly} that died (out of memory?); "
+                            "try again with --processes 1"
+                        ) from None
+                    yield job, result
+                ahead.clear()
+                pool = started_pool(processes)
+                continue
+            yield ahead.popleft()[0], result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def started_pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
+
+
+def attempts_alone(jobs: Sequence[Job]) -> Generator[Result, None, None]:
+    """Jobs with their results, one after the other in a process apart; `DEADLY` where it dies of one."""
+    pool = started_pool(1)
+    try:
         for job in jobs:
-            ahead.append((job, pool.submit(attempt, job)))
-            if len(ahead) > 2 * processes:
-                oldest, future = ahead.popleft()
-                yield oldest, future.result()
-        for oldest, future in ahead:
-            yield oldest, future.result()
-    except BrokenProcessPool as error:
-        raise ChildProcessError(
-            "processes: wanted all to live; got one that died (out of memory?); try again with --processes 1"
-        ) from error
+            try:
+                result = pool.submit(attempt, job).result()
+            except BrokenProcessPool:
+                pool.shutdown()
+                pool, result = started_pool(1), DEADLY
+            yield job, result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -142,4 +173,4 @@ def attempt(job: Job) -> PreparedObject | Exception:
     try:
         return job.make(*job.arguments)
     except Exception as error:  # readers of foreign files raise whatever they meet; one object must not stop the rest
-        return ValueError(str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
+        return ValueError(reason_of(error))

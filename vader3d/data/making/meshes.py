@@ -16,6 +16,7 @@ from vader3d.data.making.sweethome import CatalogueEntry, load_model, read_catal
 from vader3d.data.making.viewpoints import spread_cameras
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
+from vader3d.untrusted import read_text
 
 MESH_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".dae"})
 LIBRARY_SUFFIX = ".sh3f"
@@ -83,7 +84,11 @@ def mesh_jobs(source: Path, photography: Photography, up: str) -> list[Job]:
     jobs = []
     for path in files:
         if path.suffix.lower() == LIBRARY_SUFFIX:
-            entries = read_catalogue(path)
+            try:
+                entries = read_catalogue(path)
+            except ValueError as error:
+                jobs.append(Job(path.name, refused, (str(error),)))
+                continue
             jobs += [Job(entry.record.name, object_from_catalogue, (entry, photography)) for entry in entries]
         else:
             name = (
@@ -91,6 +96,11 @@ def mesh_jobs(source: Path, photography: Photography, up: str) -> list[Job]:
             )
             jobs.append(Job(name, object_from_file, (path, name, photography, up)))
     return jobs
+
+
+def refused(why: str) -> PreparedObject:
+    """What is left of a library that cannot be read: its line in the report."""
+    raise ValueError(why)
 
 
 def object_from_catalogue(entry: CatalogueEntry, photography: Photography) -> PreparedObject:
@@ -102,7 +112,7 @@ def object_from_catalogue(entry: CatalogueEntry, photography: Photography) -> Pr
 def object_from_file(path: Path, name: str, photography: Photography, up: str) -> PreparedObject:
     surface = load_surface(path, up=up).framed()
     beside = path.with_suffix(".txt")
-    caption = beside.read_text("utf-8").strip() if beside.exists() else path.stem.replace("_", " ")
+    caption = read_text(beside).strip() if beside.exists() else path.stem.replace("_", " ")
     pictures, cameras = render_object(surface, name, photography)
     record = ObjectRecord(name, caption, source=path.name)
     return PreparedObject(record, pictures, cameras, identity=identity_of(surface))
@@ -119,5 +129,5 @@ def identity_of(surface: Surface) -> str:
 
 
 def listed_names(path: Path) -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    lines = (line.partition("#")[0].strip() for line in read_text(path).splitlines())
     return [line for line in lines if line]

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.colour import srgb_from_linear
+from vader3d.data.mesh_files import load_scene_file
+from vader3d.data.reading.pictures import check_decodable
+from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,14 +51,13 @@ class Surface:
 
 def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     """Read any mesh file that trimesh reads; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf)."""
-    import trimesh
-
     if up not in ("auto", "y", "z"):
         raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
-    surface = surface_from_scene(trimesh.load_scene(path, process=False))
     y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
-    return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
+    with reading(path, "a mesh"):
+        surface = surface_from_scene(load_scene_file(path))
+        return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
 
 
 def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
@@ -72,6 +74,8 @@ def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
     textures: list[np.ndarray] = []
     parts = [part_of(mesh, textures) for mesh in meshes]
     triangles, colours, uv, texture = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if triangles.shape[1:] != (3, 3):
+        raise ValueError(f"mesh: wanted triangles in space; got corners of {triangles.shape[-1]} numbers")
     sound = np.isfinite(triangles).all((1, 2))
     if not sound.any():
         raise ValueError("mesh: wanted a triangle of finite corners; got none")
@@ -117,6 +121,7 @@ def shares_of_full(colours: np.ndarray) -> np.ndarray:
 
 
 def texels_of(image: "Image") -> np.ndarray:
+    check_decodable(image)
     image = image.convert("RGBA")
     image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
     return np.asarray(image)

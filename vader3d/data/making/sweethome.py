@@ -10,8 +10,11 @@ import numpy as np
 
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.making.surface import Z_UP_FROM_Y_UP, Surface, surface_from_scene
+from vader3d.data.mesh_files import MESH_BYTES, load_scene
+from vader3d.untrusted import TEXT_BYTES, reading, zip_member
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
+CATALOGUE_BYTES = 16 * TEXT_BYTES
 LICENCES = (  # what the libraries' own words mean, most special first
     ("Attribution 3.0 United States", "CC-BY-3.0-US https://creativecommons.org/licenses/by/3.0/us/"),
     ("Attribution 3.0", "CC-BY-3.0 https://creativecommons.org/licenses/by/3.0/"),
@@ -25,20 +28,17 @@ class CatalogueEntry:
 
     library: Path
     model: str
-    rotation: tuple[float, ...]
+    rotation: str
     record: ObjectRecord
 
 
 def read_catalogue(library: Path) -> list[CatalogueEntry]:
     """All models of one .sh3f file, in the catalogue's order; ValueError when it is none."""
-    try:
-        with zipfile.ZipFile(library) as opened:
-            values = properties_of(opened.read(CATALOGUE).decode("latin-1"))
-    except (zipfile.BadZipFile, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{library}: wanted a Sweet Home 3D furniture library; got another file ({error})") from error
+    with reading(library, "a Sweet Home 3D furniture library"), zipfile.ZipFile(library) as opened:
+        values = properties_of(zip_member(opened, CATALOGUE, most=CATALOGUE_BYTES).decode("latin-1"))
     words = values.get("license", "")
     licence = next((known for start, known in LICENCES if start in words), words)
-    numbers = sorted(int(key[6:]) for key in values if re.fullmatch(r"model#\d+", key))
+    numbers = sorted(int(key[6:]) for key in values if re.fullmatch(r"model#\d{1,9}", key))
     return [entry_of(library, values, number, licence) for number in numbers]
 
 
@@ -48,16 +48,16 @@ def load_model(entry: CatalogueEntry) -> Surface:
 
     with zipfile.ZipFile(entry.library) as opened:
         folder = PurePosixPath(entry.model).parent.as_posix()
-        files = {
-            name[len(folder) + 1 :]: io.BytesIO(opened.read(name))
-            for name in opened.namelist()
-            if name.startswith(folder + "/") and not name.endswith("/")
-        }
+        names = [name for name in opened.namelist() if name.startswith(folder + "/") and not name.endswith("/")]
+        if (size := sum(opened.getinfo(name).file_size for name in names)) > MESH_BYTES:
+            raise ValueError(f"{folder}: wanted at most {MESH_BYTES} bytes; got {size}")
+        files = {name[len(folder) + 1 :]: zip_member(opened, name, most=MESH_BYTES) for name in names}
     model = files[PurePosixPath(entry.model).name]
-    resolver = trimesh.resolvers.ZipResolver(files)
+    resolver = trimesh.resolvers.ZipResolver({name: io.BytesIO(data) for name, data in files.items()})
     suffix = PurePosixPath(entry.model).suffix[1:].lower()
-    scene = trimesh.load_scene(model, file_type=suffix, resolver=resolver, process=False)
-    return surface_from_scene(scene).transformed(Z_UP_FROM_Y_UP @ np.reshape(entry.rotation, (3, 3)))
+    surface = surface_from_scene(load_scene(model, suffix, resolver))
+    rotation = np.array(entry.rotation.split(), float).reshape(-1, 3, 3)
+    return surface.transformed(Z_UP_FROM_Y_UP @ rotation[0] if len(rotation) else Z_UP_FROM_Y_UP)
 
 
 def entry_of(library: Path, values: dict[str, str], number: int, licence: str) -> CatalogueEntry:
@@ -67,7 +67,6 @@ def entry_of(library: Path, values: dict[str, str], number: int, licence: str) -
     title, category, creator = value("name"), value("category"), value("creator")
     tags = tuple(tag for tag in (part.strip() for part in value("tags").split(",")) if tag and tag != "Blend Swap")
     key = value("id").rpartition("#")[2] or str(number)
-    rotation = tuple(float(x) for x in value("modelRotation").split()) or (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
     record = ObjectRecord(
         name=f"{library.stem}.{key}".lower().replace("/", "-"),
         caption=", ".join(dict.fromkeys(part.lower() for part in (title, *tags, category) if part)),
@@ -77,7 +76,7 @@ def entry_of(library: Path, values: dict[str, str], number: int, licence: str) -
         licence=licence,
         source=f"Sweet Home 3D library {library.stem} {values.get('version', '')}, {key}",
     )
-    return CatalogueEntry(library, value("model").lstrip("/"), rotation, record)
+    return CatalogueEntry(library, value("model").lstrip("/"), value("modelRotation"), record)
 
 
 def properties_of(text: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from vader3d.data.reading.reader import Reading
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import automatic_placement, check_placement, placed
+from vader3d.untrusted import read_text
 
 Item = TypeVar("Item")
 
@@ -76,7 +77,7 @@ def assembled_object(
     cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), reading.size, reading.size)
     check_placement(cameras)
     text = folder / "caption.txt"
-    caption = text.read_text("utf-8").strip() if text.exists() else reading.category or name.replace("_", " ")
+    caption = read_text(text).strip() if text.exists() else reading.category or name.replace("_", " ")
     note = f"placement: scale {scale:.3g}, offset ({', '.join(f'{x:.2f}' for x in np.asarray(offset) + 0.0)})"
     record = ObjectRecord(name, caption, category=reading.category, source=folder.name)
     return PreparedObject(record, pictures, cameras, note=note.replace("-0.00", "0.00"))

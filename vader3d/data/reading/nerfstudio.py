@@ -6,7 +6,7 @@ from pathlib import Path
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
 from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
-from vader3d.data.reading.transforms import frame_intrinsics, frame_picture, frame_pose, read_document
+from vader3d.data.reading.transforms import frame_intrinsics, frame_picture, frame_pose, inside, read_document
 from vader3d.data.writer import PreparedObject
 
 WHOLE, SPLITS = "transforms.json", ("transforms_train.json", "transforms_val.json", "transforms_test.json")
@@ -35,7 +35,7 @@ def source_view(folder: Path, frame: Mapping) -> SourceView:
         frame_pose(frame, picture.name),
         frame_intrinsics(frame, *size),
         size,
-        mask=folder / frame["mask_path"] if frame.get("mask_path") else None,
+        mask=inside(folder, str(frame["mask_path"])) if frame.get("mask_path") else None,
         distortion=distortion_of(frame),
     )
 

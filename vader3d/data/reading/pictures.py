@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from vader3d.untrusted import reading
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 WHITE = 253  # a background pixel's darkest channel, at least
 Mask = Literal["auto", "alpha", "file", "white"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
+PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
 def read_picture(path: Path, *, mode: str) -> "Image":
     """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged."""
     with opened(path) as picture:
+        check_decodable(picture)
         return picture.convert(mode)
 
 
@@ -32,13 +37,18 @@ def opened(path: Path) -> Iterator:
     """A PIL picture; ValueError, with the file's name, when there is none or what is done with it shows damage."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except FileNotFoundError as error:
-        raise ValueError(f"picture: wanted {path}; got no such file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"picture: wanted a whole one; got {path} ({error})") from error
+    if not path.is_file():
+        raise ValueError(f"picture: wanted {path}; got no such file")
+    with reading(path, "a whole picture"), Image.open(path) as picture:
+        yield picture
+
+
+def check_decodable(picture: "Image") -> None:
+    """ValueError for a picture of unusual format, which another program may have to decode, or of too many pixels."""
+    if picture.format is not None and picture.format not in PICTURE_FORMATS:
+        raise ValueError(f"picture: wanted {', '.join(PICTURE_FORMATS)}; got {picture.format}")
+    if picture.width * picture.height > PICTURE_PIXELS:
+        raise ValueError(f"picture: wanted at most {PICTURE_PIXELS} px; got {picture.width} x {picture.height}")
 
 
 def existing_picture(path: Path) -> Path:

@@ -9,6 +9,7 @@ from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_v
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
+from vader3d.untrusted import read_text
 
 INTRINSICS = "intrinsics.txt"
 
@@ -26,12 +27,12 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
 
 def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     """(f, f, cx, cy) and (height, width): `f cx cy ..` comes first, the size is the last line of two whole numbers."""
-    lines = path.read_text("utf-8").splitlines()
+    lines = read_text(path).splitlines()
     sizes = [line.split() for line in lines if re.fullmatch(r"\s*\d+\s+\d+\s*", line)]
     try:
         focal, cx, cy = (float(word) for word in lines[0].split()[:3])
         height, width = (int(word) for word in sizes[-1])
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{INTRINSICS}: wanted `f cx cy 0.` first and `H W` last; got another file ({error})"
         ) from error
@@ -43,7 +44,7 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
 def read_pose(path: Path) -> np.ndarray:
     """world_from_camera [4, 4], OpenCV axes, as it stands."""
     try:
-        numbers = [float(word) for word in path.read_text("utf-8").split()]
+        numbers = [float(word) for word in read_text(path).split()]
     except FileNotFoundError as error:
         raise ValueError(f"pose: wanted {path}; got no such file") from error
     except ValueError as error:

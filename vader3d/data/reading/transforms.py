@@ -1,7 +1,7 @@
 """What all relatives of Blender's transforms.json share."""
 
-import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,15 +9,14 @@ import numpy as np
 
 from vader3d.data.reading.pictures import existing_picture
 from vader3d.geometry.cameras import OPENCV_FROM_OPENGL
+from vader3d.untrusted import read_json
 
 
 def read_document(path: Path) -> dict:
     """A file with a list of frames; ValueError, with the file's name, for another."""
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name}: wanted JSON; got {error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("frames"), list):
+    document = read_json(path)
+    frames = document.get("frames") if isinstance(document, dict) else None
+    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise ValueError(f"{path.name}: wanted a list of frames; got none")
     return document
 
@@ -26,7 +25,14 @@ def frame_picture(folder: Path, frame: Mapping) -> Path:
     """The picture of a frame; Blender leaves the suffix out."""
     if not isinstance(frame.get("file_path"), str):
         raise ValueError("frames: wanted a file_path in each; got one without")
-    return existing_picture(folder / frame["file_path"])
+    return existing_picture(inside(folder, frame["file_path"]))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file that a document names, in its folder or below; ValueError for one elsewhere. Links are followed."""
+    if not Path(os.path.normpath(folder / name)).is_relative_to(os.path.normpath(folder)):
+        raise ValueError(f"frames: wanted files in {folder} or below; got {name!r}; move or link them there")
+    return folder / name
 
 
 def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:

@@ -14,7 +14,6 @@ The key is the object's number in the whole set, the same however many objects a
 those of `vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
 """
 
-import io
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -24,11 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vader3d.data.archive.format import (
-    MESH_BYTES,
     ArchiveError,
     ObjectRecord,
     ObjectViews,
-    broken_fields,
     cameras_from_rows,
     cameras_to_rows,
     check_cameras,
@@ -36,7 +33,9 @@ from vader3d.data.archive.format import (
     pictures_to_sheet,
     record_from_entry,
 )
+from vader3d.data.mesh_files import MESH_BYTES, mesh_of_ply
 from vader3d.data.writer import PreparedObject
+from vader3d.untrusted import parsed_json, reading
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -136,14 +135,12 @@ def sample_views(
         data = member(members, f"{view:04d}.webp", limit=picture_limit(height, width))
         pictures.append(pictures_from_sheet(data, 1, columns=1, height=height, width=width))
     text = member(members, "cameras.json", limit=CAMERA_BYTES * record.views + 4096)
-    try:
-        document = json.loads(text)
+    with reading("cameras.json", "world_from_camera and intrinsics", ArchiveError):
+        document = parsed_json(text)
         matrices = np.array(document["world_from_camera"], np.float32).reshape(-1, 12)
         rows = np.concatenate([matrices, np.array(document["intrinsics"], np.float32)], 1)
         cameras = cameras_from_rows(rows, height, width)
         check_cameras(cameras, record.views)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ArchiveError(f"cameras.json: {error}") from error
     cameras = cameras[list(chosen)]
     return ObjectViews(np.concatenate(pictures), cameras)
 
@@ -152,12 +149,7 @@ def sample_mesh(members: Mapping[str, memoryview]) -> "Trimesh | None":
     """The true surface as a trimesh.Trimesh, or None; ArchiveError for a damaged one."""
     if "mesh.ply" not in members:
         return None
-    import trimesh
-
-    try:
-        return trimesh.load_mesh(io.BytesIO(member(members, "mesh.ply", limit=MESH_BYTES)), "ply", process=False)
-    except Exception as error:  # trimesh raises whatever its parser meets
-        raise ArchiveError(f"mesh.ply: wanted a whole one; got a damaged one ({error})") from error
+    return mesh_of_ply(member(members, "mesh.ply", limit=MESH_BYTES))
 
 
 def member(members: Mapping[str, memoryview], name: str, *, limit: int) -> bytes:
@@ -175,10 +167,8 @@ def span_to_entry(span: Span) -> dict:
 def span_from_entry(entry: Mapping, resolution: tuple[int, int], shard: Shard) -> Span:
     """ArchiveError unless the entry is one of an object that `shard` can hold."""
     record = record_from_entry(entry, resolution)
-    try:
+    with reading(f"object {record.name!r}", "offset, bytes, crc32", ArchiveError):
         span = Span(record, int(entry["offset"]), int(entry["bytes"]), int(entry["crc32"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(f"entry: {broken_fields('offset, bytes, crc32', error)}") from error
     pictures = record.views * (picture_limit(*resolution) + CAMERA_BYTES + 2 * BLOCK)
     limit = pictures + MESH_BYTES + 2 * TEXT_BYTES
     if not (span.offset >= 0 and 0 < span.bytes <= limit and span.offset + span.bytes <= shard.bytes):

@@ -1,19 +1,18 @@
 """Data sets in tar shards, local or remote, read a stretch at a time."""
 
 import hashlib
-import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vader3d.config import config_from_dict
 from vader3d.data.archive.format import (
     MANIFEST_BYTES,
     ArchiveError,
     ObjectRecord,
     ObjectViews,
-    broken_fields,
     check_name,
     check_resolution,
     check_subsets,
@@ -32,6 +31,7 @@ from vader3d.data.shards.format import (
     span_from_entry,
 )
 from vader3d.data.shards.storage import is_url, open_storage
+from vader3d.untrusted import parsed_json, reading
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -69,12 +69,8 @@ class Shards:
             raise FileNotFoundError(
                 f"data: wanted {INDEX} in {self.path}; got none; give a folder or URL of `vader3d prepare shards`"
             ) from error
-        try:
-            self._take(json.loads(data))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ArchiveError(f"{self.path}/{INDEX}: {broken_fields(FIELDS, error)}") from error
-        except (ValueError, RecursionError) as error:
-            raise ArchiveError(f"{self.path}/{INDEX}: {error}") from error
+        with reading(f"{self.path}/{INDEX}", FIELDS, ArchiveError):
+            self._take(parsed_json(data))
         self.records = Records(self)
         self._spans = lru_cache(maxsize=INDICES_HELD)(self._read_spans)
         self._chosen: list[int] | None = None
@@ -85,7 +81,7 @@ class Shards:
         check_resolution(height, width)
         self.resolution: tuple[int, int] = (height, width)
         self.title, self.fingerprint = str(index["title"]), str(index["fingerprint"])
-        self.shards = [Shard(**entry) for entry in index["shards"]]
+        self.shards = [config_from_dict(Shard, entry) for entry in index["shards"]]
         objects = 0
         for shard in self.shards:
             check_name(shard.file)
@@ -157,19 +153,16 @@ class Shards:
     def views_from(self, index: int, sample: bytes, chosen: Sequence[int]) -> ObjectViews:
         """The `chosen` views of an object from its stretch; ArchiveError, with its name, when they are damaged."""
         shard, span = self.span(index)
-        try:
+        with reading(f"{self.path}/{shard.file}: object {span.record.name!r}", "a whole sample", ArchiveError):
             members = sample_from_tar(sample, self.number(index), span)
             return sample_views(members, span.record, self.resolution, chosen)
-        except ArchiveError as error:
-            raise ArchiveError(f"{self.path}/{shard.file}: object {span.record.name!r}: {error}") from error
 
     def true_mesh(self, index: int) -> "Trimesh | None":
         """The object's true surface as a trimesh.Trimesh, or None where the shards know none."""
         shard, span = self.span(index)
-        try:
+        place = f"{self.path}/{shard.file}: object {span.record.name!r}: mesh.ply"
+        with reading(place, "a whole mesh", ArchiveError):
             return sample_mesh(sample_from_tar(self.read_sample(index), self.number(index), span))
-        except ArchiveError as error:
-            raise ArchiveError(f"{self.path}/{shard.file}: object {span.record.name!r}: {error}") from error
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -184,13 +177,11 @@ class Shards:
             raise ArchiveError(f"{name}: wanted for {shard.objects} objects; got none") from error
         if hashlib.sha256(data).hexdigest() != shard.index_sha256:
             raise ArchiveError(f"{name}: wanted the file that was packed, for {shard.objects} objects; got another")
-        try:
-            entries = json.loads(data)["objects"]
+        with reading(name, "objects", ArchiveError):
+            entries = parsed_json(data)["objects"]
             if len(entries) != shard.objects:
                 raise ArchiveError(f"objects: wanted {shard.objects}; got {len(entries)}")
             return [span_from_entry(entry, self.resolution, shard) for entry in entries]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ArchiveError(f"{name}: {error}") from error
 
 
 def holds_shards(place: str | Path) -> bool:

@@ -24,9 +24,12 @@ class FolderStorage:
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
         """Bytes [start, end) of a file, fewer where it is shorter; FileNotFoundError where there is none."""
-        with open(self.folder / name, "rb") as file:
-            file.seek(start)
-            return file.read(-1 if end is None else end - start)
+        try:
+            with open(self.folder / name, "rb") as file:
+                file.seek(start)
+                return file.read(-1 if end is None else end - start)
+        except IsADirectoryError as error:
+            raise FileNotFoundError(error.errno, "wanted a file; got a folder", error.filename) from error
 
 
 class UrlStorage:

@@ -1,0 +1,101 @@
+"""What others wrote: whatever is wrong with it ends as one line.
+
+Parsers raise whatever they meet in damaged or hostile bytes. `reading` makes of all of it one error that names the
+file; the other functions read the kinds of files that many rooms share, within limits that are checked before parsing.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+JSON_BYTES, JSON_VALUES = 2**27, 2**23  # of one document: half a million objects, at most 1 GB when parsed
+TEXT_BYTES = 2**20  # of a caption, a pose, a list of names
+ZIP_RATIO, ZIP_FREE_BYTES = 250, 2**20  # unpacked bytes a packed one, beyond the first ones; ours stay under 60
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without bounds
+LONGEST_REASON = 300  # letters
+
+
+@contextmanager
+def reading(place: object, wanted: str = "a whole file", kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Whatever parsing raises in here ends as one `kind`, one line that begins with `place`.
+
+    Sentences of the house (`name: wanted X; got Y`) are kept, what parsers say stands behind `wanted`. OSErrors that
+    name a file pass: nothing is known of its bytes.
+    """
+    try:
+        yield
+    except Exception as error:
+        passes = isinstance(error, kind) and str(error).startswith(str(place))
+        if passes or (isinstance(error, OSError) and error.filename is not None):
+            raise
+        reason = reason_of(error)
+        if isinstance(error, (ValueError, KeyError)) and "wanted " in reason:
+            raise kind(f"{place}: {reason}") from error
+        raise kind(f"{place}: wanted {wanted}; got a damaged or foreign one ({reason})") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in one printable line; its kind where it is no ValueError, whose words explain themselves."""
+    words = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    text = " ".join(words.split())
+    text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def read_bytes(path: Path, *, most: int) -> bytes:
+    """A whole file. ValueError: it is longer than `most` bytes."""
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path}: wanted at most {most} bytes; got more")
+    return data
+
+
+def read_text(path: Path) -> str:
+    """A short text in UTF-8. ValueError names the file that is another."""
+    with reading(path, "text in UTF-8"):
+        return read_bytes(path, most=TEXT_BYTES).decode()
+
+
+def read_json(path: Path, wanted: str = "JSON") -> Any:
+    """A JSON document. ValueError names the file that is none."""
+    with reading(path, wanted):
+        return parsed_json(read_bytes(path, most=JSON_BYTES))
+
+
+def parsed_json(data: bytes) -> Any:
+    """The document; ValueError for one that `check_json` refuses, or that is none."""
+    check_json(data)
+    return json.loads(data)
+
+
+def check_json(data: bytes) -> None:
+    """ValueError for a document that is larger than ours ever are, before it fills memory."""
+    values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if len(data) > JSON_BYTES or values > JSON_VALUES:
+        raise ValueError(
+            f"JSON: wanted at most {JSON_BYTES} bytes and {JSON_VALUES} values; got {len(data)} and {values}"
+        )
+
+
+def zip_member(opened: zipfile.ZipFile, name: str, *, most: int) -> bytes:
+    """A file of a zip; ValueError for one of more than `most` bytes, packed too tightly, absent, or damaged."""
+    with reading(name, "a whole member"):
+        if name not in opened.NameToInfo:
+            raise ValueError(f"{name}: wanted in the archive; got none")
+        info = opened.getinfo(name)
+        if info.compress_type not in ZIP_METHODS:
+            raise ValueError(f"{name}: wanted stored or deflated; got compression {info.compress_type}")
+        if info.file_size > min(most, ZIP_FREE_BYTES + ZIP_RATIO * info.compress_size):
+            raise ValueError(
+                f"{name}: wanted at most {most} bytes, {ZIP_RATIO} a packed one; got {info.file_size} of "
+                f"{info.compress_size}"
+            )
+        with opened.open(info) as member:  # never unpacks more than the size it declares
+            data = member.read(info.file_size)
+        if len(data) != info.file_size:
+            raise ValueError(f"{name}: wanted {info.file_size} bytes; got {len(data)}, it is cut short")
+    return data
