@@ -17,6 +17,7 @@ from vader3d.export.turntable import save_turntable, straight_alpha
 from vader3d.files import checksum_of, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.render import RenderConfig, Volume, render_views
+from vader3d.untrusted import read_json, reading
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -114,10 +115,9 @@ class AssetFolder:
         if path.exists() and not path.is_dir():
             raise ValueError(f"output: wanted a folder; got {path}, which is a file")
         if (path / LIST).is_file():
-            try:
-                self.objects = json.loads((path / LIST).read_text(encoding="utf-8"))["objects"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path / LIST}: wanted a list of objects; got a damaged one; delete it") from error
+            known = read_json(path / LIST)
+            with reading(path / LIST, "a list of objects"):
+                self.objects = {name: {**each, "files": {**each["files"]}} for name, each in known["objects"].items()}
 
     def write_list(self) -> None:
         """OSError where nothing can be written."""
