@@ -8,7 +8,8 @@ import glob
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL_DISK_BYTES = 1 << 20
@@ -41,14 +42,28 @@ def write_whole(path: Path, write: Callable[[Path], object], *, before: Callable
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
-        write(temporary)
-        if before is not None:
-            before()
-        put_in_place(temporary, path)
+        with writing(path):
+            write(temporary)
+            if before is not None:
+                before()
+            put_in_place(temporary, path)
+    finally:
+        discard(temporary)
+
+
+def discard(temporary: Path) -> None:
+    """Delete what did not become whole; a failing disk may keep it until `remove_leftovers`."""
+    with suppress(OSError):
+        temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """OSErrors of what is done inside name `path`."""
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError, and not in these words
         raise not_written(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def not_written(path: Path, error: Exception) -> OSError:
@@ -70,27 +85,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Delete what killed writers of `name`, or of anything, left in a folder; those that still run keep theirs."""
-    if os.name != "posix":
-        return  # asking whether a process runs would end it
+    """Delete what killed writers of `name`, or of anything, left in a folder; whoever holds it (`holding.held`) may."""
     pattern = "*" if name is None else glob.escape(name)
     for leftover in folder.glob(f".{pattern}.*.part"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not is_running(int(process)):
+        if leftover.name.split(".")[-2].isdecimal():
             leftover.unlink(missing_ok=True)
-
-
-def is_running(process: int) -> bool:
-    """Whether this machine runs a process of this number."""
-    if process == os.getpid():
-        return False  # what bears our number and is not being written was left by one before us
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # another user's
-    return True
 
 
 def checksum_of(path: Path) -> str:

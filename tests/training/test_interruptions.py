@@ -63,7 +63,6 @@ def test_twenty_kills_lose_nothing(tmp_path):
     assert "damaged" not in result.stderr
     undisturbed = trained(tmp_path / "whole", dataclasses.replace(killed.OFTEN, checkpoint_seconds=1e9))
     assert unlike(tmp_path / "run", undisturbed) == []
-    assert not list((tmp_path / "run").glob(".*.part"))
 
 
 def test_the_last_two_states_are_kept(half):
@@ -107,13 +106,6 @@ def test_two_damaged_states_are_refused_by_name(half):
         cut_short(half / name)
     with pytest.raises(ValueError, match=r"state\.pt: wanted a run state.*state\.previous\.pt: wanted a run state"):
         trained(half)
-
-
-def test_files_left_by_kills_are_cleared_away(half):
-    left = half / ".state.pt.12345.part"
-    left.write_bytes(b"half a state")
-    trained(half)
-    assert not left.exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

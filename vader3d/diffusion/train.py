@@ -11,14 +11,15 @@ from vader3d.diffusion.model import DiffusionConfig, build_denoiser, save_denois
 from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNetBlock
 from vader3d.files import checksum_of, write_whole
+from vader3d.holding import held
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
-from vader3d.training.distributed import join_processes
+from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
-from vader3d.training.run import RunNotes
+from vader3d.training.run import ROOMS, RunNotes
 
 
 class DiffusionTask:
@@ -89,6 +90,14 @@ def train_diffusion(autodecoder_run: Path, config: DiffusionConfig, run: Path, *
     steps are traced.
     """
     processes = join_processes(config.loop.device)
+    with held(run, rooms=ROOMS, by=processes.is_main):
+        return train_held(autodecoder_run, config, run, processes, profile=profile)
+
+
+def train_held(
+    autodecoder_run: Path, config: DiffusionConfig, run: Path, processes: Processes, *, profile: int
+) -> Denoiser:
+    """`train_diffusion` in a folder that no other command writes to."""
     latents_path = autodecoder_run / "latents.safetensors"
     if not latents_path.is_file():
         raise ValueError(

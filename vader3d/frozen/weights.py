@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from vader3d.config import unknown_name
-from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, remove_leftovers, write_whole
+from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, write_whole
+from vader3d.holding import held
 from vader3d.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0
@@ -98,9 +99,8 @@ def download_weights(name: str) -> Path:
         if place.is_file():
             check(weights, checksum_of(place), where=f"{place}; delete it and try again")
             return place
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(target.parent, target.name)
-    write_whole(target, lambda temporary: fetch(weights, temporary, target))
+    with held(target.parent, target.name):
+        write_whole(target, lambda temporary: fetch(weights, temporary, target))
     return target
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vader3d.config import free
+from vader3d.files import write_whole
 from vader3d.machine import Precision, peak_flops, working_dtype
 from vader3d.progress import console, progress_bar
 from vader3d.randomness import step_generator
@@ -266,7 +267,7 @@ def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog
     image = task.preview(model)
     if image is None:
         return
-    (run / "previews").mkdir(parents=True, exist_ok=True)
-    image.save(run / "previews" / f"{objects_seen:09d}.png")
+    path = run / "previews" / f"{objects_seen:09d}.png"
+    write_whole(path, lambda temporary: image.save(temporary, "PNG"))
     if log is not None:
         log.picture("preview", image, objects_seen)
