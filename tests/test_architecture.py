@@ -12,7 +12,7 @@ from processes import environment
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"files", "holding", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry"},
+    {"files", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry"},
     {"native", "snapshots", "blocks"},
     {"render", "measures", "data", "training", "latents"},
     {"export", "frozen"},

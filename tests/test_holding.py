@@ -15,15 +15,15 @@ import pytest
 from processes import environment
 from tiny import write_things
 
-from vader3d import holding
+from vader3d import files
 from vader3d.cli.main import main
 from vader3d.evaluation import runner
-from vader3d.holding import LOCK, held
+from vader3d.files import LOCK, held
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from vader3d.holding import held
+from vader3d.files import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -44,8 +44,8 @@ def holder(tmp_path):
 @pytest.fixture
 def hasty(monkeypatch):
     """Signs of life come often, and are not waited for long."""
-    monkeypatch.setattr(holding, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(holding, "WATCH_SECONDS", 1.0)
+    monkeypatch.setattr(files, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(files, "WATCH_SECONDS", 1.0)
 
 
 def test_who_holds_a_folder_is_said(holder, tmp_path):
@@ -60,7 +60,7 @@ def test_the_dead_hold_nothing(holder, tmp_path):
     assert (tmp_path / "run" / LOCK).exists()
     start = time.monotonic()
     with held(tmp_path / "run"):
-        assert time.monotonic() - start < holding.WATCH_SECONDS / 2  # nothing was waited for
+        assert time.monotonic() - start < files.WATCH_SECONDS / 2  # nothing was waited for
     assert list((tmp_path / "run").iterdir()) == []
 
 
@@ -150,11 +150,11 @@ def other_machine() -> str:
 def test_where_no_lock_tells_signs_of_life_do(hasty, tmp_path, monkeypatch, case):
     """A file system without locks; and one whose locks end at the machine, so that they are free where they are not."""
     if case == "no locks":
-        monkeypatch.setattr(holding.fcntl, "flock", without_locks)
+        monkeypatch.setattr(files.fcntl, "flock", without_locks)
     with held(tmp_path):
         if case == "another machine":
-            monkeypatch.setattr(holding, "this_machine", other_machine)
-            monkeypatch.setattr(holding.fcntl, "flock", lambda *_: None)
+            monkeypatch.setattr(files, "this_machine", other_machine)
+            monkeypatch.setattr(files.fcntl, "flock", lambda *_: None)
         with pytest.raises(ValueError, match=f"held by process {os.getpid()}"), held(tmp_path):
             pass
         note = (tmp_path / LOCK).read_bytes()
@@ -167,7 +167,7 @@ def test_where_no_lock_tells_signs_of_life_do(hasty, tmp_path, monkeypatch, case
 
 
 def test_a_full_disk_under_the_note_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(holding.os, "ftruncate", full_disk)
+    monkeypatch.setattr(files.os, "ftruncate", full_disk)
     with pytest.raises(OSError, match=rf"could not write .*{LOCK}: No space left on device"), held(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []

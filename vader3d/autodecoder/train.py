@@ -15,8 +15,8 @@ from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.views import Views
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
+from vader3d.files import held
 from vader3d.frozen.vgg import load_trunk
-from vader3d.holding import held
 from vader3d.latents import save_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console

@@ -34,7 +34,7 @@ def evaluate_command(
     from vader3d.evaluation.judged import open_judged_model
     from vader3d.evaluation.report import write_report
     from vader3d.evaluation.runner import CHUNKS, evaluate, protocol_run, with_samples
-    from vader3d.holding import held
+    from vader3d.files import held
     from vader3d.training.distributed import join_processes
 
     run = protocol_run(protocol)

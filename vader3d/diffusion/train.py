@@ -10,8 +10,7 @@ from vader3d.diffusion.denoiser import Denoiser, training_sigmas
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser, save_denoiser
 from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNetBlock
-from vader3d.files import checksum_of, write_whole
-from vader3d.holding import held
+from vader3d.files import checksum_of, held, write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console

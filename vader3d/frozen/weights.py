@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 
 from vader3d.config import unknown_name
-from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, write_whole
-from vader3d.holding import held
+from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, held, write_whole
 from vader3d.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0

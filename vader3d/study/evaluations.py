@@ -13,8 +13,7 @@ from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.runner import CHUNKS, ProtocolRun, chosen_network, chosen_perceptual, evaluate
 from vader3d.evaluation.score_table import ratios_of
-from vader3d.files import write_text
-from vader3d.holding import held
+from vader3d.files import held, write_text
 from vader3d.study.plans import Study
 from vader3d.training.run import flatten
 

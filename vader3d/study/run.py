@@ -8,7 +8,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
 from vader3d.data.named import open_archive, readable_objects
 from vader3d.evaluation.protocol import Protocol
-from vader3d.holding import held
+from vader3d.files import held
 from vader3d.progress import console
 from vader3d.study.evaluations import evaluated, protocol_facts, scores_at
 from vader3d.study.plans import Study, StudyConfig, base_of, study_named, variants_of

@@ -16,7 +16,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.diffusion.train import train_diffusion
-from vader3d.holding import held
+from vader3d.files import held
 from vader3d.latents import LatentConfig, load_latents, save_latents
 from vader3d.snapshots import MODEL, save_snapshot
 from vader3d.study.plans import StudyConfig

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.config import config_from_dict, config_to_dict, free_paths
-from vader3d.files import write_text
-from vader3d.holding import LOCK
+from vader3d.files import LOCK, write_text
 from vader3d.progress import console
 
 NOTES = "run.json"

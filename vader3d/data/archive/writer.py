@@ -19,8 +19,7 @@ from vader3d.data.archive.format import (
     sheet_layout,
 )
 from vader3d.data.writer import PreparedObject, Writer
-from vader3d.files import discard, put_in_place, temporary_name, writing
-from vader3d.holding import held
+from vader3d.files import discard, held, put_in_place, temporary_name, writing
 
 
 class ArchiveWriter(Writer):

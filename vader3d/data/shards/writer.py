@@ -27,8 +27,7 @@ from vader3d.data.shards.format import (
 )
 from vader3d.data.shards.storage import is_url
 from vader3d.data.writer import PreparedObject, Writer
-from vader3d.files import discard, put_in_place, temporary_name, write_bytes, writing
-from vader3d.holding import LOCK, held
+from vader3d.files import LOCK, discard, held, put_in_place, temporary_name, write_bytes, writing
 
 END = bytes(2 * BLOCK)  # of every tar file
 OBJECTS_PER_SHARD = 1000
