@@ -211,11 +211,9 @@ def test_an_archive_is_written_by_one_command(tmp_path, capsys):
     assert "c.zip: wanted for this command alone" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "study"])  # whose parts are these
 def test_a_kill_at_its_first_file_locks_no_folder(command, things, tmp_path, monkeypatch):
     """What is then there is a temporary file, whose process number another process may have by now."""
-    if command == "study":
-        pytest.skip("below, event by event")
     monkeypatch.setattr(runner, "load_features", judged_models.tiny_features)
     run = tmp_path / "run"
     run.mkdir()

@@ -28,7 +28,7 @@ CHUNK_BYTES = 1 << 20
 LOCK = ".vader3d.lock"
 BEAT_SECONDS = 5.0  # between a holder's signs of life: its lock's time of change
 WATCH_SECONDS = 16.0  # without any: it is dead
-COMMAND_LETTERS, NOTE_BYTES = 200, 4096
+COMMAND_LETTERS, NOTE_BYTES = 1000, 8192
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # one machine, whatever its containers are called
 
 
@@ -103,47 +103,51 @@ def write_bytes(path: Path, data: bytes) -> None:
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Delete what killed writers of `name`, or of anything, left in a folder; whoever holds it (`held`) may."""
     pattern = "*" if name is None else glob.escape(name)
-    for leftover in folder.glob(f".{pattern}.*.part"):
-        if leftover.name.split(".")[-2].isdecimal():
-            leftover.unlink(missing_ok=True)
+    left = [path for path in folder.glob(f".{pattern}.*.part") if path.name.split(".")[-2].isdecimal()]
+    if name is None:
+        left += folder.glob(".tmp??????")  # safetensors writes to a file of its own first
+    for leftover in left:
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager
 def held(
     folder: Path, name: str | None = None, *, rooms: Sequence[str] = (), wait: bool = False, by: bool = True
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Hold `folder`, or `name` in it alone, against other commands; folders are made, and empty ones go at the end.
 
     What killed writers left there, and in the folder's subfolders `rooms`, is deleted. The operating system frees what
     a dead process held. Where it cannot tell (another machine's process, a file system without locks), a holder is
     dead that gave no sign of life for `WATCH_SECONDS`. by=False: another process of the same command holds it.
-    wait: until it is free. ValueError says who holds it; OSError names the file that could not be written.
+    wait: until it is free. Gives whether the same command died holding it. ValueError says who holds it; OSError names
+    the file that could not be written.
     """
     if not by:
-        yield
+        yield False
         return
     lock = folder / (LOCK if name is None else f".{name}.lock")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     ended = threading.Event()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = taken(lock, f"{folder if name is None else folder / name}", wait=wait)
+        file, before = taken(lock, f"{folder if name is None else folder / name}", wait=wait)
         try:
             threading.Thread(target=show_life, args=(lock, ended), daemon=True).start()
             for room in (folder, *(folder / room for room in rooms)):
                 remove_leftovers(room, name)
-            yield
+            yield before.get("command") == own_command()
         finally:
             ended.set()
             release(file, lock)
     finally:
         with suppress(OSError):  # not empty
             for place in made:
-                place.rmdir()
+                if not any(place.iterdir()):
+                    place.rmdir()
 
 
-def taken(lock: Path, what: str, *, wait: bool) -> int:
-    """The lock's open file, held and with our note in it."""
+def taken(lock: Path, what: str, *, wait: bool) -> tuple[int, dict]:
+    """The lock's open file, held and with our note in it, and the note of a holder that died."""
     while True:
         file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -154,8 +158,9 @@ def taken(lock: Path, what: str, *, wait: bool) -> int:
                         "another place"
                     )
             elif is_open(file, lock):  # else the holder before has just deleted it
+                before = note_in(lock)
                 write_note(file, lock)
-                return file
+                return file, before
         except BaseException:
             os.close(file)
             raise
@@ -213,7 +218,7 @@ def write_note(file: int, lock: Path) -> None:
         "host": socket.gethostname(),
         "machine": this_machine(),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LETTERS],
+        "command": own_command(),
     }
     try:
         with writing(lock):
@@ -222,6 +227,10 @@ def write_note(file: int, lock: Path) -> None:
     except OSError:
         discard(lock)
         raise
+
+
+def own_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LETTERS]
 
 
 def note_in(lock: Path) -> dict:

@@ -1,6 +1,7 @@
 """Numbers to metrics.jsonl and TensorBoard."""
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class MetricLog:
 
         kept = [line for line in read_metrics(run) if line["seen"] <= objects_seen]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self.hook, threading.excepthook = threading.excepthook, untold
         with writing(self.events):
             self.writer = SummaryWriter(str(self.events), purge_step=objects_seen)
 
@@ -42,8 +44,15 @@ class MetricLog:
 
     def close(self) -> None:
         if self.writer is not None:
+            threading.excepthook = self.hook
             with writing(self.events):
                 self.writer.close()
+
+
+def untold(failure: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread dies of a full disk; who writes next is told."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)
 
 
 def log_once(run: Path, values: dict[str, float]) -> None:

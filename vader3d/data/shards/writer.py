@@ -60,12 +60,15 @@ class ShardWriter(Writer):
         self.objects_per_shard, self.threads = objects_per_shard, threads or os.cpu_count() or 1
         check_folder(self.path)
         with ExitStack() as hold:
-            hold.enter_context(held(self.path))
+            died = hold.enter_context(held(self.path))
+            if died:  # perhaps when all was written, and then it begins anew all the same
+                discard(self.path / INDEX)
             if foreign := clear_leftovers(self.path):
                 raise ValueError(
                     f"output: wanted an empty or new folder; got {path}, which holds {foreign[0]}; choose another"
                 )
             self.hold = hold.pop_all()
+        self.is_published = False
         self.pool = ThreadPoolExecutor(self.threads, "encode")
         self.encoding: deque[tuple[ObjectRecord, Future[bytes]]] = deque()
         self.shards: list[Shard] = []
@@ -108,12 +111,14 @@ class ShardWriter(Writer):
         }
         self.bytes = sum(shard.bytes for shard in self.shards)
         write_bytes(self.path / INDEX, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+        self.is_published = True
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
         with self.hold:
-            if (self.path / INDEX).exists():  # there was none before
+            if self.is_published:
                 return
+            discard(self.path / INDEX)  # there was none before
             if self.shard is not None:
                 self.shard.close()
             clear_leftovers(self.path)
