@@ -65,9 +65,9 @@ def test_no_file_is_long():
 
 
 def test_files_get_their_names_in_one_place():
-    """`files.put_in_place`; and the compiler's output, which is made before the package can be imported."""
+    """`files.put_in_place`."""
     renaming = {name_of(path) for path in FILES if re.search(r"\bos\.(replace|rename)\b", path.read_text("utf-8"))}
-    assert renaming == {"vader3d/files.py", "vader3d/native/build.py"}
+    assert renaming == {"vader3d/files.py"}
 
 
 def test_the_formatter_is_rarely_fought():

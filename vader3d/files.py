@@ -1,18 +1,35 @@
-"""Files that outlive a process: whole or not there.
+"""Files that outlive a process: whole or not there, and written by one command at a time.
 
 One convention for all: written under a temporary name beside the target, synced, renamed. A reader sees the old file or
-the new one, never half, after a kill and after a power cut.
+the new one, never half, after a kill and after a power cut. What is written to is held: `held`.
 """
 
 import glob
 import hashlib
+import json
 import os
+import shlex
 import shutil
-from collections.abc import Callable
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 FULL_DISK_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
+LOCK = ".vader3d.lock"
+BEAT_SECONDS = 5.0  # between a holder's signs of life: its lock's time of change
+WATCH_SECONDS = 16.0  # without any: it is dead
+COMMAND_LETTERS, NOTE_BYTES = 1000, 8192
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # one machine, whatever its containers are called
 
 
 def temporary_name(path: Path) -> Path:
@@ -42,17 +59,31 @@ def write_whole(path: Path, write: Callable[[Path], object], *, before: Callable
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        write(temporary)
-        temporary.chmod(mode)  # safetensors puts a file of its own there, for its owner's eyes only
-        if before is not None:
-            before()
-        put_in_place(temporary, path)
+        with writing(path):
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            write(temporary)
+            temporary.chmod(mode)  # safetensors puts a file of its own there, for its owner's eyes only
+            if before is not None:
+                before()
+            put_in_place(temporary, path)
+    finally:
+        discard(temporary)
+
+
+def discard(temporary: Path) -> None:
+    """Delete what did not become whole; a failing disk may keep it until `remove_leftovers`."""
+    with suppress(OSError):
+        temporary.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """OSErrors of what is done inside name `path`."""
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError, and not in these words
         raise not_written(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def not_written(path: Path, error: Exception) -> OSError:
@@ -74,27 +105,175 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Delete what killed writers of `name`, or of anything, left in a folder; those that still run keep theirs."""
-    if os.name != "posix":
-        return  # asking whether a process runs would end it
+    """Delete what killed writers of `name`, or of anything, left in a folder; whoever holds it (`held`) may."""
     pattern = "*" if name is None else glob.escape(name)
-    for leftover in folder.glob(f".{pattern}.*.part"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not is_running(int(process)):
-            leftover.unlink(missing_ok=True)
+    left = [path for path in folder.glob(f".{pattern}.*.part") if path.name.split(".")[-2].isdecimal()]
+    if name is None:
+        left += folder.glob(".tmp??????")  # safetensors writes to a file of its own first
+    for leftover in left:
+        leftover.unlink(missing_ok=True)
 
 
-def is_running(process: int) -> bool:
-    """Whether this machine runs a process of this number."""
-    if process == os.getpid():
-        return False  # what bears our number and is not being written was left by one before us
+@contextmanager
+def held(
+    folder: Path, name: str | None = None, *, rooms: Sequence[str] = (), wait: bool = False, by: bool = True
+) -> Iterator[bool]:
+    """Hold `folder`, or `name` in it alone, against other commands; folders are made, and empty ones go at the end.
+
+    What killed writers left there, and in the folder's subfolders `rooms`, is deleted. The operating system frees what
+    a dead process held. Where it cannot tell (another machine's process, a file system without locks), a holder is
+    dead that gave no sign of life for `WATCH_SECONDS`. by=False: another process of the same command holds it.
+    wait: until it is free. Gives whether the same command died holding it. ValueError says who holds it; OSError names
+    the file that could not be written.
+    """
+    if not by:
+        yield False
+        return
+    lock = folder / (LOCK if name is None else f".{name}.lock")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    ended = threading.Event()
     try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # another user's
-    return True
+        folder.mkdir(parents=True, exist_ok=True)
+        file, before = taken(lock, f"{folder if name is None else folder / name}", wait=wait)
+        try:
+            threading.Thread(target=show_life, args=(lock, ended), daemon=True).start()
+            for room in (folder, *(folder / room for room in rooms)):
+                remove_leftovers(room, name)
+            yield before.get("command") == own_command()
+        finally:
+            ended.set()
+            release(file, lock)
+    finally:
+        with suppress(OSError):  # not empty
+            for place in made:
+                if not any(place.iterdir()):
+                    place.rmdir()
+
+
+def taken(lock: Path, what: str, *, wait: bool) -> tuple[int, dict]:
+    """The lock's open file, held and with our note in it, and the note of a holder that died."""
+    while True:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if holder := other_holder(file, lock):
+                if not wait:
+                    raise ValueError(
+                        f"{what}: wanted for this command alone; got it held by {holder}; wait for its end, or choose "
+                        "another place"
+                    )
+            elif is_open(file, lock):  # else the holder before has just deleted it
+                before = note_in(lock)
+                write_note(file, lock)
+                return file, before
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+        if holder:
+            time.sleep(0.2)
+
+
+def other_holder(file: int, lock: Path) -> str:
+    """Who else holds the lock, in words; empty where nobody does, and then it is ours."""
+    certain = fcntl is not None
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return in_words(note_in(lock))
+    except OSError:  # the file system has no locks
+        certain = False
+    note = note_in(lock)
+    if os.fstat(file).st_size and not (certain and note.get("machine") == this_machine()):
+        seconds = f"{WATCH_SECONDS:.0f} s"
+        print(f"{lock}: was held by {in_words(note)}; {seconds} to see whether it lives", file=sys.stderr)
+        if shows_signs_of_life(lock):
+            return in_words(note)
+    return ""
+
+
+def shows_signs_of_life(lock: Path) -> bool:
+    """Whether the lock's time changes while we look."""
+    first, end = changed(lock), time.monotonic() + WATCH_SECONDS
+    while first is not None and time.monotonic() < end:
+        time.sleep(BEAT_SECONDS / 10)
+        if (now := changed(lock)) != first:
+            return now is not None
+    return False
+
+
+def changed(lock: Path) -> int | None:
+    """When the lock last changed, in ns; None where there is none. Opening it asks a network's server anew."""
+    with suppress(FileNotFoundError), lock.open("rb") as file:
+        return os.fstat(file.fileno()).st_mtime_ns
+    return None
+
+
+def show_life(lock: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(lock)
+
+
+def write_note(file: int, lock: Path) -> None:
+    """Who we are, for those who find the lock taken."""
+    note = {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "machine": this_machine(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "command": own_command(),
+    }
+    try:
+        with writing(lock):
+            os.ftruncate(file, 0)
+            os.write(file, json.dumps(note).encode())
+    except OSError:
+        discard(lock)
+        raise
+
+
+def own_command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LETTERS]
+
+
+def note_in(lock: Path) -> dict:
+    with suppress(OSError, ValueError), lock.open("rb") as file:
+        note = json.loads(file.read(NOTE_BYTES))
+        return note if isinstance(note, dict) else {}
+    return {}
+
+
+def in_words(note: dict) -> str:
+    if not note:
+        return "another process"
+    own = " (this one)" if note.get("process") == os.getpid() and note.get("machine") == this_machine() else ""
+    return f"process {note.get('process')}{own} on {note.get('host')} since {note.get('since')}: {note.get('command')}"
+
+
+def this_machine() -> str:
+    with suppress(OSError):
+        return BOOT.read_text(encoding="ascii").strip()
+    return socket.gethostname()
+
+
+def is_open(file: int, lock: Path) -> bool:
+    """Whether the lock is the file that we have open, and not one made since."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file), lock.stat())
+    return False
+
+
+def release(file: int, lock: Path) -> None:
+    """Deleted while it is still held, so that nobody has taken it meanwhile; Windows deletes no open file."""
+    ours = is_open(file, lock)
+    if os.name != "posix":
+        os.close(file)
+    if ours:
+        with suppress(OSError):
+            lock.unlink()
+    if os.name == "posix":
+        os.close(file)
 
 
 def checksum_of(path: Path) -> str:

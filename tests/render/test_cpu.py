@@ -11,7 +11,7 @@ import torch
 from near import assert_near
 
 from vader3d.geometry.rays import Rays
-from vader3d.native import build
+from vader3d.native import build, library
 from vader3d.render import March, Volume, cpu, render_volume
 
 pytestmark = pytest.mark.skipif(cpu.why_not(torch.zeros(1, 4, 2, 2, 2)) is not None, reason="no C++ compiler")
@@ -44,8 +44,8 @@ def python(program: str, **environment: str) -> subprocess.Popen:
 @pytest.mark.parametrize("level", [1, 3])
 @pytest.mark.parametrize("channels", [4, 14])
 def test_every_instruction_set_gives_the_same_picture_and_gradient(level, channels):
-    library = cpu.library()[0]
-    if library.vader3d_limit_level(level) < level:
+    compiled = cpu.library()[0]
+    if compiled.vader3d_limit_level(level) < level:
         pytest.skip(f"this processor lacks x86-64-v{level}")
     grid = torch.randn(2, channels, 6, 7, 8)
     rays = Rays(torch.randn(2, 33, 3) * 2, torch.nn.functional.normalize(torch.randn(2, 33, 3), dim=-1))
@@ -60,7 +60,7 @@ def test_every_instruction_set_gives_the_same_picture_and_gradient(level, channe
         for found, wanted in zip(*results, strict=True):
             assert_near(found, wanted)
     finally:
-        library.vader3d_limit_level(9)
+        compiled.vader3d_limit_level(9)
 
 
 def test_processes_that_build_at_the_same_time_do_not_disturb_each_other(tmp_path):
@@ -71,6 +71,47 @@ def test_processes_that_build_at_the_same_time_do_not_disturb_each_other(tmp_pat
     assert all("rendering by cpu" in log for _, log in printed)
     if not build.LIBRARY.exists():
         assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, lambda path: path.write_bytes(b""), Path.unlink])
+def test_a_damaged_library_is_built_anew(tmp_path, monkeypatch, damage):
+    built: list[Path] = []
+
+    def compiled(target: Path, compiler: str) -> None:
+        built.append(target)
+        target.write_bytes(b"code" * 100)
+
+    monkeypatch.setattr(build, "LIBRARY", tmp_path / "none")
+    monkeypatch.setattr(build, "compile_march", compiled)
+    monkeypatch.setenv("VADER3D_CACHE", str(tmp_path))
+    path = library.find_or_build()
+    damage(path)
+    (tmp_path / f".{path.name}.1.part").write_bytes(b"what a killed compilation left")
+    assert library.find_or_build() == library.find_or_build() == path
+    assert len(built) == 2
+    assert build.is_whole(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_library_cut_short_kills_nobody(tmp_path):
+    whole = library.find_or_build()
+    cut = tmp_path / build.build_name(build.find_compiler())
+    cut.write_bytes(whole.read_bytes()[:160_000])
+    program = f"from vader3d.native import build\nfrom pathlib import Path\nbuild.LIBRARY = Path('none')\n{RENDER}"
+    _, log = (process := python(program, VADER3D_CACHE=str(tmp_path))).communicate(timeout=300)
+    assert process.returncode == 0
+    assert "rendering by cpu" in log
+    assert build.is_whole(cut)
 
 
 def test_without_a_compiler_one_warning_and_plain_torch(tmp_path):

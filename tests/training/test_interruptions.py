@@ -1,9 +1,14 @@
 """Nothing is lost: kills, damaged states, a full disk, signals."""
 
+import ctypes
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import killed
@@ -16,9 +21,13 @@ from toy import CONFIG, ToyTask
 from vader3d import files
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.cli.main import main
+from vader3d.data.shards.writer import write_shards
+from vader3d.files import LOCK
+from vader3d.training import stopping
 from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import train
 
+SELDOM = dataclasses.replace(CONFIG, log_seconds=1e9)
 EVERY_STEP = dataclasses.replace(CONFIG, checkpoint_seconds=0.0, log_seconds=1e9)
 
 
@@ -63,7 +72,6 @@ def test_twenty_kills_lose_nothing(tmp_path):
     assert "damaged" not in result.stderr
     undisturbed = trained(tmp_path / "whole", dataclasses.replace(killed.OFTEN, checkpoint_seconds=1e9))
     assert unlike(tmp_path / "run", undisturbed) == []
-    assert not list((tmp_path / "run").glob(".*.part"))
 
 
 def test_the_last_two_states_are_kept(half):
@@ -109,13 +117,6 @@ def test_two_damaged_states_are_refused_by_name(half):
         trained(half)
 
 
-def test_files_left_by_kills_are_cleared_away(half):
-    left = half / ".state.pt.12345.part"
-    left.write_bytes(b"half a state")
-    trained(half)
-    assert not left.exists()
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_ends_the_run_and_leaves_the_last_state(whole, tmp_path, monkeypatch, capsys):
     usual, names = files.temporary_name, []
@@ -152,6 +153,78 @@ def test_a_full_disk_under_the_metrics_is_named(tmp_path):
     with pytest.raises(OSError, match=r"could not write .*metrics\.jsonl: No space left on device"):
         train(Full(), dataclasses.replace(EVERY_STEP, log_seconds=0.0), run, title="toy")
     assert (run / "state.pt").read_bytes() == before
+
+
+def send(number: int, *, after: float) -> None:
+    threading.Timer(after, os.kill, [os.getpid(), number]).start()
+
+
+class Hanging(ToyTask):
+    """Hangs after a step's forward pass, when norms have moved, with a signal or two on their way."""
+
+    def __init__(self, hang: Callable[[], object], *numbers: int):
+        super().__init__()
+        self.hang, self.numbers = hang, numbers
+
+    def losses(self, *, objects_seen, **step):
+        terms = super().losses(objects_seen=objects_seen, **step)
+        if objects_seen == 80:
+            for place, number in enumerate(self.numbers):
+                send(number, after=0.1 + 0.3 * place)
+            self.hang()
+        return terms
+
+
+@pytest.mark.parametrize("way", ["the time is up", "a second Ctrl-C"])
+def test_a_read_that_hangs_is_left_with_the_state_from_before_the_step(whole, tmp_path, monkeypatch, capsys, way):
+    again = way == "a second Ctrl-C"
+    monkeypatch.setattr(stopping, "GRACE_SECONDS", 600.0 if again else 0.5)
+    monkeypatch.setattr(stopping, "DOUBLED_SECONDS", 0.1 if again else 600.0)
+    os.mkfifo(fifo := tmp_path / "fifo")  # nobody will ever write to it
+    (run := tmp_path / "run").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        train(Hanging(fifo.open, signal.SIGINT, signal.SIGINT), SELDOM, run, title="toy")
+    assert "stopped at 80 objects, before it" in capsys.readouterr().err
+    assert load_state(run / "state.pt")["seen"] == 80
+    assert unlike(trained(run), whole) == []
+
+
+def test_a_thread_that_no_signal_reaches_is_left_too(whole, tmp_path):
+    """As where one process waits for another, outside Python."""
+    mutex, lock = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock
+    child = os.fork()
+    if child == 0:
+        try:
+            stopping.GRACE_SECONDS = 0.5
+            train(Hanging(lambda: [lock(mutex), lock(mutex)], signal.SIGTERM), SELDOM, tmp_path, title="toy")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert load_state(tmp_path / "state.pt")["seen"] == 80
+    assert unlike(trained(tmp_path), whole) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_whose_data_hang_ends_soon(tmp_path, number):
+    """A shard that is a pipe nobody writes to keeps the threads that read, and a first Ctrl-C the process."""
+    write_shards(write_things(tmp_path / "things.zip", size=16), tmp_path / "shards", objects_per_shard=1)
+    (tmp_path / "shards" / "shard-000001.tar").unlink()
+    os.mkfifo(tmp_path / "shards" / "shard-000001.tar")
+    command = [sys.executable, "-m", "vader3d", "train", "autodecoder", "--preset", "tiny"]
+    command += ["--data", str(tmp_path / "shards"), "--output", str(tmp_path / "run")]
+    heeds_ctrl_c = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (as background jobs do not)
+    process = subprocess.Popen(command, env=environment(), preexec_fn=heeds_ctrl_c)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "run" / "tensorboard").exists():  # the first step is about to begin
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)
+    start = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert time.monotonic() - start < 20  # 8 on a quiet machine
+    assert load_state(tmp_path / "run" / "state.pt")["seen"] == 0
+    assert not (tmp_path / "run" / LOCK).exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -110,12 +110,6 @@ def test_a_strange_folder_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_kill_while_the_notes_are_first_written_locks_nothing(tmp_path):
-    (tmp_path / ".run.json.1073741823.part").write_text('{"kind": "autod')  # no process has this number
-    NOTES.check(tmp_path)
-    assert [*tmp_path.iterdir()] == []
-
-
 def test_a_garbled_run_file_is_refused(trained):
     (trained / "run.json").write_text('{"kind": "autod')
     with pytest.raises(ValueError, match=r"run\.json: wanted JSON"):

@@ -15,16 +15,17 @@ from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.views import Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
+from vader3d.files import held
 from vader3d.frozen.vgg import load_trunk
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.render import render_views
-from vader3d.training.distributed import join_processes
+from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for, table_optimiser
-from vader3d.training.run import RunNotes
+from vader3d.training.run import ROOMS, RunNotes
 
 
 class AutodecoderTask:
@@ -132,6 +133,14 @@ def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *,
     profile: so many steps are traced.
     """
     processes = join_processes(config.loop.device)
+    with held(run, rooms=ROOMS, by=processes.is_main):
+        return train_held(archive, config, run, processes, profile=profile)
+
+
+def train_held(
+    archive: DataSet, config: AutodecoderConfig, run: Path, processes: Processes, *, profile: int
+) -> Autodecoder:
+    """`train_autodecoder` in a folder that no other command writes to."""
     notes = RunNotes("autodecoder", archive.fingerprint, config)
     notes.agree(processes)
     if processes.is_main:

@@ -36,7 +36,8 @@ def evaluate_command(
     from vader3d.data.named import open_archive
     from vader3d.evaluation.judged import judged_data, open_judged_model
     from vader3d.evaluation.report import write_report
-    from vader3d.evaluation.runner import evaluate, protocol_run, with_samples
+    from vader3d.evaluation.runner import CHUNKS, evaluate, protocol_run, with_samples
+    from vader3d.files import held
     from vader3d.training.distributed import join_processes
 
     run = protocol_run(protocol)
@@ -48,9 +49,12 @@ def evaluate_command(
         for problem in problems:
             print(f"skipped: {problem}", file=sys.stderr)
     judged = open_judged_model(model, archive, device=device)
-    evaluation = evaluate(judged, run, output, features=features, processes=processes)
+    with held(output, rooms=(CHUNKS,), by=processes.is_main):
+        processes.wait()  # leftovers are deleted before others write
+        evaluation = evaluate(judged, run, output, features=features, processes=processes)
+        if evaluation is not None:
+            write_report(evaluation, output)
     if evaluation is not None:
-        write_report(evaluation, output)
         print_scores(evaluation.report)
         print(f"open {output / 'report.html'}")
 

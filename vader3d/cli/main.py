@@ -20,6 +20,7 @@ from vader3d.cli.presets import presets_command
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
 from vader3d.training.errors import Terminated, TrainingDiverged
+from vader3d.training.stopping import LAST_SECONDS, NUMBERS, leave_within, obey
 
 if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
@@ -168,7 +169,9 @@ def main(arguments: list[str] | None = None) -> None:
     if "OMP_WAIT_POLICY" not in os.environ:  # read when a command loads torch: idle threads then soon sleep, where
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: temporary files are deleted
+    is_program = arguments is None  # else a part of one, whose threads are not ours to end
+    for number in NUMBERS if is_program else ():
+        signal.signal(number, obey)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments == ["--version"]:
@@ -198,9 +201,10 @@ def main(arguments: list[str] | None = None) -> None:
         )
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        sys.exit(143 if isinstance(stop, Terminated) else 130)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        code = 143 if isinstance(stop, Terminated) else 130
+        if is_program:
+            leave_within(LAST_SECONDS, code)
+        sys.exit(code)
     if "accelerate" in sys.modules:  # several processes
         from vader3d.training.distributed import leave_processes
 

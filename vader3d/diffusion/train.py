@@ -12,16 +12,16 @@ from vader3d.diffusion.denoiser import Denoiser, training_sigmas
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser, save_denoiser
 from vader3d.diffusion.transformer import drop_tokens
 from vader3d.diffusion.unet import UNetBlock
-from vader3d.files import checksum_of, write_whole
+from vader3d.files import checksum_of, held, write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
-from vader3d.training.distributed import join_processes
+from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
-from vader3d.training.run import RunNotes
+from vader3d.training.run import ROOMS, RunNotes
 
 
 class DiffusionTask:
@@ -116,6 +116,20 @@ def train_diffusion(
     steps are traced. draw: makes previews of the denoiser in training.
     """
     processes = join_processes(config.loop.device)
+    with held(run, rooms=ROOMS, by=processes.is_main):
+        return train_held(autodecoder_run, config, run, processes, profile=profile, draw=draw)
+
+
+def train_held(
+    autodecoder_run: Path,
+    config: DiffusionConfig,
+    run: Path,
+    processes: Processes,
+    *,
+    profile: int,
+    draw: Callable[[Denoiser], Image] | None,
+) -> Denoiser:
+    """`train_diffusion` in a folder that no other command writes to."""
     latents_path = autodecoder_run / "latents.safetensors"
     if not latents_path.is_file():
         raise ValueError(

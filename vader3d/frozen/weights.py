@@ -19,7 +19,7 @@ from urllib.error import URLError
 from urllib.request import HTTPRedirectHandler, Request
 
 from vader3d.config import unknown_name
-from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, expanded, remove_leftovers, write_whole
+from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, expanded, held, write_whole
 from vader3d.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0  # of silence
@@ -107,9 +107,8 @@ def download_weights(name: str) -> Path:
         if place.is_file():
             check(weights, checksum_of(place), where=f"{place}; delete it and try again")
             return place
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(target.parent, target.name)
-    write_whole(target, lambda temporary: fetch(weights, temporary, target))
+    with held(target.parent, target.name):
+        write_whole(target, lambda temporary: fetch(weights, temporary, target))
     return target
 
 

@@ -6,13 +6,13 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "csrc" / "march.cpp"
 LIBRARY = Path(__file__).with_name("march.so")  # where a wheel carries the compiled library
 FLAGS = ["-O3", "-std=c++17", "-fPIC", "-fopenmp", "-w", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-fno-threadsafe-statics", "-fno-exceptions"]
+DIGEST_BYTES = 32
 # Linked without -fopenmp: library.py lets OpenMP's functions resolve to the runtime that torch has loaded.
 LINK = ["-shared", "-nodefaultlibs", "-lc", "-lgcc"]
 
@@ -24,19 +24,35 @@ def find_compiler() -> str | None:
 
 
 def compile_march(target: Path, compiler: str) -> None:
-    """Compile into `target`, which appears complete or not at all, whoever else does the same.
-
-    Raises RuntimeError with the compiler's words.
-    """
+    """Compile into the file `target`. RuntimeError with the compiler's words, and then there is no such file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made, compiled = Path(folder, target.name), Path(folder, "march.o")
-        steps: list[list[str | Path]] = [[*FLAGS, "-c", SOURCE, "-o", compiled], [compiled, "-o", made, *LINK]]
-        for arguments in steps:
-            result = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise RuntimeError(f"{compiler} could not build {SOURCE.name}:\n{result.stderr.strip()[-2000:]}")
-        os.replace(made, target)
+    steps: list[list[str | Path]] = [
+        [*FLAGS, "-S", SOURCE, "-o", "-"],
+        ["-x", "assembler", "-", "-x", "none", "-o", target, *LINK],
+    ]
+    assembly = ""
+    for arguments in steps:
+        result = subprocess.run([compiler, *arguments], input=assembly, capture_output=True, text=True, check=False)
+        if result.returncode:
+            target.unlink(missing_ok=True)
+            raise RuntimeError(f"{compiler} could not build {SOURCE.name}:\n{result.stderr.strip()[-2000:]}")
+        assembly = result.stdout
+
+
+def seal(library: Path) -> None:
+    """Append the SHA-256 of what a library holds; the loader does not mind."""
+    digest = hashlib.sha256(library.read_bytes()).digest()
+    with library.open("ab") as file:
+        file.write(digest)
+
+
+def is_whole(library: Path) -> bool:
+    """Whether the file is there, sealed, and as it was then: one cut short would kill the process that loads it."""
+    try:
+        data = library.read_bytes()
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(data[:-DIGEST_BYTES]).digest() == data[-DIGEST_BYTES:]
 
 
 def build_name(compiler: str) -> str:

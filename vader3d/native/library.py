@@ -5,7 +5,7 @@ import functools
 import logging
 from pathlib import Path
 
-from vader3d.files import cache_folder
+from vader3d.files import cache_folder, discard, held, put_in_place, temporary_name, writing
 from vader3d.native import build
 
 log = logging.getLogger("vader3d.render")
@@ -38,9 +38,23 @@ def find_or_build() -> Path:
     if compiler is None:
         raise RuntimeError("compiler: wanted g++, c++ or clang++; got no C++ compiler; install g++, or name one in CXX")
     path = cache_folder() / build.build_name(compiler)
-    if not path.exists():
-        build.compile_march(path, compiler)
+    if not build.is_whole(path):
+        with held(path.parent, path.name, wait=True):
+            if not build.is_whole(path):  # by another process, meanwhile
+                build_into(path, compiler)
     return path
+
+
+def build_into(path: Path, compiler: str) -> None:
+    """Compiled, sealed, synced, and only then under its name."""
+    temporary = temporary_name(path)
+    try:
+        build.compile_march(temporary, compiler)
+        with writing(path):
+            build.seal(temporary)
+            put_in_place(temporary, path)
+    finally:
+        discard(temporary)
 
 
 def compiled() -> ctypes.CDLL:

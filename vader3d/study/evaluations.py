@@ -11,9 +11,9 @@ from vader3d.config import config_to_dict, fingerprint
 from vader3d.data.dataset import DataSet
 from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.protocol import Protocol, load_protocol
-from vader3d.evaluation.runner import ProtocolRun, chosen_network, chosen_perceptual, evaluate
+from vader3d.evaluation.runner import CHUNKS, ProtocolRun, chosen_network, chosen_perceptual, evaluate
 from vader3d.evaluation.score_table import ratios_of
-from vader3d.files import write_text
+from vader3d.files import held, write_text
 from vader3d.study.plans import Study
 from vader3d.training.run import flatten
 from vader3d.untrusted import read_json
@@ -54,9 +54,10 @@ def evaluated(run: Path, study: Study, protocol: Protocol, archive: DataSet, roo
     folder = root / "evaluations" / f"{run.name}-{fingerprint(protocol)}"
     if not (folder / REPORT).is_file():
         protocol_run = ProtocolRun(protocol, load_protocol(study.protocol)[1], departures(study, protocol))
-        evaluation = evaluate(open_judged_model(run, archive), protocol_run, folder)
-        assert evaluation is not None, "a study is one process"
-        write_text(folder / REPORT, json.dumps(evaluation.report, indent=2) + "\n")
+        with held(folder, rooms=(CHUNKS,)):
+            evaluation = evaluate(open_judged_model(run, archive), protocol_run, folder)
+            assert evaluation is not None, "a study is one process"
+            write_text(folder / REPORT, json.dumps(evaluation.report, indent=2) + "\n")
     return folder, read_json(folder / REPORT)
 
 

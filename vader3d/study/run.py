@@ -8,6 +8,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
 from vader3d.data.named import open_archive, readable_objects
 from vader3d.evaluation.protocol import Protocol
+from vader3d.files import held
 from vader3d.progress import console
 from vader3d.study.evaluations import evaluated, protocol_facts, scores_at
 from vader3d.study.plans import Study, StudyConfig, base_of, study_named, variants_of
@@ -56,13 +57,14 @@ def run_study(
     }
     rows = {variant: rows_of(study, variant, config.protocol) for variant, config in variants.items()}
     every_row = [row for own in rows.values() for row in own.values()]
-    for seed in range(seeds):
-        for variant, config in variants.items():
-            console.print(f"{name}: {variant}, seed {seed}")
-            about, report = measured(study, config.seeded(seed), archive, output)
-            for steps, row in rows[variant].items():
-                row.scores.append({"seed": seed, **about, **scores_at(report, study, steps)})
-            write_report(output, name, study, every_row, facts)
+    with held(output):
+        for seed in range(seeds):
+            for variant, config in variants.items():
+                console.print(f"{name}: {variant}, seed {seed}")
+                about, report = measured(study, config.seeded(seed), archive, output)
+                for steps, row in rows[variant].items():
+                    row.scores.append({"seed": seed, **about, **scores_at(report, study, steps)})
+                write_report(output, name, study, every_row, facts)
     return every_row
 
 

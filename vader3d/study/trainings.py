@@ -16,6 +16,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.diffusion.train import train_diffusion
+from vader3d.files import held
 from vader3d.latents import LatentConfig, load_latents
 from vader3d.snapshots import MODEL, save_snapshot
 from vader3d.study.plans import StudyConfig
@@ -49,7 +50,9 @@ def cut_latents(trained: Path, views: PosedViews, config: StudyConfig, root: Pat
     """What stage 2 trains on: the same weights, cut and normalised as `config` has it."""
     wanted = config.autodecoder
     folder = root / f"latents-{fingerprint(Recipe(views.archive.fingerprint, wanted))}"
-    if not (folder / LATENTS).is_file():
+    if (folder / LATENTS).is_file():
+        return folder
+    with held(folder):
         model, _, header = load_autodecoder(trained)
         recut = Autodecoder(wanted, header["objects"])
         recut.load_state_dict(model.state_dict())

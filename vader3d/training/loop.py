@@ -3,8 +3,6 @@
 import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -25,6 +23,7 @@ from vader3d.training.optimisers import FadedAdam
 from vader3d.training.speed import counted_flops, profiled
 from vader3d.training.state import RunState
 from vader3d.training.step import GradientStep, gradient_norm, scale_gradients
+from vader3d.training.stopping import StopRequests
 
 NAMED_OBJECTS = 8  # of a batch that went wrong
 NAMED_TENSORS = 3  # of a model that did
@@ -100,19 +99,6 @@ def learning_rate_factor(progress: float, *, warmup: float, cooldown: float) -> 
     return rise * min(1.0, (1 - progress) / max(cooldown, 1e-9))
 
 
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are noted in the list, not raised: half a step leaves no state to go on from."""
-    noted: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, lambda number, _frame: noted.append(number)) for number in numbers]
-    try:
-        yield noted
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, handler)
-
-
 def train(
     task: Task[Network],
     config: LoopConfig,
@@ -125,7 +111,8 @@ def train(
     """Run `task` to its end and return the averaged model; the same call again goes on from the last state.
 
     `processes` share every batch; the main one alone writes and talks. profile: so many steps are traced.
-    Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt or Terminated.
+    Ctrl-C or SIGTERM let the step in progress end and write the state, then raise KeyboardInterrupt or Terminated; one
+    that hangs is left after seconds, or at a second Ctrl-C, with the state from before it.
     TrainingDiverged: too many non-finite steps, or none but such, or weights that are not finite at the end.
     OSError: the disk is full; the last state is whole.
     """
@@ -151,13 +138,23 @@ def train(
     logged, saved, previewed = clock, clock, clock
     stop, flops = 0, 0.0
     totals: dict[str, list[float]] = {}
+
+    def save_before_the_step() -> None:
+        average.restore_buffers(task.model)  # norms have seen the values of the step
+        state.save()
+        if processes.is_main:
+            console.print(f"{title}: the step does not end; stopped at {state.objects_seen} objects, before it")
+
     bar = progress_bar(title, start=share_done(config, state.objects_seen, state.seconds), shown=processes.is_main)
-    with bar as advance, stop_requests() as stops, profiled(run, profile if processes.is_main else 0) as step_done:
+    tracing = profiled(run, profile if processes.is_main else 0)
+    with bar as advance, StopRequests(save_before_the_step) as stops, tracing as step_done:
         try:
             while True:
-                stop = stop or (max(stops, default=0) if processes.size == 1 else 0)
+                stop = stop or (stops.request if processes.size == 1 else 0)
                 if stop:
-                    state.save()
+                    with stops.lock:
+                        stops.heeded = True
+                        state.save()
                     if processes.is_main:
                         console.print(
                             f"{title}: stopped at {state.objects_seen} objects; the same command goes on from here"
@@ -181,17 +178,18 @@ def train(
 
                 # What the processes have to agree on: losses, the wish to stop, the main process's clock.
                 own = {**own_terms, "loss": sum(own_terms.values())}
-                gathered = processes.gather([*own.values(), max(stops, default=0), time.monotonic()])
+                gathered = processes.gather([*own.values(), stops.request, time.monotonic()])
                 terms = dict(zip(own, gathered.mean(0).tolist(), strict=False))
                 stop, now = int(gathered[:, -2].max()), float(gathered[0, -1])
                 norm = gradient_norm(task.model)
                 if math.isfinite(norm + terms["loss"]):
                     if config.gradient_clip and norm > config.gradient_clip:
                         scale_gradients(task.model, config.gradient_clip / norm)
-                    for optimiser in task.optimisers:
-                        optimiser.step()
-                    state.objects_seen += config.batch
-                    average.update(task.model, batch=config.batch, objects_seen=state.objects_seen)
+                    with stops.lock:
+                        for optimiser in task.optimisers:
+                            optimiser.step()
+                        state.objects_seen += config.batch
+                        average.update(task.model, batch=config.batch, objects_seen=state.objects_seen)
                 else:
                     state.skipped += 1
                     what = describe_failure(task, config, state.objects_seen, terms, gathered, processes)
@@ -231,7 +229,8 @@ def train(
                     write_preview(task, average.module, run, log, state.objects_seen)
                     previewed = time.monotonic()
                 if now - saved >= config.checkpoint_seconds:
-                    state.save()
+                    with stops.lock:
+                        state.save()
                     saved = time.monotonic() if processes.is_main else now
         except OSError:
             console.print(
@@ -289,6 +288,7 @@ def write_preview(task: Task[Network], model: Network, run: Path, log: MetricLog
     image = task.preview(model)
     if image is None:
         return
-    write_whole(run / "previews" / f"{objects_seen:09d}.png", lambda temporary: image.save(temporary, "PNG"))
+    path = run / "previews" / f"{objects_seen:09d}.png"
+    write_whole(path, lambda temporary: image.save(temporary, "PNG"))
     if log is not None:
         log.picture("preview", image, objects_seen)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.config import config_from_dict, config_to_dict, free_paths
-from vader3d.files import remove_leftovers, write_text
+from vader3d.files import LOCK, write_text
 from vader3d.progress import console
 from vader3d.training.distributed import Processes
 from vader3d.untrusted import read_json, reading
 
 NOTES = "run.json"
+ROOMS = ("previews", "profile")  # below the folder
 TRAINED = ("state.pt", "state.previous.pt", "model.safetensors")  # any of them: something was learned here
 CLOCKS = ("seconds", "objects_seen")  # changed by every longer round: not worth a line
 SHOWN = 4  # differences that an error lists
@@ -41,8 +42,7 @@ class RunNotes:
 
         Fields that are `config.free` may differ, and everything where nothing was trained yet. Nothing is written.
         """
-        remove_leftovers(run)
-        if not run.exists() or not any(run.iterdir()):
+        if not run.exists() or not any(path.name != LOCK for path in run.iterdir()):
             return
         if not (run / NOTES).is_file():
             raise ValueError(f"output: wanted an empty or new folder; got {run}, files without {NOTES}; choose another")

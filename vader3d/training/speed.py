@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vader3d.files import write_text, write_whole
 from vader3d.progress import console
 
 WARMUP_STEPS = 3  # not traced: what is done once is no step
@@ -44,10 +45,9 @@ def profiled(run: Path, steps: int) -> Iterator[Callable[[], None]]:
     folder = run / "profile"
 
     def write(profiler: torch.profiler.profile) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        profiler.export_chrome_trace(str(folder / "trace.json"))
+        write_whole(folder / "trace.json", lambda temporary: profiler.export_chrome_trace(str(temporary)))
         by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-        (folder / "summary.txt").write_text(profiler.key_averages().table(sort_by=by, row_limit=40), encoding="utf-8")
+        write_text(folder / "summary.txt", profiler.key_averages().table(sort_by=by, row_limit=40))
         console.print(f"{folder / 'trace.json'}: a trace of {steps} steps")
 
     schedule = torch.profiler.schedule(wait=WARMUP_STEPS - 1, warmup=1, active=steps, repeat=1)

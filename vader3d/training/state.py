@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vader3d.files import put_in_place, remove_leftovers
+from vader3d.files import put_in_place
 from vader3d.progress import console
 from vader3d.training.checkpoint import load_state, save_state
 from vader3d.training.distributed import Processes
@@ -35,8 +35,6 @@ class RunState:
         self.model, self.average, self.optimisers, self.processes = model, average, optimisers, processes
         self.objects_seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
         self.newest_is_whole = False
-        if processes.is_main:
-            remove_leftovers(run)
         self.restore()
 
     def restore(self) -> None:

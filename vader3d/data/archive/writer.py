@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from vader3d.data.archive.format import (
     sheet_layout,
 )
 from vader3d.data.writer import PreparedObject, Writer
-from vader3d.files import not_written, put_in_place, remove_leftovers, temporary_name
+from vader3d.files import discard, held, put_in_place, temporary_name, writing
 from vader3d.untrusted import check_json
 
 
@@ -33,11 +33,13 @@ class ArchiveWriter(Writer):
         super().__init__(path, title=title, resolution=resolution, quality=quality)
         if self.path.is_dir():
             raise ArchiveError(f"output: wanted a file's name; got the folder {path}; give e.g. {self.path}/data.zip")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.path.parent, self.path.name)
         self.temporary = temporary_name(self.path)
-        self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by close)
-        self.zip = zipfile.ZipFile(self.file, "w")
+        with ExitStack() as hold:
+            hold.enter_context(held(self.path.parent, self.path.name))
+            with writing(self.path):
+                self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by close)
+            self.zip = zipfile.ZipFile(self.file, "w")
+            self.hold = hold.pop_all()
 
     def write(self, index: int, prepared: PreparedObject) -> None:
         views, (height, width) = len(prepared.pictures), self.resolution
@@ -72,25 +74,22 @@ class ArchiveWriter(Writer):
                 f"{self.path}: wanted fewer objects; got {count} ({error}); write shards: --objects-per-shard"
             ) from error
         self.write_member(MANIFEST, text, zipfile.ZIP_DEFLATED)
-        try:
+        with writing(self.path):
             self.zip.close()
             self.file.close()
             self.bytes = self.temporary.stat().st_size
             put_in_place(self.temporary, self.path)
-        except OSError as error:
-            raise not_written(self.path, error) from error
 
     def close(self) -> None:
         self.zip.fp = None  # an abandoned ZipFile would write its directory on the way out
-        with suppress(OSError):  # of what a full disk did not take
-            self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        with self.hold:
+            with suppress(OSError):  # of what a full disk did not take
+                self.file.close()
+            discard(self.temporary)
 
     def write_member(self, name: str, data: bytes, compression: int = zipfile.ZIP_STORED) -> None:
         info = zipfile.ZipInfo(name)  # 1980: the bytes depend on the contents alone
         info.compress_type = compression
         info.external_attr = 0o644 << 16
-        try:
+        with writing(self.path):
             self.zip.writestr(info, data)
-        except OSError as error:
-            raise not_written(self.path, error) from error

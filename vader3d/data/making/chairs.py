@@ -13,7 +13,7 @@ from vader3d.data.making.joinery import Solid, assembled, box, leaned, strut
 from vader3d.data.making.meshes import Photography, render_object
 from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
 from vader3d.data.writer import PreparedObject
-from vader3d.files import cache_folder
+from vader3d.files import cache_folder, held
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -168,7 +168,9 @@ def cached_chairs(name: str) -> Path:
     count = int(number or COUNT)
     path = cache_folder() / f"chairs-{EDITION}-{count}.zip"
     if not path.exists():
-        prepare_chairs(path, count=count)
+        with held(path.parent, f"first-{path.name}", wait=True):
+            if not path.exists():  # of another process, meanwhile
+                prepare_chairs(path, count=count)
     return path
 
 

@@ -8,7 +8,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from vader3d.data.shards.format import (
 )
 from vader3d.data.shards.storage import is_url
 from vader3d.data.writer import PreparedObject, Writer
-from vader3d.files import not_written, put_in_place, remove_leftovers, temporary_name, write_bytes
+from vader3d.files import LOCK, discard, held, put_in_place, temporary_name, write_bytes, writing
 
 END = bytes(2 * BLOCK)  # of every tar file
 OBJECTS_PER_SHARD = 1000
@@ -58,7 +58,17 @@ class ShardWriter(Writer):
         if objects_per_shard < 1:
             raise ValueError(f"objects_per_shard: wanted at least 1; got {objects_per_shard}")
         self.objects_per_shard, self.threads = objects_per_shard, threads or os.cpu_count() or 1
-        self.is_new = prepare_folder(self.path)
+        check_folder(self.path)
+        with ExitStack() as hold:
+            died = hold.enter_context(held(self.path))
+            if died:  # perhaps when all was written, and then it begins anew all the same
+                discard(self.path / INDEX)
+            if foreign := clear_leftovers(self.path):
+                raise ValueError(
+                    f"output: wanted an empty or new folder; got {path}, which holds {foreign[0]}; choose another"
+                )
+            self.hold = hold.pop_all()
+        self.is_published = False
         self.pool = ThreadPoolExecutor(self.threads, "encode")
         self.encoding: deque[tuple[ObjectRecord, Future[bytes]]] = deque()
         self.shards: list[Shard] = []
@@ -101,17 +111,17 @@ class ShardWriter(Writer):
         }
         self.bytes = sum(shard.bytes for shard in self.shards)
         write_bytes(self.path / INDEX, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+        self.is_published = True
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
-        if (self.path / INDEX).exists():  # there was none before
-            return
-        if self.shard is not None:
-            self.shard.close()
-        clear_leftovers(self.path)
-        if self.is_new:
-            with suppress(OSError):  # not empty: somebody else's by now
-                self.path.rmdir()
+        with self.hold:
+            if self.is_published:
+                return
+            discard(self.path / INDEX)  # there was none before
+            if self.shard is not None:
+                self.shard.close()
+            clear_leftovers(self.path)
 
 
 class ShardFile:
@@ -121,7 +131,8 @@ class ShardFile:
         """first: the number of its first object."""
         self.path, self.first = folder / f"shard-{number:06d}.tar", first
         self.temporary = temporary_name(self.path)
-        self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by finish or close)
+        with writing(self.path):
+            self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by finish or close)
         self.digest, self.bytes = hashlib.sha256(), 0
         self.spans: list[Span] = []
 
@@ -130,10 +141,8 @@ class ShardFile:
         self.write(sample)
 
     def write(self, data: bytes) -> None:
-        try:
+        with writing(self.path):
             self.file.write(data)
-        except OSError as error:
-            raise not_written(self.path, error) from error
         self.digest.update(data)
         self.bytes += len(data)
 
@@ -143,11 +152,9 @@ class ShardFile:
         entries = [json.dumps(span_to_entry(span), ensure_ascii=False) for span in self.spans]
         index = ('{"objects": [\n' + ",\n".join(entries) + "\n]}\n").encode()
         write_bytes(self.path.with_suffix(".json"), index)
-        try:
+        with writing(self.path):
             self.file.close()
             put_in_place(self.temporary, self.path)
-        except OSError as error:
-            raise not_written(self.path, error) from error
         checksums = (self.digest.hexdigest(), hashlib.sha256(index).hexdigest())
         return Shard(self.path.name, self.first, len(self.spans), self.bytes, *checksums)
 
@@ -155,7 +162,7 @@ class ShardFile:
         """Give up what is not finished."""
         with suppress(OSError):  # of what a full disk did not take
             self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        discard(self.temporary)
 
 
 def encoded_sample(number: int, prepared: PreparedObject, *, quality: int) -> bytes:
@@ -164,32 +171,24 @@ def encoded_sample(number: int, prepared: PreparedObject, *, quality: int) -> by
     return sample_to_tar(number, sample_members(prepared, mesh, quality=quality))
 
 
-def prepare_folder(folder: Path) -> bool:
-    """Make it, and tell whether it is new, or clear it; ValueError where anything else is than a packing leaves."""
+def check_folder(folder: Path) -> None:
+    """ValueError for what cannot be a local folder."""
     if is_url(folder) or str(folder).startswith(("s3:", "http:", "https:", "gs:")):
         raise ValueError(f"output: wanted a folder; got {folder}; pack locally, then copy the folder there")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output: wanted a folder; got {folder}, which is a file")
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    if foreign := clear_leftovers(folder):
-        raise ValueError(
-            f"output: wanted an empty or new folder; got {folder}, which holds {foreign[0]}; choose another"
-        )
-    return is_new
 
 
 def clear_leftovers(folder: Path) -> list[str]:
     """Delete what stopped packings left in a folder, unless there is something else: then its names, sorted.
 
-    They leave temporary files, and shards (a .tar and its .json) without the index of all.
+    They leave shards (a .tar and its .json) without the index of all.
     """
-    remove_leftovers(folder)
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir()} - {LOCK}
     left = {name for name in names if name == f"{INDEX}.part" or is_left_shard(name, names)}
     if not names - left:
         for name in left:
-            (folder / name).unlink()
+            discard(folder / name)
     return sorted(names - left)
 
 

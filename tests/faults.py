@@ -1,0 +1,186 @@
+"""Commands that are killed, or whose disk fills up or breaks, at every event of every file.
+
+As a program, with faults.cpp preloaded: `faults.py INPUTS COMMAND STRIDE` runs the command for every STRIDE-th event of
+an undisturbed one, disturbed there in each of the `WAYS` and then once more, and prints a line where that does not lead
+to what the undisturbed one gives. The last line counts: events, and those tried.
+"""
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import judged_models
+import torch
+import torch.utils.tensorboard
+from foreign import trimesh_views, write_srn
+from PIL import WebPImagePlugin  # noqa: F401
+from tiny import THINGS, write_things
+
+from vader3d.cli.main import main
+from vader3d.evaluation import chunks, runner
+from vader3d.native.library import library
+from vader3d.snapshots import load_snapshot
+from vader3d.study import run as study_run
+from vader3d.study.plans import STUDIES
+
+KILL, COUNT = -1, 0
+WAYS = {"killed": KILL, "a full disk": errno.ENOSPC, "a broken disk": errno.EIO}
+OFTEN = "--set loop.checkpoint_seconds=-1 --set loop.log_seconds=-1 --set loop.preview_seconds=-1"
+COMMANDS = {
+    "prepare srn": "prepare srn {inputs}/cars --output {room}/out.zip --size 16 --processes 1",
+    "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1",
+    "train autodecoder": "train autodecoder --data {inputs}/things.zip --output {room}/out --preset tiny "
+    f"--set loop.objects_seen=6 --set loop.batch=2 {OFTEN}",
+    "train diffusion": "train diffusion --autodecoder {inputs}/ae --output {room}/out --preset tiny "
+    f"--set loop.objects_seen=6 --set loop.batch=2 {OFTEN}",
+    "evaluate": "evaluate --model {inputs}/model --data {inputs}/things.zip --output {room}/out "
+    "--protocol {inputs}/tiny.json",
+    "study": "study normalisation --data {inputs}/things.zip --output {room}/out --preset tiny --seeds 1 "
+    "--set autodecoder.loop.objects_seen=4 --set diffusion.loop.objects_seen=32 "
+    "--set protocol.samples=2 --set protocol.views=1 --set protocol.steps=[1]",
+}
+CLOCKS = ("seconds", "time", "share_of_peak")  # what no two runs have alike
+NEVER_ALIKE = ("state.previous.pt", ".html")  # one time earlier than the newest, whenever that was; seconds in words
+
+
+def write_inputs(folder: Path) -> None:
+    """All that the commands read."""
+    two = dict(list(THINGS.items())[:2])
+    archive = write_things(folder / "things.zip", two, views=6, size=12)
+    write_srn(folder / "cars" / "car", trimesh_views(size=16)[:3])
+    judged_models.write_model(folder / "model", archive)
+    judged_models.write_protocol(
+        folder / "tiny.json", samples=2, steps=[1], sets=["reconstruction", "generated"], memorisation=2, resamples=2
+    )
+    more = ["--preset", "tiny", "--set", "loop.objects_seen=4"]
+    main(["train", "autodecoder", "--data", str(archive.path), "--output", str(folder / "ae"), *more])
+
+
+def quick() -> None:
+    """Frozen networks that cost nothing, studies of two variants, several chunks of everything."""
+    chunks.CHUNK, runner.load_features = judged_models.SMALL_CHUNK, lambda *_, **__: judged_models.tiny_features("tiny")
+    study_run.protocol_facts = lambda *_: {"protocol": "tiny"}
+    for name, study in list(STUDIES.items()):
+        STUDIES[name] = replace(study, variants=dict(list(study.variants.items())[:2]))
+    library()
+    torch.set_num_threads(1)
+
+
+class Room:
+    """A folder in which one command is run again and again."""
+
+    def __init__(self, inputs: Path, command: str):
+        self.inputs, self.folder, self.said = inputs, inputs / f"room-{os.getpid()}", inputs / f"said-{os.getpid()}"
+        self.arguments = COMMANDS[command].format(inputs=inputs, room=self.folder).split()
+        self.preloaded = ctypes.CDLL(None)
+        sys.argv = ["vader3d", *self.arguments]
+
+    def life(self, mode: int, at: int = 0) -> tuple[int, int]:
+        """Exit code (negative: killed) and the events there were."""
+        heard, told = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for stream in (1, 2):
+                    os.dup2(os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+                self.preloaded.faults_arm(os.fsencode(self.folder), mode, ctypes.c_long(at))
+                main(self.arguments)
+                code = 0
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+            finally:
+                events = self.preloaded.faults_count()
+                self.preloaded.faults_arm(b"", COUNT, ctypes.c_long(0))
+                sys.stderr.flush()
+                os.write(told, str(events).encode())
+                os._exit(code)
+        os.close(told)
+        with os.fdopen(heard) as pipe:
+            events = int(pipe.read() or 0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), events
+
+    def begin(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+
+    def undisturbed(self) -> tuple[dict[str, str], int]:
+        """What the command gives, and its events."""
+        self.begin()
+        code, events = self.life(COUNT)
+        assert code == 0, self.said.read_text()
+        return contents(self.folder), events
+
+    def trouble(self, mode: int, at: int, wanted: dict[str, str]) -> str:
+        """What is wrong after one event, in words; empty where nothing is."""
+        self.begin()
+        code, _ = self.life(mode, at)
+        said = self.said.read_text()
+        if mode == KILL and code != -signal.SIGKILL:
+            return f"ended with {code}: {said[-500:]}"
+        if mode != KILL and code not in (0, 2):
+            return f"ended with {code}: {said[-500:]}"
+        if code == 2 and (str(self.folder) not in said.splitlines()[-1] or "Traceback" in said):
+            return f"names no file: {said[-500:]}"
+        if code and (again := self.life(COUNT)[0]):
+            return f"cannot go on, {again}: {self.said.read_text()[-500:]}"
+        found = contents(self.folder)
+        unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        if mode == errno.EIO and not code:  # done, but for what could not be deleted
+            unlike = [name for name in unlike if not name.endswith(".lock")]
+        return f"leaves other files: {unlike}" if unlike else ""
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file but TensorBoard's, by its name, as a checksum of all that two runs have alike."""
+    paths = [path for path in folder.rglob("*") if "tensorboard" not in path.parts]
+    return {path.relative_to(folder).as_posix(): content(path) for path in paths}
+
+
+def content(path: Path) -> str:
+    if path.is_dir() or path.name.endswith(NEVER_ALIKE):
+        return "is there"
+    if path.suffix == ".pt":
+        return str(timeless(torch.load(path, weights_only=True)))
+    if path.suffix == ".safetensors":
+        return str(timeless(list(load_snapshot(path))))
+    if path.suffix == ".json":
+        return str(timeless(json.loads(path.read_text())))
+    if path.suffix == ".jsonl":
+        return str(timeless([json.loads(line) for line in path.read_text().splitlines()]))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: timeless(each) for key, each in value.items() if not any(word in str(key) for word in CLOCKS)}
+        return sorted((str(key), each) for key, each in kept.items() if not str(key).endswith("per_second"))
+    if isinstance(value, (list, tuple)):
+        return [timeless(each) for each in value]
+    if isinstance(value, torch.Tensor):
+        value = value.coalesce().values() if value.is_sparse else value
+        return hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+    return value
+
+
+if __name__ == "__main__":
+    inputs, command, stride = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    quick()
+    room = Room(inputs, command)
+    room.undisturbed()  # what is done once, such as caches
+    wanted, events = room.undisturbed()
+    tried = 0
+    for place, (way, mode) in enumerate(WAYS.items()):
+        for at in range(1 + place * stride // len(WAYS), events + 1, stride):
+            tried += 1
+            if trouble := room.trouble(mode, at, wanted):
+                print(f"{command}, {way} at event {at} of {events}: {trouble}", flush=True)
+    print(events, tried)

@@ -1,0 +1,59 @@
+"""Nothing is lost, whatever happens at whichever event of a file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import faults
+import pytest
+from processes import environment
+
+from vader3d.native import build
+
+COMPILER = build.find_compiler()
+pytestmark = pytest.mark.skipif(not (sys.platform == "linux" and COMPILER), reason="no C++ compiler, or not Linux")
+SAMPLE = {  # every so many events: the cheap ones more often
+    "prepare srn": 2,
+    "prepare shards": 3,
+    "evaluate": 40,
+    "train autodecoder": 101,
+    "train diffusion": 301,
+    "study": 1000,
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    faults.write_inputs(folder)
+    source = Path(faults.__file__).with_suffix(".cpp")
+    subprocess.run(
+        [COMPILER, "-O1", "-std=c++17", "-shared", "-fPIC", source, "-o", folder / "faults.so", "-ldl"], check=True
+    )
+    return folder
+
+
+def troubles(inputs: Path, command: str, stride: int) -> tuple[list[str], int, int]:
+    """What went wrong, how many events there are, and how many were tried."""
+    program = [sys.executable, faults.__file__, str(inputs), command, str(stride)]
+    preloaded = environment() | {"LD_PRELOAD": str(inputs / "faults.so"), "COLUMNS": "1000"}
+    result = subprocess.run(program, capture_output=True, text=True, env=preloaded)
+    assert result.returncode == 0, result.stderr[-3000:]
+    *lines, last = result.stdout.splitlines()
+    return lines, *map(int, last.split())
+
+
+@pytest.mark.parametrize("command", SAMPLE)
+def test_a_command_goes_on_wherever_it_was_stopped(inputs, command):
+    wrong, events, tried = troubles(inputs, command, SAMPLE[command])
+    assert wrong == []
+    assert events > 15
+    assert tried >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SAMPLE)
+def test_a_command_goes_on_from_every_event(inputs, command):
+    wrong, events, tried = troubles(inputs, command, 1)
+    assert wrong == []
+    assert tried == 3 * events
