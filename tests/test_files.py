@@ -90,11 +90,11 @@ def test_temporary_names_stay_in_the_folder_and_hide(tmp_path):
     assert name.name.startswith(".model.safetensors.")
 
 
-def test_a_garbled_state_says_what_to_do(tmp_path):
+def test_a_garbled_state_is_named(tmp_path):
     path = tmp_path / "state.pt"
     save_state(path, STATE)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"state\.pt: wanted a run state; .*delete it to start anew"):
+    with pytest.raises(ValueError, match=r"state\.pt: wanted a run state; got a damaged"):
         load_state(path)
 
 

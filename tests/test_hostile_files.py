@@ -229,8 +229,8 @@ def test_a_model_of_another_version_is_told_as_such(whole, tmp_path):
     tensors, header = load_snapshot(whole / "model" / "autodecoder.safetensors")
     path = tmp_path / "model.safetensors"
     for change, told in (
-        ({"version": 99}, "got 99, of another vader3d"),
-        ({"version": "2"}, "got '2', of another vader3d"),
+        ({"version": 99}, "got 99, of a newer vader3d; upgrade"),
+        ({"version": "2"}, "got '2', of an unknown vader3d"),
         ({"vader3d": "7.0", "config": {**header["config"], "scent": 1}}, "scent.*; written by vader3d '7.0', this is"),
     ):
         save_snapshot(path, tensors, header | change)

@@ -72,12 +72,11 @@ def read_header(path: Path, kind: str | None = None) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             header = parsed_json((file.metadata() or {}).get("vader3d", "{}").encode())
         if not isinstance(header, dict) or header.get("format") != "vader3d-snapshot":
-            raise ValueError("snapshot: wanted one of vader3d; got one without its header")
-        if header.get("version") not in range(1, SNAPSHOT_VERSION + 1):
-            raise ValueError(
-                f"version: wanted format {SNAPSHOT_VERSION} or older; got {header.get('version')!r}, of another "
-                "vader3d; use the one that wrote it"
-            )
+            raise ValueError("header: wanted a vader3d snapshot; got one without a vader3d header")
+        if (version := header.get("version")) not in range(1, SNAPSHOT_VERSION + 1):
+            newer = isinstance(version, int) and version > SNAPSHOT_VERSION
+            told = "a newer vader3d; upgrade" if newer else "an unknown vader3d; use the one that wrote it"
+            raise ValueError(f"version: wanted format {SNAPSHOT_VERSION} or older; got {version!r}, of {told}")
         if kind is not None and header.get("kind") != kind:
             raise ValueError(f"kind: wanted {kind}; got a snapshot of kind {header.get('kind')!r}")
     return header

@@ -4,6 +4,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -29,6 +30,17 @@ from vader3d.untrusted import parsed_json, zip_member
 HEAD = b'{"format": "vader3d-archive", "version": 1, "resolution": [8, 8], "subsets": {}, "objects": ['
 
 
+@contextmanager
+def little_memory():
+    """Under a megabyte at any moment."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
 def zipped(path, compression=zipfile.ZIP_DEFLATED, **members):
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in members.items():
@@ -42,31 +54,22 @@ def zipped(path, compression=zipfile.ZIP_DEFLATED, **members):
 )
 def test_a_bomb_of_a_manifest_is_never_unpacked(tmp_path, compression, told):
     path = zipped(tmp_path / "bomb.zip", compression, archive_json=HEAD + b"{}," * 500_000 + b"{}]}")
-    tracemalloc.start()
-    with pytest.raises(ArchiveError, match=told):
+    with little_memory(), pytest.raises(ArchiveError, match=told):
         Archive(path)
-    assert tracemalloc.get_traced_memory()[1] < 1e6
-    tracemalloc.stop()
 
 
 def test_a_member_that_is_longer_than_it_says_is_not_unpacked_further(tmp_path):
     path = zipped(tmp_path / "liar.zip", x=bytes(50_000_000))
     with zipfile.ZipFile(path) as opened:
         opened.getinfo("x").file_size = 100
-        tracemalloc.start()
-        with pytest.raises(ValueError, match=r"x: wanted a whole member"):
+        with little_memory(), pytest.raises(ValueError, match=r"x: wanted a whole member"):
             zip_member(opened, "x", most=1000)
-        assert tracemalloc.get_traced_memory()[1] < 1e6
-        tracemalloc.stop()
 
 
 def test_json_of_more_values_than_any_of_ours_is_not_parsed():
     data = b"[" + b"1," * 2**23 + b"1]"
-    tracemalloc.start()
-    with pytest.raises(ValueError, match="JSON: wanted at most"):
+    with little_memory(), pytest.raises(ValueError, match="JSON: wanted at most"):
         parsed_json(data)
-    assert tracemalloc.get_traced_memory()[1] < 1e6
-    tracemalloc.stop()
 
 
 def test_no_archive_is_written_that_could_not_be_read(tmp_path, monkeypatch):

@@ -189,5 +189,5 @@ def test_bad_requests_are_refused(data, tmp_path):
         study("hash", data, tmp_path, seeds=0)
     with pytest.raises(ValueError, match=r"nearest: protocol\.samples"):
         study("hash", data, tmp_path, more=("protocol.smples=3",))
-    with pytest.raises(ValueError, match="memorisation: at most `samples`"):
+    with pytest.raises(ValueError, match="memorisation: wanted at most `samples`"):
         study("steps", data, tmp_path, more=("protocol.memorisation=97",))

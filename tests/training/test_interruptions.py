@@ -113,7 +113,9 @@ def test_a_kill_between_the_two_renames_is_survived(whole, half):
 def test_two_damaged_states_are_refused_by_name(half):
     for name in ("state.pt", "state.previous.pt"):
         cut_short(half / name)
-    with pytest.raises(ValueError, match=r"state\.pt: wanted a run state.*state\.previous\.pt: wanted a run state"):
+    with pytest.raises(
+        ValueError, match=r"state\.pt: wanted a run state.*state\.previous\.pt: wanted a run state.*; delete them"
+    ):
         trained(half)
 
 

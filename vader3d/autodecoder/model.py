@@ -81,6 +81,6 @@ def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, 
 
 def read_config(run: Path) -> AutodecoderConfig:
     """The configuration that a run folder's snapshot was trained with; no weights are read."""
-    header = read_header(run / MODEL, "autodecoder")
+    header = read_header(run / MODEL)
     with explained_by(run / MODEL, header):
         return config_from_dict(AutodecoderConfig, header["config"])
