@@ -115,7 +115,7 @@ class AssetFolder:
         if path.exists() and not path.is_dir():
             raise ValueError(f"output: wanted a folder; got {path}, which is a file")
         if (path / LIST).is_file():
-            known = read_json(path / LIST)
+            known = read_json(path / LIST, "a list of objects")
             with reading(path / LIST, "a list of objects"):
                 self.objects = {name: {**each, "files": {**each["files"]}} for name, each in known["objects"].items()}
 

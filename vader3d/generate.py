@@ -15,7 +15,7 @@ from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.model import load_denoiser
 from vader3d.diffusion.sampler import DETERMINISTIC, Churn, edm_sigmas, sample
-from vader3d.files import checksum_of
+from vader3d.files import checksum_of, held
 from vader3d.latents import LatentStatistics
 from vader3d.machine import autocast, chosen_device
 from vader3d.progress import track
@@ -191,23 +191,25 @@ def generate_files(
     """
     check_least(1, count=count)
     check_formats(formats, formats)
-    place = AssetFolder(folder)
-    made_by = {asset_name(seed, i): generator.provenance(seed, i, steps=steps, churn=churn) for i in range(count)}
-    for name, provenance in made_by.items():
-        if place.made_otherwise(name, provenance):
-            raise ValueError(
-                f"output: wanted a folder for this model, these steps; got {folder}, whose {name} was made otherwise "
-                f"({LIST} says how); name another folder"
-            )
-    missing = [i for i, (name, made) in enumerate(made_by.items()) if not place.holds(name, made, formats)]
-    assets = generator.draw(missing, seed=seed, steps=steps, churn=churn, batch=batch)
-    place.write_list()  # fails before the work where nothing can be written
-    written: list[Path] = []
-    try:
-        for done, asset in enumerate(track(assets, "objects", total=len(missing)), 1):
-            written += place.save(asset, formats)
-            if done % batch == 0:
-                place.write_list()
-    finally:
-        place.write_list()
-    return place.saved([*made_by], written)
+    AssetFolder(folder)  # says what is wrong with it before anything is written
+    with held(folder):
+        place = AssetFolder(folder)
+        made_by = {asset_name(seed, i): generator.provenance(seed, i, steps=steps, churn=churn) for i in range(count)}
+        for name, provenance in made_by.items():
+            if place.made_otherwise(name, provenance):
+                raise ValueError(
+                    f"output: wanted a folder for this model, these steps; got {folder}, whose {name} was made "
+                    f"otherwise ({LIST} says how); name another folder"
+                )
+        missing = [i for i, (name, made) in enumerate(made_by.items()) if not place.holds(name, made, formats)]
+        assets = generator.draw(missing, seed=seed, steps=steps, churn=churn, batch=batch)
+        place.write_list()  # fails before the work where nothing can be written
+        written: list[Path] = []
+        try:
+            for done, asset in enumerate(track(assets, "objects", total=len(missing)), 1):
+                written += place.save(asset, formats)
+                if done % batch == 0:
+                    place.write_list()
+        finally:
+            place.write_list()
+        return place.saved([*made_by], written)

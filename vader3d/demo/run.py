@@ -25,7 +25,7 @@ from vader3d.evaluation.protocol import Protocol
 from vader3d.evaluation.runner import ProtocolRun, evaluate, protocol_run, with_samples
 from vader3d.evaluation.sets import PictureSets
 from vader3d.export.turntable import contact_sheet, straight_alpha
-from vader3d.files import write_text
+from vader3d.files import held, write_text
 from vader3d.frozen.embeddings import load_features
 from vader3d.generate import Generator
 from vader3d.geometry.cameras import orbit_cameras
@@ -58,11 +58,10 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
         if found == (data, minutes, seed):
             console.print(f"{output}: finished before; delete the folder, or name another, to start anew")
             return report
-    output.mkdir(parents=True, exist_ok=True)
     recipe, run, clock = preset("small"), protocol_run("demo", seed=seed), Clock(output / "seconds.json")
     load_features()  # says at once, not after training, when its weights are missing
     page = DemoPage(output, clock)
-    with page.following():
+    with held(output), page.following():
         with clock.part("data"):
             archive, problems = readable_objects(open_archive(data))
         for problem in problems:
