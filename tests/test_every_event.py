@@ -16,7 +16,7 @@ SAMPLE = {  # every so many events: the cheap ones more often
     "prepare srn": 2,
     "prepare shards": 3,
     "evaluate": 40,
-    "train autodecoder": 101,
+    "train autodecoder": 133,
     "train diffusion": 301,
     "study": 1000,
 }

@@ -1,4 +1,4 @@
-"""Files that outlive a process: whole or not there, and written by one command at a time.
+"""Files that outlive a process: whole, and written by one command.
 
 One convention for all: written under a temporary name beside the target, synced, renamed. A reader sees the old file or
 the new one, never half, after a kill and after a power cut. What is written to is held: `held`.

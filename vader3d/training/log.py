@@ -46,9 +46,11 @@ class MetricLog:
 
     def close(self) -> None:
         if self.writer is not None:
-            threading.excepthook = self.hook
-            with writing(self.events):
-                self.writer.close()
+            try:
+                with writing(self.events):
+                    self.writer.close()
+            finally:
+                threading.excepthook = self.hook
 
 
 def untold(failure: threading.ExceptHookArgs) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noted while a step runs, obeyed within seconds whatever hangs."""
+"""Ctrl-C and SIGTERM: obeyed within seconds, whatever hangs."""
 
 import os
 import signal
