@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_drawn(gener
     with pytest.raises(ValueError, match=r"output: wanted a folder; got .*file, which is a file"):
         generate_files(generator, tmp_path / "file", count=1, formats=FORMATS)
     (tmp_path / "generated.json").write_text("{")
-    with pytest.raises(ValueError, match=r"generated\.json: wanted a list of objects; got a damaged one"):
+    with pytest.raises(ValueError, match=r"generated\.json: wanted a list of objects; got a damaged"):
         generate_files(generator, tmp_path, count=1, formats=FORMATS)
 
     def refused(path, text):

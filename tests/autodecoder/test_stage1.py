@@ -184,7 +184,7 @@ def test_latents_that_are_not_finite_are_not_handed_on(model):
     broken.decoder.stem.weight.fill_(3e38)
     assert all(tensor.isfinite().all() for tensor in broken.state_dict().values())
     with pytest.raises(TrainingDiverged, match="latents: wanted finite ones"):
-        training_latents(broken)
+        list(training_latents(broken))
 
 
 def test_the_snapshot_says_what_it_is_and_the_run_has_a_preview(run):

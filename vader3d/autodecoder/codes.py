@@ -123,7 +123,7 @@ class HashedCodes(Codes):
         self.table = nn.Embedding(pieces * size, code_length // pieces, sparse=config.update != "dense")
         nn.init.normal_(self.table.weight, std=initial_std)
         self.register_buffer("multipliers", multipliers_for(config))
-        different = count_different(self.entries, objects)
+        different = objects if self.multipliers.is_meta else count_different(self.entries, objects)
         if different < objects and not config.allow_clashes:
             raise ValueError(
                 f"codes: wanted {objects} different ones; got {different}; set codes.key_mix=true or a larger "

@@ -153,6 +153,8 @@ class FadedAdam(RowAdam):
     `correct_reads`. ValueError: betas whose r is not below 1.
     """
 
+    of_any_length = ("ahead",)  # of its state: grows with the steps
+
     def __init__(self, tables: list[Tensor], *, lr: float, betas: tuple[float, ...] = (0.9, 0.999), eps: float = 1e-8):
         super().__init__(tables, lr=lr, betas=betas, eps=eps)
         if betas[0] ** 2 >= betas[1]:

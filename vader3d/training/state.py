@@ -113,5 +113,6 @@ def check_optimiser(optimiser: torch.optim.Optimizer, values: dict[str, Any]) ->
             rows, whole = parameter.shape[:1], parameter.shape
             shapes = {torch.Size(), rows, whole, torch.Size([*rows, parameter.numel() // max(1, *rows, 1)])}
             for name, value in values["state"].get(number, {}).items():
-                if isinstance(value, torch.Tensor) and value.shape not in shapes:
+                free = name in getattr(optimiser, "of_any_length", ())
+                if isinstance(value, torch.Tensor) and not (free and value.dim() == 1) and value.shape not in shapes:
                     raise ValueError(f"{name}: wanted a number a weight, {list(whole)}; got {list(value.shape)}")
