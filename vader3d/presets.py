@@ -51,7 +51,7 @@ SMALL_STAGE1 = AutodecoderConfig(
     ),
     render=RenderConfig(samples_per_ray=40, activation="softplus", density_scale=25.0, density_noise=0.0),
     losses=LossConfig(trunk="gradients", perceptual=1.0, scales=(1,), mask=0.5, pixel=4.0),
-    loop=LoopConfig(objects_seen=80_000, batch=8, cooldown=0.5, ema_half_life=2000),
+    loop=LoopConfig(objects_seen=64_000, batch=8, cooldown=0.5, ema_half_life=2000),
     latents=LatentConfig(per="voxel"),
     pixel_stride=2,
     codes=CodeConfig(update="sparse", average=True),
