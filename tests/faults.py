@@ -25,15 +25,17 @@ from PIL import WebPImagePlugin  # noqa: F401
 from tiny import THINGS, write_things
 
 from vader3d.cli.main import main
+from vader3d.demo import run as demo_run
 from vader3d.evaluation import chunks, runner
 from vader3d.native.library import library
+from vader3d.presets import preset
 from vader3d.snapshots import load_snapshot
 from vader3d.study import run as study_run
 from vader3d.study.plans import STUDIES
 
 KILL, COUNT = -1, 0
 WAYS = {"killed": KILL, "a full disk": errno.ENOSPC, "a broken disk": errno.EIO}
-OFTEN = "--set loop.checkpoint_seconds=-1 --set loop.log_seconds=-1 --set loop.preview_seconds=-1"
+OFTEN = "--set loop.checkpoint_seconds=0 --set loop.log_seconds=0 --set loop.preview_seconds=0"
 COMMANDS = {
     "prepare srn": "prepare srn {inputs}/cars --output {room}/out.zip --size 16 --processes 1",
     "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1",
@@ -47,8 +49,13 @@ COMMANDS = {
     "--set autodecoder.loop.objects_seen=4 --set diffusion.loop.objects_seen=32 "
     "--set protocol.samples=2 --set protocol.views=1 --set protocol.steps=[1]",
 }
+COMMANDS |= {
+    "generate": "generate --model {inputs}/model --output {room}/out --count 2 --steps 1 --formats glb obj ply webp",
+    "demo": "demo --data {inputs}/things.zip --output {room}/out",
+}
 CLOCKS = ("seconds", "time", "share_of_peak")  # what no two runs have alike
-NEVER_ALIKE = ("state.previous.pt", ".html")  # one time earlier than the newest, whenever that was; seconds in words
+# One time earlier than the newest, whenever that was; seconds, in words and as numbers.
+NEVER_ALIKE = ("state.previous.pt", ".html", "seconds.json")
 
 
 def write_inputs(folder: Path) -> None:
@@ -68,6 +75,14 @@ def quick() -> None:
     """Frozen networks that cost nothing, studies of two variants, several chunks of everything."""
     chunks.CHUNK, runner.load_features = judged_models.SMALL_CHUNK, lambda *_, **__: judged_models.tiny_features("tiny")
     study_run.protocol_facts = lambda *_: {"protocol": "tiny"}
+    tiny = preset("tiny")
+    stages = {
+        name: replace(stage, loop=replace(stage.loop, objects_seen=objects))
+        for name, stage, objects in (("autodecoder", tiny.autodecoder, 4), ("diffusion", tiny.diffusion, 32))
+    }
+    demo_run.preset, demo_run.load_features = lambda name: replace(tiny, **stages), lambda: None
+    demo_run.ASSETS, demo_run.PREVIEWED, demo_run.PREVIEW_STEPS, demo_run.PREVIEW_PX = 2, 2, 1, 8
+    demo_run.protocol_run = lambda name, seed: runner.with_samples(runner.protocol_run(name, seed=seed), 2)
     for name, study in list(STUDIES.items()):
         STUDIES[name] = replace(study, variants=dict(list(study.variants.items())[:2]))
     library()

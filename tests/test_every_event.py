@@ -19,6 +19,8 @@ SAMPLE = {  # every so many events: the cheap ones more often
     "train autodecoder": 133,
     "train diffusion": 301,
     "study": 1000,
+    "generate": 30,
+    "demo": 1500,
 }
 
 
