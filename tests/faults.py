@@ -54,8 +54,8 @@ COMMANDS |= {
     "demo": "demo --data {inputs}/things.zip --output {room}/out",
 }
 CLOCKS = ("seconds", "time", "share_of_peak")  # what no two runs have alike
-# One time earlier than the newest, whenever that was; seconds, in words and as numbers.
-NEVER_ALIKE = ("state.previous.pt", ".html", "seconds.json")
+NEVER_ALIKE = (".html", "seconds.json")  # seconds, in words and as numbers
+NOT_COMPARED = ("state.previous.pt",)  # one time earlier than the newest, if there was one
 
 
 def write_inputs(folder: Path) -> None:
@@ -156,7 +156,7 @@ class Room:
 
 def contents(folder: Path) -> dict[str, str]:
     """Every file but TensorBoard's, by its name, as a checksum of all that two runs have alike."""
-    paths = [path for path in folder.rglob("*") if "tensorboard" not in path.parts]
+    paths = [path for path in folder.rglob("*") if "tensorboard" not in path.parts and path.name not in NOT_COMPARED]
     return {path.relative_to(folder).as_posix(): content(path) for path in paths}
 
 

@@ -20,7 +20,7 @@ SAMPLE = {  # every so many events: the cheap ones more often
     "train diffusion": 301,
     "study": 1000,
     "generate": 30,
-    "demo": 1500,
+    "demo": 400,
 }
 
 
