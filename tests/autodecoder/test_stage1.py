@@ -187,6 +187,13 @@ def test_latents_that_are_not_finite_are_not_handed_on(model):
         list(training_latents(broken))
 
 
+def test_a_decoder_of_pictures_that_are_not_finite_is_not_handed_on(model, heldout):
+    broken = copy.deepcopy(model).requires_grad_(False)
+    broken.decoder.head.weight.fill_(3e38)
+    with pytest.raises(TrainingDiverged, match="pictures: wanted finite ones"):
+        mean_psnr(broken, latents_of(model), torch.arange(4), heldout, CONFIG)
+
+
 def test_the_snapshot_says_what_it_is_and_the_run_has_a_preview(run):
     _, header = load_snapshot(run / "model.safetensors")
     assert (header["kind"], header["objects"]) == ("autodecoder", 4)

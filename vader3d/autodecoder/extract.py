@@ -49,12 +49,17 @@ def decode(model: Autodecoder, latents: Tensor) -> Volume:
 
 @torch.no_grad()
 def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: Views, config: AutodecoderConfig) -> float:
-    """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...]."""
+    """Mean PSNR in dB of the first two views of `objects` as decoded from `latents` [len(objects), ...].
+
+    TrainingDiverged: they decode to pictures that are not finite.
+    """
     numbers = torch.arange(2).clamp_max(min(views.view_count(o) for o in objects.tolist()) - 1)
     target = views.views_of(objects, numbers.expand(len(objects), 2))
     volume = decode(model, latents)
     target = target.to(volume.grid.device)
     colour, _ = render_views(volume, target.cameras, config.render)
+    if not colour.isfinite().all():
+        raise TrainingDiverged("pictures: wanted finite ones; got others from finite latents; lower the learning rate")
     return float(psnr(colour, target.colour).mean())
 
 
