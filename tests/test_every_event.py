@@ -13,13 +13,13 @@ from vader3d.native import build
 COMPILER = build.find_compiler()
 pytestmark = pytest.mark.skipif(not (sys.platform == "linux" and COMPILER), reason="no C++ compiler, or not Linux")
 SAMPLE = {  # every so many events: the cheap ones more often
-    "prepare srn": 2,
-    "prepare shards": 3,
-    "evaluate": 40,
-    "train autodecoder": 133,
-    "train diffusion": 301,
+    "prepare srn": 5,
+    "prepare shards": 11,
+    "evaluate": 101,
+    "train autodecoder": 401,
+    "train diffusion": 701,
     "study": 1000,
-    "generate": 30,
+    "generate": 61,
     "demo": 400,
 }
 
