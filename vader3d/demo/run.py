@@ -22,7 +22,7 @@ from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.train import train_diffusion
 from vader3d.evaluation.judged import JudgedModel, open_judged_model
 from vader3d.evaluation.protocol import Protocol
-from vader3d.evaluation.runner import ProtocolRun, evaluate, protocol_run, with_samples
+from vader3d.evaluation.runner import CHUNKS, ProtocolRun, evaluate, protocol_run, with_samples
 from vader3d.evaluation.sets import PictureSets
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.files import held, write_text
@@ -37,6 +37,7 @@ from vader3d.untrusted import read_json, reading
 
 ASSETS = 16
 ASSET_FORMATS = ("glb", "webp")
+ROOMS = ("assets", "evaluation", f"evaluation/{CHUNKS}")  # below the folder, beside those that trainings hold
 PREVIEW_SECONDS = 20.0
 PREVIEWED, PREVIEW_STEPS, PREVIEW_PX = 8, 12, 96
 FEWEST_JUDGED = 16  # objects, where a clock leaves time for no more
@@ -61,7 +62,7 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
     recipe, run, clock = preset("small"), protocol_run("demo", seed=seed), Clock(output / "seconds.json")
     load_features()  # says at once, not after training, when its weights are missing
     page = DemoPage(output, clock)
-    with held(output), page.following():
+    with held(output, rooms=ROOMS), page.following():
         with clock.part("data"):
             archive, problems = readable_objects(open_archive(data))
         for problem in problems:
