@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -18,6 +19,7 @@ from vader3d.data.dataset import DataSet
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import chunks, runner
 from vader3d.evaluation.judged import open_judged_model
+from vader3d.evaluation.protocol import PictureSet
 from vader3d.evaluation.report import write_report
 from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
@@ -35,14 +37,7 @@ PROTOCOL = {
     "features": ["tiny"],
     "poses": "heldout",
     "steps": [1, 2],
-    "sets": [
-        "heldout_views",
-        "reconstruction",
-        "generated",
-        "direct_latent_sampling",
-        "direct_latent_sampling_own_std",
-        "direct_latent_sampling_fitted",
-    ],
+    "sets": list(get_args(PictureSet)),
     "metrics": ["frechet", "kernel", "precision_recall"],
     "reference": {"views": 2},
     "reconstruction": {"split": "heldout"},

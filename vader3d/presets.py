@@ -60,6 +60,18 @@ SMALL_STAGE1 = AutodecoderConfig(
     optimiser=SMALL_MUON,
     code_lr=2e-2,
 )
+SMALL_STAGE2 = DiffusionConfig(
+    unet=UNetConfig(
+        model_channels=256,
+        channel_multipliers=(1,),
+        blocks_per_level=2,
+        attention_resolutions=(),
+        dropout=0.0,
+        linear_skip=True,
+    ),
+    loop=LoopConfig(objects_seen=200_000, batch=512, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
+    optimiser=SMALL_MUON,
+)
 TEXT_UNET = UNetConfig(model_channels=192, blocks_per_level=3, token_dim=1024)
 
 PRESETS = {
@@ -67,18 +79,7 @@ PRESETS = {
         note="64x64 pictures on a laptop CPU in minutes (the demo's). The latent is the code itself; docs/results.md "
         "says what this and each other departure from the paper brings.",
         autodecoder=SMALL_STAGE1,
-        diffusion=DiffusionConfig(
-            unet=UNetConfig(
-                model_channels=256,
-                channel_multipliers=(1,),
-                blocks_per_level=2,
-                attention_resolutions=(),
-                dropout=0.0,
-                linear_skip=True,
-            ),
-            loop=LoopConfig(objects_seen=200_000, batch=512, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
-            optimiser=SMALL_MUON,
-        ),
+        diffusion=SMALL_STAGE2,
         objects=163,
         picture_px=64,
         score="furniture, 10 minutes of two CPU cores: held-out PSNR 29.7 dB, silhouette IoU .926 (`make demo`)",
@@ -94,17 +95,10 @@ PRESETS = {
             loop=replace(SMALL_STAGE1.loop, objects_seen=100_000),
             code_noise=0.05,
         ),
-        diffusion=DiffusionConfig(
-            unet=UNetConfig(
-                model_channels=64,
-                channel_multipliers=(1,),
-                blocks_per_level=2,
-                attention_resolutions=(4,),
-                dropout=0.0,
-                linear_skip=True,
-            ),
-            loop=LoopConfig(objects_seen=1_000_000, batch=16, warmup=0.01, cooldown=0.5, ema_half_life=20_000),
-            optimiser=SMALL_MUON,
+        diffusion=replace(
+            SMALL_STAGE2,
+            unet=replace(SMALL_STAGE2.unet, model_channels=64, attention_resolutions=(4,)),
+            loop=replace(SMALL_STAGE2.loop, objects_seen=1_000_000, batch=16),
         ),
         objects=163,
         picture_px=64,

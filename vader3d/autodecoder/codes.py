@@ -123,7 +123,7 @@ class HashedCodes(Codes):
         self.table = nn.Embedding(pieces * size, code_length // pieces, sparse=config.update != "dense")
         nn.init.normal_(self.table.weight, std=initial_std)
         self.register_buffer("multipliers", multipliers_for(config))
-        different = objects if self.multipliers.is_meta else count_different(self.entries, objects)
+        different = count_different(self.entries, objects)
         if different < objects and not config.allow_clashes:
             raise ValueError(
                 f"codes: wanted {objects} different ones; got {different}; set codes.key_mix=true or a larger "
@@ -137,7 +137,7 @@ class HashedCodes(Codes):
         )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *rest: Any) -> None:
-        state_dict.setdefault(prefix + "multipliers", multipliers_of_eq_11(self.config.num_codebooks))
+        keep_old_multipliers(state_dict, self.config, prefix)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, objects: Tensor) -> Tensor:
@@ -157,14 +157,19 @@ def hashed_entries(objects: Tensor, multipliers: Tensor, *, codebook_size: int, 
 
 def multipliers_of_eq_11(pieces: int) -> Tensor:
     """a_i = 2^31 + 2 i^2 + 1, i from 0: near ones, with which two of ABO's tables share 41 % of their pieces."""
-    i = torch.arange(pieces)
+    i = torch.arange(pieces, device="cpu")
     return (1 << 31) + 2 * i * i + 1
+
+
+def keep_old_multipliers(state: dict[str, Any], config: CodeConfig, prefix: str) -> None:
+    """Give hashed codes' states from before multipliers were part of them those of Eq. 11."""
+    state.setdefault(prefix + "multipliers", multipliers_of_eq_11(config.num_codebooks))
 
 
 def multipliers_for(config: CodeConfig) -> Tensor:
     """a_i of new codes: with key_mix odd numbers as good as random, always the same; two of ABO's then share 3.5 %."""
     if config.key_mix:
-        return hash32(torch.arange(config.num_codebooks) + 1) | 1
+        return hash32(torch.arange(config.num_codebooks, device="cpu") + 1) | 1
     return multipliers_of_eq_11(config.num_codebooks)
 
 

@@ -28,14 +28,14 @@ def training_latents(model: Autodecoder, objects: Tensor | None = None) -> Itera
     model.eval()
     numbers = torch.arange(len(model.codes)) if objects is None else objects
     for part in numbers.to(model.codes.table.weight.device).split(OBJECTS_PER_BATCH):
-        yield finite(model.decoder.to_latent(model.codes(part)).float().cpu())
+        yield finite(model.decoder.to_latent(model.codes(part)).float().cpu(), what="latents", source="weights")
 
 
-def finite(latents: Tensor) -> Tensor:
-    """The latents; TrainingDiverged where there is nothing that could be handed on."""
-    if not latents.isfinite().all():
-        raise TrainingDiverged("latents: wanted finite ones; got others from finite weights; lower the learning rate")
-    return latents
+def finite(values: Tensor, *, what: str, source: str) -> Tensor:
+    """The values; TrainingDiverged where there is nothing that could be handed on."""
+    if not values.isfinite().all():
+        raise TrainingDiverged(f"{what}: wanted finite ones; got others from finite {source}; lower the learning rate")
+    return values
 
 
 @torch.no_grad()
@@ -58,9 +58,7 @@ def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: Views
     volume = decode(model, latents)
     target = target.to(volume.grid.device)
     colour, _ = render_views(volume, target.cameras, config.render)
-    if not colour.isfinite().all():
-        raise TrainingDiverged("pictures: wanted finite ones; got others from finite latents; lower the learning rate")
-    return float(psnr(colour, target.colour).mean())
+    return float(psnr(finite(colour, what="pictures", source="latents"), target.colour).mean())
 
 
 def some_rows(latents: Tensor) -> Tensor:

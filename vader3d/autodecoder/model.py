@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vader3d.autodecoder.codes import CodeConfig, codes_for, multipliers_of_eq_11
+from vader3d.autodecoder.codes import CodeConfig, codes_for, keep_old_multipliers
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
@@ -75,8 +75,8 @@ def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, 
         config = config_from_dict(AutodecoderConfig, header["config"])
         if not (isinstance(objects := header["objects"], int) and 1 <= objects <= MOST_OBJECTS):
             raise ValueError(f"objects: wanted 1 to {MOST_OBJECTS}; got {objects!r}")
-        if config.codes.kind == "hashed":  # snapshots from before multipliers were kept have Eq. 11's
-            tensors.setdefault("codes.multipliers", multipliers_of_eq_11(config.codes.num_codebooks))
+        if config.codes.kind == "hashed":
+            keep_old_multipliers(tensors, config.codes, "codes.")
         model = filled(lambda: Autodecoder(config, objects), tensors)
     return model, config, header
 
