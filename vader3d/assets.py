@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("glb", "obj", "ply", "webp")
 LIST = "generated.json"
+PICTURE_PX = 128
 ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is not what they show
 LOOKS, LOOK_SIZE = 6, 64  # pictures that this is judged by, and their size in px
 
@@ -87,6 +89,16 @@ def turn(frames: int, *, size: int, elevation_degrees: float) -> Cameras:
     """Cameras [T] once round the object."""
     azimuths = torch.arange(frames) * 360.0 / frames
     return orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), size=size)
+
+
+def pictures_of(assets: Sequence[Asset], output_type: str) -> Any:
+    """A view of each, from a little above: pil pictures, or pt [N, 3, H, W] or np [N, H, W, 3] in [0, 1]."""
+    camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PICTURE_PX)
+    pictures = torch.cat([asset.render(camera)[0] for asset in assets])
+    if output_type == "pt":
+        return pictures
+    array = pictures.movedim(1, -1).numpy()
+    return array if output_type == "np" else [Image.fromarray((each * 255).round().astype("uint8")) for each in array]
 
 
 def check_formats(formats: Sequence[str], given: object) -> None:

@@ -14,6 +14,7 @@ from tyro.extras import SubcommandApp
 
 from vader3d import __version__
 from vader3d.cli.evaluate import evaluate_command, print_scores
+from vader3d.cli.generate import generate_command, schema_command
 from vader3d.cli.parsing import checked, is_out_of_memory
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
@@ -37,45 +38,6 @@ def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect"
     from vader3d.data.named import open_archive
 
     print(inspect_archive(open_archive(data), output))
-
-
-def generate_command(
-    *,
-    model: Path,
-    output: Path,
-    count: int = 8,
-    seed: int = 0,
-    steps: int = 32,
-    stochastic: bool = False,
-    formats: tuple[Literal["glb", "obj", "ply", "webp"], ...] = ("glb", "webp"),
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    compiled: bool = False,
-) -> None:
-    """New 3D assets: coloured meshes and turntables, saved one by one; the same command again goes on.
-
-    Args:
-        model: The run folder of stage 2, or of a demo.
-        output: Folder for the assets, seed0-000.glb and so on; generated.json lists what made each.
-        count: How many.
-        seed: Object i of a seed is always the same.
-        steps: Sampling steps; more is finer and slower.
-        stochastic: Add fresh noise while sampling, as in the paper's main results.
-        formats: What to write of each object; webp is a turntable.
-        device: auto takes a GPU where there is one.
-        compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
-    """
-    from vader3d.diffusion.sampler import STOCHASTIC, Churn
-    from vader3d.generate import Generator, generate_files
-
-    generator = Generator.from_pretrained(model, device=device)
-    generator = generator.compiled() if compiled else generator
-    churn = STOCHASTIC if stochastic else Churn()
-    saved = generate_files(generator, output, count=count, formats=formats, seed=seed, steps=steps, churn=churn)
-    print(f"{output}: {len(saved.files)} files written, of {count} objects")
-    if saved.empty:
-        print(f"{saved.empty} were empty and have none")
-    if saved.unlike:
-        print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
 
 
 def weights_command(name: Positional[str] = "") -> None:
@@ -144,6 +106,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     every.command(name="inspect")(inspect_command)
     every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
     every.command(name="generate")(generate_command)
+    every.command(name="schema")(schema_command)
     every.command(name="evaluate")(evaluate_command)
     every.command(name="study")(study_command)
     every.command(name="presets")(presets_command)
