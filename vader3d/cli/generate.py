@@ -1,15 +1,19 @@
 """`vader3d generate` and `vader3d schema`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from vader3d.cli.parsing import checked
+from vader3d.cli.parsing import checked, note
 
-Solver = Literal["heun", "heun_stochastic", "euler", "dpmpp_2m", "dpmpp_2m_sde"]
+if TYPE_CHECKING:
+    from vader3d.generate import Generator
+    from vader3d.recipes import Recipe
+
+Solver = Literal["heun", "euler", "dpmpp_2m"]
 
 
 @checked
@@ -25,6 +29,7 @@ def generate_command(
     seed: int = 0,
     steps: int = 32,
     solver: Solver = "heun",
+    stochastic: bool = False,
     interpolate: tuple[str, str] | None = None,
     frames: int = 24,
     vary: Path | None = None,
@@ -49,6 +54,7 @@ def generate_command(
         seed: Object i of a seed and a prompt is always the same.
         steps: Sampling steps; more is finer and slower.
         solver: How the steps are made (docs/text.md).
+        stochastic: Add fresh noise while sampling, as in the paper's main results.
         interpolate: Two prompts, or two seeds: what lies between, in --frames objects and one animation.
         frames: Of --interpolate.
         vary: A generated file: more like it, --strength away.
@@ -60,3 +66,29 @@ def generate_command(
         device: auto takes a GPU where there is one.
         compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
     """
+    from vader3d.generate import Generator
+    from vader3d.generated import generate_files, save_grid, save_path
+    from vader3d.recipes import recipes_for
+
+    generator = Generator.from_pretrained(model, device=device)
+    generator = generator.compiled() if compiled else generator
+    prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
+    tell_words(generator, [*prompts, negative_prompt])
+    if again:
+        recipes = [recipe_of(again, generator)]
+    elif interpolate:
+        recipes = between(*interpolate, frames, seed=seed, steps=steps, guidance=guidance, solver=solver)
+    elif vary:
+        recipes = like(recipe_of(vary, generator), prompts, count, seed=seed, strength=strength, keep_box=keep_box)
+    else:
+        recipes = recipes_for(
+            prompts or None,
+            count=count,
+            seed=seed,
+            guidance_scale=guidance,
+            negative_prompt=negative_prompt,
+            steps=steps,
+            solver=solver,
+            stochastic=stochastic,
+        )
+    saved = generate_files(generator, output, recipes, formats=formats)
