@@ -50,7 +50,7 @@ SMALL_STAGE1 = AutodecoderConfig(
         initial_density=-4.5,
     ),
     render=RenderConfig(samples_per_ray=40, activation="softplus", density_scale=25.0, density_noise=0.0),
-    losses=LossConfig(trunk="gradients", perceptual=1.0, scales=(1,), mask=0.5, pixel=4.0),
+    losses=LossConfig(trunk="gradients", perceptual=1.0, scales=(1,), mask=1.0, pixel=32.0),
     loop=LoopConfig(objects_seen=64_000, batch=8, cooldown=0.5, ema_half_life=2000),
     latents=LatentConfig(per="voxel"),
     pixel_stride=2,
@@ -92,6 +92,7 @@ PRESETS = {
                 SMALL_STAGE1.decoder, code_length=64, channels=(64, 64), attention_resolutions=(8,), latent_resolution=4
             ),
             render=replace(SMALL_STAGE1.render, samples_per_ray=48),
+            losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
             loop=replace(SMALL_STAGE1.loop, objects_seen=100_000),
             code_noise=0.05,
         ),
