@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/solvers.py --model runs/demo --data furniture
 
-All solvers start from the same noise. Distances are those of protocol `demo`, of more samples; the estimate's own
-error is told by the rows of other noise. Seconds are processor time for a latent in batches of 16, the decoder left out.
+All solvers start from the same noise. Distances are those of protocol `demo`, of more samples; the last row tells how
+far chance moves them. Seconds are processor time for a latent in batches of 16, without the decoder.
 Result: benchmarks/results/solvers.md.
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from vader3d.data.named import open_archive
 from vader3d.diffusion.sampler import edm_sigmas
 from vader3d.diffusion.solvers import SOLVERS, STOCHASTIC, Solver, heun
-from vader3d.evaluation.judged import judged_data, open_judged_model
+from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.measurements import Measurements
 from vader3d.evaluation.protocol import load_protocol
 from vader3d.evaluation.sets import PictureSets
@@ -56,8 +56,7 @@ class Judge:
     """A trained model and the pictures that its objects are compared with."""
 
     def __init__(self, model: Path, data: str, samples: int):
-        archive, _ = judged_data(model, open_archive(data))
-        judged = open_judged_model(model, archive, device="cpu")
+        judged = open_judged_model(model, open_archive(data), device="cpu")
         protocol = load_protocol("demo")[0]
         assert protocol.reference is not None
         reference = replace(protocol.reference, objects=None)
@@ -106,7 +105,7 @@ def noise_of_seeds(seeds: list[int], shape: tuple[int, ...]) -> Callable[[], Ten
 def table(judge: Judge, rows: list[tuple[str, Solver, tuple[int, ...]]]) -> str:
     """In Markdown; the first row is what the others are compared with."""
     lines = [
-        "| solver | steps | calls | CPU ms a latent | Frechet distance | to the first row | unlike the first row's latents |",
+        "| solver | steps | calls | CPU ms a latent | Frechet distance | to the first row | other latents |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     best, truth = None, None

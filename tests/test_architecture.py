@@ -36,7 +36,7 @@ PURE = {
         "vader3d.render.volume",
     },
     "diffusion/solvers.py": {"vader3d.config"},
-    "diffusion/edits.py": {"vader3d.diffusion.sampler", "vader3d.diffusion.solvers"},
+    "diffusion/edits.py": {"vader3d.diffusion.sampler", "vader3d.diffusion.solvers", "vader3d.render.volume"},
     "measures/pictures.py": set(),
     "measures/distances.py": {"vader3d.measures.pictures"},
     "geometry/rays.py": set(),
