@@ -9,7 +9,9 @@ from torch import Tensor
 from vader3d.diffusion.solvers import DETERMINISTIC as DETERMINISTIC
 from vader3d.diffusion.solvers import STOCHASTIC as STOCHASTIC
 from vader3d.diffusion.solvers import Churn as Churn
-from vader3d.diffusion.solvers import heun as sample  # noqa: F401 (generation's name for it)
+from vader3d.diffusion.solvers import heun
+
+sample = heun  # as generation calls it
 
 
 def edm_sigmas(steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:

@@ -120,7 +120,7 @@ class PictureSets:
         return torch.stack([torch.randn(size, generator=draw) for draw in draws])
 
     def training_latents(self) -> Iterator[Tensor]:
-        """Normalised latents of all training objects, in the archive's order, some at a time."""
+        """Normalised latents of all training objects, in the archive's order, some at a time; then of their copies."""
         for codes in self.judged.codes.batches(CODES_AT_ONCE):
             yield self.generator.statistics.normalise(self.generator.to_latent(codes))
 
