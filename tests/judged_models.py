@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
@@ -55,16 +55,16 @@ def tiny_features(name: str, *, device: torch.device | str = "cpu") -> FeatureNe
     return FeatureNetwork("tiny", "0" * 64, 4, lambda pictures: (pictures.flatten(1) @ mix).tanh())
 
 
-def write_model(folder: Path, archive: DataSet) -> Path:
+def write_model(folder: Path, archive: DataSet, **changes: Any) -> Path:
     """The run folder of a stage 2 that was never trained; its volumes are not empty."""
     torch.manual_seed(0)
     tiny = preset("tiny")
-    config = dataclasses.replace(tiny.autodecoder, code_std=1.0)
+    config = dataclasses.replace(tiny.autodecoder, code_std=1.0, **changes)
     task = AutodecoderTask(config, PosedViews(archive, training_views))
     with torch.no_grad():
         task.model.decoder.head.bias.fill_(0.5)
     task.snapshot(task.model.eval(), folder / "autodecoder.safetensors")
-    latents = task.model.decoder.to_latent(task.model.codes(torch.arange(len(archive)))).detach()
+    latents = task.model.decoder.to_latent(task.model.codes(torch.arange(len(task.model.codes)))).detach()
     diffusion = DiffusionTask(tiny.diffusion, latents, robust_statistics(latents))
     diffusion.snapshot(diffusion.model, folder / "model.safetensors")
     return folder

@@ -8,7 +8,7 @@ import torch
 from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.denoiser import guided
 from vader3d.diffusion.model import build_denoiser
-from vader3d.diffusion.sampler import STOCHASTIC
+from vader3d.diffusion.solvers import STOCHASTIC
 from vader3d.generate import Generator
 from vader3d.latents import LatentStatistics
 from vader3d.machine import chosen_device

@@ -122,7 +122,7 @@ def autodecoder_state_bytes(config: AutodecoderConfig, *, objects: int) -> int:
     with torch.device("meta"):
         decoder = Decoder(config.decoder)
     copies = 3 + int(config.codes.average)  # moments are kept for all, gradients for the touched
-    code_numbers = stored_numbers(config.codes, objects, config.decoder.code_length)
+    code_numbers = stored_numbers(config.codes, objects * config.yaw_copies, config.decoder.code_length)
     return network_bytes(decoder, config.optimiser) + FLOAT * copies * code_numbers
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from vader3d import latents
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior, training_sigmas
-from vader3d.diffusion.sampler import edm_sigmas, sample
+from vader3d.diffusion.sampler import edm_sigmas
+from vader3d.diffusion.solvers import heun
 
 SHAPE = (3, 2, 2, 2)
 DIMENSIONS = math.prod(SHAPE)
@@ -172,7 +173,7 @@ def test_with_a_silent_network_samples_are_the_prior():
     data = correlated(500)
     model = Denoiser(Silent(), GaussianPrior(DIMENSIONS, rank=4).fit(data))
     noise = torch.randn(20_000, *SHAPE, generator=torch.Generator().manual_seed(3))
-    samples = sample(model, noise, edm_sigmas(48)).flatten(1)
+    samples = heun(model, noise, edm_sigmas(48)).flatten(1)
     seen, true = torch.cov(samples.T), torch.cov(data.flatten(1).T)
     assert float((samples.mean(0) - data.flatten(1).mean(0)).abs().max()) < 0.1
     assert float((seen - true).norm() / true.norm()) < 0.05

@@ -14,7 +14,8 @@ from vader3d import latents as latents_module
 from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import config_to_dict
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser
-from vader3d.diffusion.sampler import edm_sigmas, sample
+from vader3d.diffusion.sampler import edm_sigmas
+from vader3d.diffusion.solvers import heun
 from vader3d.diffusion.train import DiffusionTask, train_diffusion
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
@@ -45,7 +46,7 @@ def test_two_points_are_recovered(tmp_path):
     task = DiffusionTask(CONFIG, latents, statistics)
     denoiser = train(task, CONFIG.loop, tmp_path, title="two points")
     with torch.no_grad():
-        samples = statistics.denormalise(sample(denoiser, noise(32), edm_sigmas(24)))
+        samples = statistics.denormalise(heun(denoiser, noise(32), edm_sigmas(24)))
     distance = (samples[:, None] - latents).square().flatten(2).mean(2).sqrt()  # their own distance: about 4.2
     assert float(distance.min(1).values.median()) < 0.8
     assert float((distance.min(1).values < 1.5).float().mean()) > 0.9

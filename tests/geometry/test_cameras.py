@@ -117,6 +117,19 @@ def test_a_turn_of_the_object_is_a_turn_of_the_camera():
     assert pixels[1, 0, 0] < pixels[0, 0, 0]
 
 
+def test_turned_cameras_see_turned_objects_where_they_saw_them():
+    cameras = orbit_cameras(torch.tensor([0.0, 50.0]), torch.tensor([20.0, -10.0]), size=32)
+    points = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    turned_points = torch.stack([-points[:, 1], points[:, 0], points[:, 2]], 1)  # x becomes y: 90 degrees
+    turned = cameras.turned(torch.tensor(90.0))
+    torch.testing.assert_close(turned.project(turned_points)[0], cameras.project(points)[0], rtol=0, atol=1e-3)
+    each = cameras.turned(torch.tensor([[90.0], [0.0]]))  # B by V
+    torch.testing.assert_close(each.centres[0], turned.centres)
+    torch.testing.assert_close(each.centres[1], cameras.centres)
+    expected = orbit_cameras(torch.tensor([120.0, 170.0]), torch.tensor([20.0, -10.0]), size=32)
+    torch.testing.assert_close(cameras.turned(torch.tensor(120.0)).world_from_camera, expected.world_from_camera)
+
+
 def test_straight_down_and_up_are_rigid_too():
     cameras = orbit_cameras(torch.tensor([0.0, 40.0]), torch.tensor([90.0, -90.0]), distance=4, fov_degrees=30, size=8)
     rotation = cameras.world_from_camera[:, :3, :3]

@@ -107,6 +107,18 @@ def test_equal_training_objects_are_copies_of_each_other_and_samples_like_them_t
     assert report.null.ratios.isfinite().all()
 
 
+def test_the_nearest_copy_stands_for_its_object_and_is_not_its_neighbour():
+    training, turned, samples = latents(12, seed=0), latents(12, seed=1), latents(5, seed=2)
+    alone, same = memorisation(samples, training), memorisation(samples, training.repeat(3, 1, 1, 1, 1), copies=3)
+    for one, other in ((alone.samples, same.samples), (alone.null, same.null)):
+        assert one.nearest.equal(other.nearest)
+        torch.testing.assert_close(one.ratios, other.ratios)
+    taken = memorisation(turned[3:5] + 0.001, torch.cat([training, turned]), copies=2)
+    assert taken.samples.nearest.tolist() == [3, 4]
+    assert taken.samples.flagged.all()
+    assert not memorisation(turned[3:5] + 0.001, training).samples.flagged.any()
+
+
 def test_z_u_is_scipy_s_u_as_a_standard_score():
     first, second = torch.randn(40, generator=drawing(0)).round(decimals=1), torch.randn(60, generator=drawing(1)) + 0.3
     second[:9] = first[:9]  # ties

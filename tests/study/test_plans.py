@@ -9,7 +9,7 @@ from vader3d.autodecoder.model import Autodecoder
 from vader3d.cli.main import main
 from vader3d.config import config_from_dict, config_to_dict
 from vader3d.diffusion.model import build_denoiser
-from vader3d.diffusion.sampler import STOCHASTIC
+from vader3d.diffusion.solvers import STOCHASTIC
 from vader3d.evaluation.protocol import Reconstruction, load_protocol
 from vader3d.study.plans import STUDIES, StudyConfig, base_of, study_named, variants_of
 from vader3d.training.run import flatten

@@ -40,6 +40,9 @@ class AutodecoderConfig(Checked):
     noise_steps: int | None = ranged(None, at_least=1)
     # standard deviation of noise on the codes in training: neighbours then decode alike
     code_noise: float = ranged(0.0, at_least=0)
+    # every object is learned so many times, turned about z by equal angles, each with a code and a latent of its own:
+    # stage 2 sees more of few objects. 2 and 4 turn the cube onto itself; others may cut what fills its corners
+    yaw_copies: int = ranged(1, at_least=1)
 
 
 class Autodecoder(nn.Module):
@@ -75,6 +78,8 @@ def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, 
         config = config_from_dict(AutodecoderConfig, header["config"])
         if not (isinstance(objects := header["objects"], int) and 1 <= objects <= MOST_OBJECTS):
             raise ValueError(f"objects: wanted 1 to {MOST_OBJECTS}; got {objects!r}")
+        if objects % config.yaw_copies:
+            raise ValueError(f"objects: wanted a multiple of yaw_copies {config.yaw_copies}; got {objects}")
         if config.codes.kind == "hashed":
             keep_old_multipliers(tensors, config.codes, "codes.")
         model = filled(lambda: Autodecoder(config, objects), tensors)

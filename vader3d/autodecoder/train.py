@@ -1,6 +1,7 @@
 """Stage 1: learn codes and decoder from posed pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -12,6 +13,7 @@ from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import open_views
+from vader3d.data.batches.turned import with_copies
 from vader3d.data.batches.views import Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
@@ -32,9 +34,9 @@ class AutodecoderTask:
     """Stage 1 as the loop sees it."""
 
     def __init__(self, config: AutodecoderConfig, views: Views, *, device: torch.device = CPU):
-        self.config, self.views, self.device = config, views, device
+        self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
-        self.model = Autodecoder(config, len(views)).to(device)
+        self.model = Autodecoder(config, len(self.views)).to(device)
         self.blocks: list[nn.Module] = [block for level in self.model.decoder.levels for block in level.children()]
         self.views_per_object = config.views_per_object
         trunk = config.losses.trunk if config.losses.perceptual else "gradients"  # unused: no weights are asked for
@@ -99,7 +101,8 @@ class AutodecoderTask:
         target = self.views.training_batch(
             objects_seen=objects_seen, batch=batch, views=1, seed=self.config.loop.seed, share=share
         )
-        return [self.views.archive.records[number].name for number in target.objects.tolist()]
+        records = self.views.archive.records
+        return [records[number % len(records)].name for number in target.objects.tolist()]
 
     @torch.no_grad()
     def measures(self) -> dict[str, float]:
@@ -129,7 +132,8 @@ class AutodecoderTask:
 def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *, profile: int = 0) -> Autodecoder:
     """Train on training views of `archive` in the folder `run`, or go on there; ends with model and latents on disk.
 
-    Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`.
+    Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`. With
+    `yaw_copies`, which it then has too, latent k N + o is that of object o turned by k * 360 / copies degrees.
     profile: so many steps are traced.
     """
     processes = join_processes(config.loop.device)
@@ -150,14 +154,16 @@ def train_held(
     if processes.is_main:
         notes.write(run)  # now that all is there that training needs
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
-        console.print(storage_note(config.codes, len(views), config.decoder.code_length, decoder=decoder))
+        console.print(storage_note(config.codes, len(task.views), config.decoder.code_length, decoder=decoder))
     processes.wait()
     model = train(task, config.loop, run, title="autodecoder", processes=processes, profile=profile)
     if processes.is_main:
-        objects = views.readable(torch.arange(len(views)))
-        header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
-        if header:
-            console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
-        report = extract_latents(model, views, config, run / "latents.safetensors", objects=objects, header=header)
+        readable = views.readable(torch.arange(len(views)))
+        objects = (len(views) * torch.arange(config.yaw_copies)[:, None] + readable).flatten()
+        header: dict[str, Any] = {} if config.yaw_copies == 1 else {"yaw_copies": config.yaw_copies}
+        if len(readable) < len(views):
+            header["objects"] = objects.tolist()
+            console.print(f"{len(views) - len(readable)} of {len(views)} objects cannot be read: no latents of theirs")
+        report = extract_latents(model, task.views, config, run / "latents.safetensors", objects=objects, header=header)
         log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
     return model

@@ -86,7 +86,8 @@ def codes_note(chosen: "Preset") -> str:
 
     decoder = chosen.autodecoder.decoder
     count = decoder_parameters(decoder)
-    return storage_note(chosen.autodecoder.codes, chosen.objects, decoder.code_length, decoder=count)
+    objects = chosen.objects * chosen.autodecoder.yaw_copies
+    return storage_note(chosen.autodecoder.codes, objects, decoder.code_length, decoder=count)
 
 
 if __name__ == "__main__":

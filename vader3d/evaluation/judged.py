@@ -20,6 +20,7 @@ from vader3d.snapshots import AUTODECODER, MODEL, read_header
 class JudgedModel:
     """Both stages (or the first alone), the codes of the training objects, their data.
 
+    Code k N + o is that of copy k, turned about z, of object o: copy 0 is the object as its pictures show it.
     model: checksums and fingerprints, plain values.
     """
 
@@ -30,6 +31,11 @@ class JudgedModel:
 
     def __len__(self) -> int:
         return len(self.archive)
+
+    @property
+    def copies(self) -> int:
+        """How many codes an object has (`yaw_copies`)."""
+        return len(self.codes) // len(self.archive)
 
 
 def judged_data(run: Path, data: DataSet) -> tuple[DataSet, list[str]]:
@@ -49,7 +55,7 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     run = stage2_folder(run)
     stage1 = run if kind_of(run) == "autodecoder" else run / AUTODECODER
     autodecoder, config, header = load_autodecoder(stage1)
-    check_data(archive, objects=len(autodecoder.codes), trained_on=header.get("data"))
+    check_data(archive, objects=len(autodecoder.codes) // config.yaw_copies, trained_on=header.get("data"))
     facts = {
         "autodecoder_checksum": checksum_of(stage1 / MODEL if stage1 == run else stage1),
         "autodecoder_config": fingerprint(config),

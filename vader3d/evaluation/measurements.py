@@ -207,7 +207,7 @@ class Measurements:
         return Measurement("true_shapes", "true shapes", count, self.base | {"points": shapes.points}, compute)
 
     def training_looks(self) -> Measurement:
-        """All training objects, in the archive's order, as `PictureSets.looks` sees them."""
+        """All training objects, in the archive's order, as `PictureSets.looks` sees them; then their turned copies."""
 
         def compute(numbers: list[int]) -> Measured:
             codes = self.sets.judged.codes(torch.tensor(numbers))
@@ -215,7 +215,9 @@ class Measurements:
             return Measured({"looks": self.sets.looks(volume)})
 
         inputs = {"poses": self.protocol.poses}
-        return Measurement("training_looks", "training objects", self.objects, self.base | inputs, compute)
+        return Measurement(
+            "training_looks", "training objects", len(self.sets.judged.codes), self.base | inputs, compute
+        )
 
     def quality(self) -> Measurement:
         """Scores of reconstructions against real pictures, picture by picture."""

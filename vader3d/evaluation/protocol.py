@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from vader3d.config import Checked, config_from_dict, ranged, unknown_name, within
-from vader3d.diffusion.sampler import DETERMINISTIC, Churn
+from vader3d.diffusion.solvers import DETERMINISTIC, Churn
 from vader3d.untrusted import parsed_json, reading
 
 FOLDER = Path(__file__).parent / "protocols"

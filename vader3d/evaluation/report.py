@@ -187,7 +187,8 @@ def nearest_objects(sets: PictureSets, latents: Tensor, count: int = NEAREST) ->
     """The training objects of the nearest normalised latents to raw latents [n, ...]: numbers [n, count]."""
     normalised = sets.generator.statistics.normalise(latents).flatten(1)
     distances = [torch.cdist(normalised, part.flatten(1)) for part in sets.training_latents()]
-    return torch.cat(distances, 1).topk(min(count, len(sets.judged)), largest=False).indices
+    to_objects = torch.cat(distances, 1).unflatten(1, (sets.judged.copies, -1)).amin(1)
+    return to_objects.topk(min(count, len(sets.judged)), largest=False).indices
 
 
 def reference_pictures(sets: PictureSets) -> Tensor:

@@ -215,9 +215,10 @@ def nearest_in_training(sets: PictureSets, measured: dict[str, Measured]) -> dic
         return {}
     kept = generated["latent_owners"] < count
     drawn = sets.generator.statistics.normalise(generated["latents"][kept])
+    copies, looks = sets.judged.copies, measured["training_looks"].tensors["looks"]
     return {
-        "latents": memorisation(drawn, torch.cat([*sets.training_latents()])),
-        "pictures": memorisation(generated["looks"][kept], measured["training_looks"].tensors["looks"]),
+        "latents": memorisation(drawn, torch.cat([*sets.training_latents()]), copies=copies),
+        "pictures": memorisation(generated["looks"][kept], looks, copies=copies),
     }
 
 

@@ -16,7 +16,7 @@ from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import ViewBatch, view_batch
 from vader3d.data.dataset import read_kept
-from vader3d.diffusion.sampler import Churn
+from vader3d.diffusion.solvers import Churn
 from vader3d.evaluation.judged import JudgedModel
 from vader3d.evaluation.protocol import Protocol, Split
 from vader3d.export.mesh import EmptyVolumeError, sample_surface_points
@@ -120,7 +120,7 @@ class PictureSets:
         return torch.stack([torch.randn(size, generator=draw) for draw in draws])
 
     def training_latents(self) -> Iterator[Tensor]:
-        """Normalised latents of all training objects, in the archive's order, some at a time."""
+        """Normalised latents of all training objects, in the archive's order, some at a time; then of their copies."""
         for codes in self.judged.codes.batches(CODES_AT_ONCE):
             yield self.generator.statistics.normalise(self.generator.to_latent(codes))
 

@@ -44,6 +44,15 @@ class Cameras:
         scale = self.intrinsics.new_tensor([width / self.width, height / self.height] * 2)
         return Cameras(self.world_from_camera, self.intrinsics * scale, height, width)
 
+    def turned(self, degrees: Tensor) -> "Cameras":
+        """The cameras turned about the world's z axis, x towards y, by `degrees` that broadcast to their shape."""
+        angle = degrees.to(self.world_from_camera).deg2rad()
+        turn = torch.eye(4).to(angle).repeat(*angle.shape, 1, 1)
+        turn[..., 0, 0] = turn[..., 1, 1] = angle.cos()
+        turn[..., 1, 0] = angle.sin()
+        turn[..., 0, 1] = -turn[..., 1, 0]
+        return Cameras(turn @ self.world_from_camera, self.intrinsics, self.height, self.width)
+
     def strided(self, step: int, first_row: int, first_column: int) -> "Cameras":
         """Cameras of the pictures `picture[..., first_row::step, first_column::step]`."""
         first = self.intrinsics.new_tensor([first_column, first_row])

@@ -58,9 +58,11 @@ class Memorisation:
         return mann_whitney(self.samples.distances, self.null.distances)
 
 
-def memorisation(samples: Tensor, training: Tensor) -> Memorisation:
+def memorisation(samples: Tensor, training: Tensor, *, copies: int = 1) -> Memorisation:
     """Samples [N, ...] against training objects [M, ...] as points of one space; further sizes are flattened.
 
+    copies: of each object, training then being all objects once, then all again [copies * M, ...]; the nearest copy
+    stands for its object.
     ValueError: fewer than 3 training objects, unlike sizes, NaN.
     """
     if samples.ndim < 2 or training.shape[1:] != samples.shape[1:] or len(samples) == 0:
@@ -68,16 +70,17 @@ def memorisation(samples: Tensor, training: Tensor) -> Memorisation:
             f"samples: wanted [N, ...] with N > 0 of the training objects' sizes {list(training.shape[1:])}; "
             f"got {list(samples.shape)}"
         )
-    if len(training) < 3:
-        raise ValueError(f"training: wanted at least 3 objects; got {len(training)}")
+    objects = len(training) // copies
+    if objects < 3:
+        raise ValueError(f"training: wanted at least 3 objects; got {objects}")
     require_finite(samples=samples, training=training)
     points, seen = samples.flatten(1).float(), training.flatten(1).float()
     middle = seen.mean(0)  # small coordinates lose the fewest digits
     points, seen = points - middle, seen - middle
-    distances, nearest = nearest_others(points, seen, count=1, itself=False)
-    own, others = nearest_others(seen, seen, count=2, itself=True)
+    distances, nearest = nearest_others(points, seen, copies, count=1, itself=False)
+    own, others = nearest_others(seen[:objects], seen, copies, count=2, itself=True)
     # For the null an object's nearest is asked for its own distance without that object.
-    back = others[others[:, 0], 0] == torch.arange(len(seen), device=seen.device)
+    back = others[others[:, 0], 0] == torch.arange(objects, device=seen.device)
     without = torch.where(back, own[others[:, 0], 1], own[others[:, 0], 0])
     return Memorisation(
         nearness(distances[:, 0], nearest[:, 0], own[nearest[:, 0], 0]), nearness(own[:, 0], others[:, 0], without)
@@ -105,19 +108,20 @@ def mann_whitney(first: Tensor, second: Tensor) -> float:
     return (u - n * m / 2) / (n * m * (n + m + 1) / 12) ** 0.5
 
 
-def nearest_others(points: Tensor, seen: Tensor, *, count: int, itself: bool) -> tuple[Tensor, Tensor]:
-    """Distances to, and numbers of, the `count` nearest of `seen` [M, d] for each of points [N, d]: [N, count] both.
+def nearest_others(points: Tensor, seen: Tensor, copies: int, *, count: int, itself: bool) -> tuple[Tensor, Tensor]:
+    """Distances to, and numbers of, the `count` nearest objects for each of points [N, d]: [N, count] both.
 
-    itself: the points are `seen`, and none is its own neighbour.
+    seen: [copies * M, d], the objects' points. itself: the points are its first M, and none is its own neighbour.
     """
-    found, start = [], 0
+    objects = len(seen) // copies
+    found, rows, start = [], [], 0
     for block in blocks(points, seen):
-        distances = torch.cdist(block, seen)
+        distances, copy = torch.cdist(block, seen).unflatten(1, (copies, objects)).min(1)
         if itself:
             distances.diagonal(start).fill_(torch.inf)
         found.append(distances.topk(count, largest=False).indices)
+        rows.append(found[-1] + objects * copy.gather(1, found[-1]))
         start += len(block)
-    numbers = torch.cat(found)
     # The product's rounding would keep copies from having distance 0.
-    exact = torch.stack([(points - seen[column]).norm(dim=1) for column in numbers.T], 1)
-    return exact, numbers
+    exact = torch.stack([(points - seen[column]).norm(dim=1) for column in torch.cat(rows).T], 1)
+    return exact, torch.cat(found)
