@@ -1,0 +1,1 @@
+"""What is said of objects, as networks read it."""
