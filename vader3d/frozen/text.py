@@ -57,7 +57,8 @@ def load_text_encoder(
             f"text_encoder: wanted transformers for {name!r}; got no such package; pip install 'vader3d[text]', or "
             f"choose {VOCABULARY}, which needs nothing"
         ) from error
-    only = {"local_files_only": not download}
+    only, told = {"local_files_only": not download}, transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # else it lists all weights that texts do not need
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **only)
         model = text_model(place, only)
@@ -67,6 +68,8 @@ def load_text_encoder(
             f"text_encoder: wanted {VOCABULARY}, {MINILM}, or the folder or id of a text model that is on this "
             f"machine; got {name!r} ({reason_of(error)}){fetch}"
         ) from error
+    finally:
+        transformers.logging.set_verbosity(told)
     return PretrainedEncoder(name, tokenizer, model.to(device), length=length)
 
 
