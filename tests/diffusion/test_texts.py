@@ -177,6 +177,27 @@ def test_without_an_encoder_nothing_is_conditional(tmp_path, stage1, name):
         train_diffusion(stage1, changed(text_encoder=name), tmp_path / "run", captions=tmp_path / "more.csv")
 
 
+def test_captions_may_come_of_a_file(stage1, tmp_path, capsys):
+    lines = [
+        {"name": "thing-0", "captions": ["a sofa", "a couch"]},
+        {"name": "thing-2", "caption": "a bench"},
+        {"name": "thing-9", "caption": "a lamp"},
+    ]
+    file = tmp_path / "captions.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert captions_of(stage1, file).captions == (("a sofa", "a couch"), (), ("a bench",), ())
+    assert "1 names are no object's: thing-9" in capsys.readouterr().err
+    train_diffusion(stage1, changed(objects_seen=16), tmp_path / "run", captions=file)
+    assert text_of(read_header(tmp_path / "run" / "model.safetensors")).words == ("bench", "couch", "sofa")
+    assert "text: 2 of 4 objects have no caption; they are learned without text" in capsys.readouterr().err
+    file.write_text('{"name": "thing-9", "caption": "a lamp"}\n')
+    with pytest.raises(ValueError, match=r"captions\.jsonl: wanted at least 1 caption of these objects; got none"):
+        captions_of(stage1, file)
+    file.write_text('{"name": "thing-0"}\n')
+    with pytest.raises(ValueError, match=r"captions\.jsonl: line 1: wanted name and caption"):
+        captions_of(stage1, file)
+
+
 class Other(Vocabulary):
     """As the recorded one, but of other tokens."""
 
@@ -217,7 +238,7 @@ def test_an_encoder_that_is_not_there_is_named(stage1, tmp_path):
     ("spoil", "said"),
     [
         (lambda path: path.unlink(), r"without objects\.jsonl; run `vader3d train autodecoder` there again"),
-        (lambda path: path.write_text(""), "wanted at least 1 caption; got none"),
+        (lambda path: path.write_text(""), "wanted at least 1 caption of these objects; got none"),
         (
             lambda path: path.write_text(path.read_text().replace("a red chair", "x").replace('"text"', '"t"')),
             "line 1: ",

@@ -16,11 +16,6 @@ def vocabulary(length: int = 8) -> Vocabulary:
     return Vocabulary(words_of(CAPTIONS), length=length)
 
 
-def blocks(token: torch.Tensor) -> torch.Tensor:
-    """The word, the one before, the one after, the last of the phrase, [4, WORD_WIDTH]."""
-    return token.view(-1, WORD_WIDTH)
-
-
 def vector(word: str) -> torch.Tensor:
     return torch.from_numpy(vector_of(word))
 
@@ -50,15 +45,12 @@ def test_plurals_are_their_singulars(plural, one):
     assert phrases_of(plural) == phrases_of(one) == [[one]]
 
 
-def test_a_token_says_its_word_those_beside_it_and_what_its_phrase_is_about():
-    tokens = vocabulary().encode(["a red seat with blue legs"])[0]
-    red, seat, blue, leg = tokens[:4]
-    none = torch.zeros(WORD_WIDTH)
-    assert torch.equal(blocks(red), torch.stack([vector("red"), none, vector("seat"), vector("seat")]))
-    assert torch.equal(blocks(seat), torch.stack([vector("seat"), vector("red"), none, vector("seat")]))
-    assert torch.equal(blocks(blue), torch.stack([vector("blue"), none, vector("leg"), vector("leg")]))
-    assert torch.equal(blocks(leg), torch.stack([vector("leg"), vector("blue"), none, vector("leg")]))
-    assert not tokens[4:].any()
+def test_a_token_says_its_word_and_what_its_phrase_is_about():
+    tokens = vocabulary().encode(["a red seat with two blue legs"])[0]
+    expected = [("red", "seat"), ("seat", "seat"), ("two", "leg"), ("blue", "leg"), ("leg", "leg")]
+    for token, (word, last) in zip(tokens, expected, strict=False):
+        assert torch.equal(token, torch.cat([vector(word), vector(last)]))
+    assert not tokens[5:].any()
 
 
 @pytest.mark.parametrize("other", ["RED seats, blue leg", "the red seat and its blue legs", "(red seat) blue-legs."])

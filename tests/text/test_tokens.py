@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from vader3d.files import checksum_of
+from vader3d.frozen.vocabulary import Vocabulary
 from vader3d.snapshots import load_snapshot, read_header
 from vader3d.text import tokens as tokens_module
-from vader3d.text.tokens import CaptionTokens, EncoderNote, note_of, read_tokens, store_tokens
+from vader3d.text.tokens import CaptionTokens, EncoderNote, note_of, read_tokens, remarks, store_tokens
 
 TEXTS = ["a chair", "a red chair", "стол"]
 
@@ -116,6 +117,15 @@ def test_another_encoder_is_named_beside_the_recorded_one():
         note.check(Letters(length=4))
     with pytest.raises(ValueError, match="which the model learned with; got"):
         note.check(Letters(secret="x"))
+
+
+def test_what_of_a_prompt_is_not_heeded_is_said():
+    encoder = Vocabulary(["red", "chair", "table"], length=2)
+    assert remarks(encoder, "a red chair") == []
+    assert remarks(encoder, "a rad chair, a purple red table") == [
+        "prompt 'a rad chair, a purple red table': not learned, left out: rad (nearest: red), purple",
+        "prompt 'a rad chair, a purple red table': longer than 2 tokens, cut: table",
+    ]
 
 
 def captions() -> CaptionTokens:

@@ -1,4 +1,4 @@
-"""Guidance: a denoiser that follows its text, or its better half, more closely than it was taught.
+"""Guidance: a denoiser follows its text more closely than it was taught.
 
 Classifier-free guidance arXiv:2207.12598, its interval arXiv:2404.07724, its rescaling arXiv:2305.08891, autoguidance
 arXiv:2406.02507.

@@ -1,4 +1,4 @@
-"""The texts that stage 2 learns from: captions of latents, and their tokens."""
+"""The captions of latents, from which stage 2 learns, and their tokens."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from vader3d.captions import read_captions
 from vader3d.frozen.text import load_text_encoder
 from vader3d.frozen.vocabulary import words_of
 from vader3d.progress import console
-from vader3d.text.captions import read_objects
+from vader3d.text.captions import OBJECTS, read_objects
 from vader3d.text.tokens import CaptionTokens, EncoderNote, TextEncoder, read_tokens, store_tokens
 
-OBJECTS = "objects.jsonl"
 CUT_SHOWN = 60  # letters of a caption that does not fit
 
 
@@ -71,9 +71,14 @@ def captions_of(autodecoder_run: Path, file: Path | None = None) -> Texts:
             f"text_encoder: wanted a run that says what its objects are; got {autodecoder_run}, without {OBJECTS}; run "
             "`vader3d train autodecoder` there again, or --set text_encoder=none"
         )
-    texts = Texts(
-        tuple(tuple(said.text for said in entry.captions if said.text.strip()) for entry in read_objects(path))
-    )
+    objects = read_objects(path)
+    said = [entry.captions for entry in objects]
+    if file is not None:
+        given = read_captions(file)
+        said = [given.of(entry.name) for entry in objects]
+        for note in given.notes():
+            console.print(note)
+    texts = Texts(tuple(tuple(caption.text for caption in captions if caption.text.strip()) for captions in said))
     if not texts.distinct:
-        raise ValueError(f"{path}: wanted at least 1 caption; got none; give some (--captions FILE)")
+        raise ValueError(f"{file or path}: wanted at least 1 caption of these objects; got none; see --captions FILE")
     return texts

@@ -1,4 +1,4 @@
-"""Words as tokens without a learned table: nothing to install or to fetch.
+"""Words as tokens without a learned table, nothing to install or fetch.
 
 A word's vector is the bits of a hash of it, as +1 and -1, so that any number of words needs no table. The keys and
 values of cross-attention are learned with stage 2, and they make of these vectors what the captions taught.
@@ -16,8 +16,8 @@ from torch import Tensor
 
 VOCABULARY = "vocabulary"
 EDITION = 1  # rises when a text is given other tokens
-WORD_WIDTH = 96  # bits of a word's hash
-BLOCKS = 4  # of a token: the word, the one before it, the one after it, and the last one of its phrase
+WORD_WIDTH = 192  # bits of a word's hash
+BLOCKS = 2  # of a token: the word, and the last one of its phrase, which it says something of
 WIDTH = BLOCKS * WORD_WIDTH
 WORD_BYTES = 100  # of the longest word that is known
 NEAREST = 3  # known words that are offered for an unknown one
@@ -31,8 +31,8 @@ TWO_LETTERS = ("ss", "us", "is")  # ends of words in the singular
 class Vocabulary:
     """The words that captions taught; a `TextEncoder` of `width` 384 for texts of `length` words.
 
-    A token is [word | word before | word after | last word], within a phrase, so that "red seat with blue legs" says
-    which is blue. Articles are left out; punctuation and joining words end a phrase. Upper case, accents' encoding
+    A token is [word | last word of its phrase], so that "red seat with blue legs" says which is blue, and so does "blue
+    straight legs". Articles are left out; punctuation and joining words end a phrase. Upper case, accents' encoding
     and plurals make no difference. Letters of every alphabet are letters.
     """
 
@@ -52,9 +52,11 @@ class Vocabulary:
         """Texts -> tokens [B, length, width] of -1, 1 and 0; all 0 where no word is known."""
         tokens = torch.zeros(len(texts), self.length, WIDTH)
         for row, text in zip(tokens, texts, strict=True):
-            found = [token_of(phrase, at) for phrase in self.known_phrases(text) for at in range(len(phrase))]
+            found = [(word, phrase[-1]) for phrase in self.known_phrases(text) for word in phrase]
             if found := found[: self.length]:
-                row[: len(found)] = torch.from_numpy(np.stack(found))
+                row[: len(found)] = torch.from_numpy(
+                    np.stack([np.concatenate([*map(vector_of, pair)]) for pair in found])
+                )
         return tokens
 
     def cut(self, text: str) -> str:
@@ -113,15 +115,7 @@ def singular(word: str) -> str:
     return word[:-2] if word.endswith(("sses", "xes", "ches", "shes")) else word[:-1]
 
 
-def token_of(phrase: list[str], at: int) -> np.ndarray:
-    """[WIDTH]: the word at a place of a phrase with those around it."""
-    before, after = phrase[at - 1] if at else "", phrase[at + 1] if at + 1 < len(phrase) else ""
-    return np.concatenate([vector_of(word) for word in (phrase[at], before, after, phrase[-1])])
-
-
 def vector_of(word: str) -> np.ndarray:
-    """[WORD_WIDTH] of -1 and 1, the bits of the word's hash; 0 for no word."""
-    if not word:
-        return np.zeros(WORD_WIDTH, np.float32)
+    """[WORD_WIDTH] of -1 and 1, the bits of the word's hash."""
     digest = hashlib.blake2b(word.encode(), digest_size=WORD_WIDTH // 8).digest()
     return np.unpackbits(np.frombuffer(digest, np.uint8)).astype(np.float32) * 2 - 1

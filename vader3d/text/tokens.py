@@ -20,6 +20,7 @@ from vader3d.snapshots import explained_by, load_snapshot, packed_header
 
 TOKENS = "tokens.safetensors"
 TEXTS_PER_BATCH = 64
+SHOWN = 60  # letters of a text that a remark repeats
 
 
 class TextEncoder(Protocol):
@@ -41,6 +42,17 @@ class TextEncoder(Protocol):
 
     def unknown(self, text: str) -> list[tuple[str, list[str]]]:
         """The words that mean nothing to the encoder, each with the nearest ones that do."""
+
+
+def remarks(encoder: TextEncoder, text: str) -> list[str]:
+    """What of a text the encoder does not heed, a line each: words it does not know, words that do not fit."""
+    said = []
+    if unknown := encoder.unknown(text):
+        words = ", ".join(f"{word} (nearest: {', '.join(near)})" if near else word for word, near in unknown)
+        said.append(f"prompt {text[:SHOWN]!r}: not learned, left out: {words}")
+    if cut := encoder.cut(text):
+        said.append(f"prompt {text[:SHOWN]!r}: longer than {encoder.length} tokens, cut: {cut}")
+    return said
 
 
 @dataclass(frozen=True)
