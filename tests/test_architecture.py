@@ -12,9 +12,20 @@ from processes import environment
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"files", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry", "untrusted"},
+    {
+        "files",
+        "machine",
+        "randomness",
+        "config",
+        "progress",
+        "colour",
+        "cpu_layers",
+        "geometry",
+        "untrusted",
+        "captions",
+    },
     {"native", "snapshots", "blocks"},
-    {"render", "measures", "data", "training", "latents"},
+    {"render", "measures", "data", "training", "latents", "text"},
     {"export", "frozen"},
     {"pages", "assets"},
     {"autodecoder", "diffusion"},

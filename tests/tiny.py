@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
@@ -100,6 +101,6 @@ def write_things(path: Path, things: dict[str, Thing] | None = None, *, views: i
     cameras = ring(views, size)
     with ArchiveWriter(path, title="tiny things", resolution=(size, size)) as writer:
         for name, thing in (things or THINGS).items():
-            record = ObjectRecord(name, f"a {name}", category=name.split()[-1])
+            record = ObjectRecord(name, (Caption(f"a {name}"),), category=name.split()[-1])
             writer.add(PreparedObject(record, pictures_of(thing, cameras), cameras))
     return Archive(path)

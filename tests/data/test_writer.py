@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vader3d.captions import Caption
 from vader3d.data.archive import writer as archive_writer
 from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
 from vader3d.data.archive.reader import Archive
@@ -50,7 +51,10 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_what_was_added_comes_back(kind, tmp_path):
-    records = [ObjectRecord("a", "one", "thing", ("x", "y"), 0, "me", "CC0-1.0", "here"), ObjectRecord("стол")]
+    records = [
+        ObjectRecord("a", (Caption("one", "me"), Caption("eins")), "thing", ("x", "y"), 0, "me", "CC0-1.0", "here"),
+        ObjectRecord("стол"),
+    ]
     with opened(tmp_path, kind) as writer:
         indices = [writer.add(PreparedObject(r, some_pictures(i), some_cameras())) for i, r in enumerate(records)]
         writer.set_subsets({"last": [1]})
@@ -192,9 +196,18 @@ class Fixed:
     path, title, resolution, fingerprint = "nowhere", "things, Ω", (2, 3), "f" * 64
     subsets = {"few": (2, 0)}  # noqa: RUF012
     records = (
-        ObjectRecord("a chair", "a red chair", "chair", ("x", "rot"), 5, "somebody", "CC0-1.0", "here"),
-        ObjectRecord("стол", "", "", (), 1),
-        ObjectRecord("c", "see", "", ("z",), 2, source="there"),
+        ObjectRecord(
+            "a chair",
+            (Caption("a red chair", "somebody"), Caption("ein Stuhl")),
+            "chair",
+            ("x", "rot"),
+            5,
+            "somebody",
+            "CC0-1.0",
+            "here",
+        ),
+        ObjectRecord("стол", (), "", (), 1),
+        ObjectRecord("c", (Caption("see"),), "", ("z",), 2, source="there"),
     )
 
     def __len__(self) -> int:

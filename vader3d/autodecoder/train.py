@@ -21,6 +21,7 @@ from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.render import render_views
+from vader3d.text.captions import OBJECTS, write_objects
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
@@ -158,6 +159,7 @@ def train_held(
         header = {} if len(objects) == len(views) else {"objects": objects.tolist()}
         if header:
             console.print(f"{len(views) - len(objects)} of {len(views)} objects cannot be read: no latents of theirs")
+        write_objects(run / OBJECTS, [views.archive.records[number] for number in objects.tolist()])
         report = extract_latents(model, views, config, run / "latents.safetensors", objects=objects, header=header)
         log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
     return model

@@ -19,6 +19,7 @@ Settings = Annotated[
 # Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
 RANGES = {
     "count": Range(at_least=1),
+    "least_score": Range(at_least=-1, at_most=1),
     "minutes": Range(above=0),
     "objects_per_shard": Range(at_least=1),
     "offset": Range(),

@@ -22,6 +22,7 @@ READER_OPTIONS = """
     quality: 1 to 99: lossy WebP; 100: lossless.
     objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
     processes: How many objects to convert in parallel.
+    captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
     title: A name for people.
 """
 
@@ -34,6 +35,7 @@ def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     for name, reader in readers.items():
         commands.command(name=name)(reader_command(reader))
     commands.command(name="shards")(prepare_shards_command)
+    commands.command(name="captions")(prepare_captions_command)
     return commands
 
 
@@ -55,6 +57,7 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
         quality: int = 100,
         objects_per_shard: int | None = None,
         processes: int = 2,
+        captions: Path | None = None,
         title: str = "",
     ) -> None:
         reading = Reading(size, views, mask, scale, offset)
@@ -67,6 +70,7 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
             quality=quality,
             objects_per_shard=objects_per_shard,
             processes=processes,
+            captions=captions,
         )
         print(report)
 
@@ -86,6 +90,7 @@ def prepare_meshes_command(
     up: Literal["auto", "y", "z"] = "auto",
     processes: int = 2,
     subset: tuple[str, ...] = (),
+    captions: Path | None = None,
     title: str = "",
 ) -> None:
     """Render meshes (glb, obj, ply, stl, ...) and Sweet Home 3D libraries (.sh3f) from all round into an archive.
@@ -100,6 +105,7 @@ def prepare_meshes_command(
         up: Which axis of the files points up.
         processes: How many to render in parallel.
         subset: NAME=FILE, a named subset: a text file with one object name a line.
+        captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
         title: A name for people.
     """
     from vader3d.data.making.meshes import Photography, prepare_meshes
@@ -119,6 +125,7 @@ def prepare_meshes_command(
         up=up,
         processes=processes,
         subsets=subsets,
+        captions=captions,
         title=title or output.stem,
     )
     print(report)
@@ -133,6 +140,7 @@ def prepare_chairs_command(
     views: int = 24,
     size: int = 64,
     objects_per_shard: int | None = None,
+    captions: Path | None = None,
 ) -> None:
     """Our own parametric chairs and tables, with exact captions and true meshes.
 
@@ -143,10 +151,14 @@ def prepare_chairs_command(
         views: Pictures of each object.
         size: Width and height of the pictures in pixels.
         objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+        captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
     """
     from vader3d.data.making.chairs import prepare_chairs
 
-    print(prepare_chairs(output, count=count, seed=seed, views=views, size=size, objects_per_shard=objects_per_shard))
+    report = prepare_chairs(
+        output, count=count, seed=seed, views=views, size=size, objects_per_shard=objects_per_shard, captions=captions
+    )
+    print(report)
 
 
 @checked
@@ -172,3 +184,49 @@ def prepare_shards_command(
 
     archive = open_archive(data)
     print(write_shards(archive, output, objects_per_shard=objects_per_shard, quality=quality, threads=threads))
+
+
+@checked
+def prepare_captions_command(
+    data: Positional[str],
+    *,
+    output: Path,
+    captions: Path | None = None,
+    template: bool = True,
+    model: str = "",
+    prompt: str = "",
+    views: int = 4,
+    scorer: str = "",
+    least_score: float = 0.2,
+    download: bool = False,
+    device: str = "auto",
+    objects_per_shard: int | None = None,
+) -> None:
+    """A data set once more with captions: of a file, of a network, of a template; pictures stay as they are.
+
+    The same command goes on after a stop. A run on the old data set may go on with the new one.
+
+    Args:
+        data: An archive or shards, or furniture, furniture-all, chairs.
+        output: The archive to write; a new folder, with --objects-per-shard.
+        captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
+        template: Also say what is known and seen: kind, colours, proportions; exact for our own chairs.
+        model: A network of `transformers` that describes pictures: a folder, or an id that was downloaded before.
+        prompt: What it is asked; {name} stands for what the object is called. Default: the paper's way, with that hint.
+        views: Of how many pictures of each object it is asked.
+        scorer: A CLIP of `transformers`, folder or id: captions that fit the pictures badly are dropped.
+        least_score: The mean cosine below which they do.
+        download: Fetch networks that are not here.
+        device: auto takes a GPU where there is one.
+        objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+    """
+    from vader3d.data.captioning.recaption import Describer, recaption
+    from vader3d.data.named import open_archive
+    from vader3d.frozen.captioners import PROMPT, load_captioner, load_scorer
+    from vader3d.machine import chosen_device
+
+    archive, where = open_archive(data), chosen_device(device)
+    captioner = load_captioner(model, prompt or PROMPT, download=download, device=where) if model else None
+    judge = load_scorer(scorer, download=download, device=where) if scorer else None
+    describer = Describer(template, captioner, judge, views, least_score)
+    print(recaption(archive, output, describer, file=captions, objects_per_shard=objects_per_shard))

@@ -12,11 +12,13 @@ from vader3d.data.archive.format import (
     ArchiveError,
     ObjectRecord,
     check_cameras,
+    check_captions,
     check_name,
     check_pictures,
     check_quality,
     check_resolution,
 )
+from vader3d.data.dataset import DataSet
 from vader3d.geometry.cameras import Cameras
 
 
@@ -36,12 +38,23 @@ class PreparedObject:
     note: str = ""
 
 
+def read_object(data: DataSet, index: int) -> PreparedObject:
+    """ArchiveError where its pictures cannot be read. A damaged mesh is left out."""
+    pictures, cameras = data.read(index)
+    try:
+        mesh = data.true_mesh(index)
+    except ArchiveError:
+        mesh = None
+    return PreparedObject(data.records[index], pictures, cameras, mesh)
+
+
 class Writer(ABC):
     """`with ArchiveWriter(path, title=..., resolution=(H, W)) as writer: writer.add(prepared)`.
 
     What was added is published at the end of a `with` that ended well; an error or Ctrl-C leaves nothing of it, and
     what a kill left is deleted by the next writer. The same objects in the same order give the same bytes. `records`
     has what was added, `bytes` counts what was published. `quality` is WebP's: 100 is lossless, 85-95 are small.
+    `fingerprint` may be set while it is open, where all pictures come from a data set that has one.
     """
 
     def __init__(self, path: str | Path, *, title: str, resolution: tuple[int, int], quality: int):
@@ -52,23 +65,37 @@ class Writer(ABC):
         self.subsets: dict[str, list[int]] = {}
         self.bytes = 0
         self.names: set[str] = set()
+        self.fingerprint = ""
 
     def add(self, prepared: PreparedObject) -> int:
         """Append one object and return its index.
 
         ValueError for a name that is taken or unfit, and for pictures or cameras that no archive may hold.
         """
-        record, (height, width) = prepared.record, self.resolution
+        record = replace(prepared.record, views=len(prepared.pictures))
+        self.check(record)
+        check_pictures(prepared.pictures, *self.resolution)
+        check_cameras(prepared.cameras, len(prepared.pictures))
+        self.write(len(self.records), replace(prepared, record=record))
+        return self.note(record)
+
+    def copy(self, data: DataSet, index: int, record: ObjectRecord) -> int:
+        """Append an object of another data set under `record`; its pictures stay as they are, to the byte if they can.
+
+        ArchiveError where it is damaged, else as `add`.
+        """
+        return self.add(replace(read_object(data, index), record=record))
+
+    def check(self, record: ObjectRecord) -> None:
         check_name(record.name)
         if record.name in self.names:
             raise ValueError(f"name: wanted one that is not taken; got {record.name!r} again")
-        check_pictures(prepared.pictures, height, width)
-        check_cameras(prepared.cameras, len(prepared.pictures))
-        index, record = len(self.records), replace(record, views=len(prepared.pictures))
-        self.write(index, replace(prepared, record=record))
+        check_captions(record.captions)
+
+    def note(self, record: ObjectRecord) -> int:
         self.records.append(record)
         self.names.add(record.name)
-        return index
+        return len(self.records) - 1
 
     def set_subsets(self, subsets: Mapping[str, Sequence[int]]) -> None:
         """Name selections of objects, each a list of indices as `add` returned them."""

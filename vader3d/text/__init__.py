@@ -1,1 +1,1 @@
-"""What is said of objects."""
+"""What is said of objects, as networks read it."""

@@ -1,35 +1,61 @@
-"""What stage 1 says of its objects."""
+"""What is said of the objects whose latents stage 2 learns."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from vader3d.untrusted import JSON_BYTES, read_bytes, reading
+from vader3d.captions import Caption, numbered_lines
+from vader3d.files import write_text
+from vader3d.untrusted import reading
 
-
-@dataclass(frozen=True)
-class Caption:
-    """One wording of what an object is, and where it comes from."""
-
-    text: str
-    source: str = ""
+OBJECTS = "objects.jsonl"
 
 
-@dataclass(frozen=True)
-class ObjectTexts:
-    """One object's name, category and captions."""
+class Described(Protocol):
+    """An object's record."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def category(self) -> str: ...
+
+    @property
+    def captions(self) -> tuple[Caption, ...]: ...
+
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+
+
+class ObjectText(NamedTuple):
+    """What is said of the object of one latent; tags such as type:chair tell its attributes."""
 
     name: str
     category: str
     captions: tuple[Caption, ...]
+    tags: tuple[str, ...] = ()
+
+    @property
+    def caption(self) -> str:
+        """The first caption; empty where there is none."""
+        return self.captions[0].text if self.captions else ""
 
 
-def read_objects(path: Path) -> list[ObjectTexts]:
-    """The objects of a run of stage 1, one a line and a latent. ValueError: file, line and fault."""
+def write_objects(path: Path, records: Iterable[Described]) -> None:
+    """One line of JSON an object, in the order of the latents."""
+    lines = (ObjectText(record.name, record.category, record.captions, record.tags)._asdict() for record in records)
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False, default=asdict) + "\n" for line in lines))
+
+
+def read_objects(path: Path) -> list[ObjectText]:
+    """What `write_objects` wrote; ValueError names the line that is something else, FileNotFoundError the file."""
     objects = []
-    for number, line in enumerate(read_bytes(path, most=JSON_BYTES).splitlines(), 1):
-        with reading(f"{path}: line {number}", "an object with its captions"):
-            entry = json.loads(line)
+    for line, text in numbered_lines(Path(path)):
+        with reading(f"{path}: line {line}", "name, category, captions"):
+            entry = json.loads(text)
             captions = tuple(Caption(str(said["text"]), str(said["source"])) for said in entry["captions"])
-            objects.append(ObjectTexts(str(entry["name"]), str(entry["category"]), captions))
+            tags = tuple(map(str, entry.get("tags", ())))
+            objects.append(ObjectText(str(entry["name"]), str(entry["category"]), captions, tags))
     return objects

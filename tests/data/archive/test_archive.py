@@ -15,6 +15,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from vader3d.captions import Caption
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import heldout_views, training_views
@@ -40,7 +41,7 @@ def write(path: Path, *, names=("a chair", "стол", "椅子"), **options) -> 
         for number, name in enumerate(names):
             record = ObjectRecord(
                 name,
-                f"caption {number}",
+                (Caption(f"caption {number}", "a test"), Caption("a thing")),
                 category="thing",
                 tags=("x", "y"),
                 creator="somebody",
@@ -168,7 +169,7 @@ BROKEN_FILES = {
     "no manifest": (lambda p: rewritten(p, {"archive.json": None}), "wanted archive.json in the zip"),
     "manifest cut short": (lambda p: rewritten(p, {"archive.json": b'{"format":'}), "Expecting value"),
     "another format": (lambda p: manifest_with(p, lambda m: m.update(format="zoo")), "'vader3d-archive'; got 'zoo'"),
-    "newer": (lambda p: manifest_with(p, lambda m: m.update(version=2)), "wanted at most 1; got 2; update"),
+    "newer": (lambda p: manifest_with(p, lambda m: m.update(version=3)), "wanted at most 2; got 3; update"),
     "no objects": (lambda p: manifest_with(p, lambda m: m.pop("objects")), "subsets; got .*KeyError: 'objects'"),
     "a list": (lambda p: rewritten(p, {"archive.json": b"[]"}), "archive.json: wanted format, version"),
     "absurd resolution": (lambda p: manifest_with(p, lambda m: m.update(resolution=[10**6, 64])), "sides of 1 to 4096"),

@@ -11,6 +11,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.inspection.faults import inspect_archive, object_faults
@@ -88,7 +89,7 @@ def test_the_hull_of_right_cameras_holds_the_object_and_little_else(good):
 def test_the_report_counts_and_its_files_can_be_opened(good, tmp_path):
     with ArchiveWriter(tmp_path / "a.zip", title="things <1>", resolution=(32, 32)) as writer:
         for name in ("good", "twin </script>".replace("/", "|")):
-            writer.add(PreparedObject(ObjectRecord(name, "a thing", "thing"), *good))
+            writer.add(PreparedObject(ObjectRecord(name, (Caption("a thing"),), "thing"), *good))
     report = inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")
     assert (report.objects, report.views, report.categories) == (2, 16, {"thing": 2})
     assert report.problems == [f"twin <|script>: view {i} repeats view {i} of good" for i in range(8)]
@@ -109,7 +110,7 @@ def test_a_full_disk_is_one_error_that_names_the_file(good, tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with ArchiveWriter(tmp_path / "a.zip", title="things", resolution=(32, 32)) as writer:
-        writer.add(PreparedObject(ObjectRecord("good", "a thing"), *good))
+        writer.add(PreparedObject(ObjectRecord("good", (Caption("a thing"),)), *good))
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OSError, match=r"could not write .*contact_sheet\.png: No space left on device"):
         inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making import conversion
@@ -32,7 +33,9 @@ def make(name: str, value: int) -> PreparedObject:
         os._exit(1)
     cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), distance=4, fov_degrees=30, size=4)
     pictures = np.full((1, 4, 4, 4), value, np.uint8)
-    return PreparedObject(ObjectRecord(name, name), pictures, cameras, identity=str(value), note="all the same")
+    return PreparedObject(
+        ObjectRecord(name, (Caption(name, "name"),)), pictures, cameras, identity=str(value), note="all the same"
+    )
 
 
 def written(tmp_path, values, *, objects_per_shard=None, processes=1, **options):

@@ -93,8 +93,8 @@ def test_the_same_mesh_twice_is_taken_once(tmp_path):
 def test_a_library_gives_captions_credits_and_rotations(tmp_path):
     entries = read_catalogue(library(tmp_path / "Test-Lib.sh3f"))
     first = entries[0].record
-    assert (first.name, first.caption) == ("test-lib.post", "tall post, decoration, wood, living room")
-    assert (first.creator, first.category, first.tags) == ("André", "living room", ("Decoration", "Wood"))
+    assert (first.name, first.caption) == ("test-lib.post", "a tall post")
+    assert (first.creator, first.category, first.tags) == ("André", "living room", ("Decoration", "Wood", "type:post"))
     assert first.licence == "CC-BY-3.0-US https://creativecommons.org/licenses/by/3.0/us/"
     assert first.source == "Sweet Home 3D library Test-Lib 1.2, post"
     upright, lying = (np.ptp(load_model(entry).triangles.reshape(-1, 3), axis=0) for entry in entries[:2])

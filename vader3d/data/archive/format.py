@@ -2,7 +2,8 @@
 
 One zip file. Members are stored, for pictures are compressed already; only the manifest and meshes are deflated:
 
-    archive.json               format, version, title, resolution [H, W], objects [...], subsets {name: [indices]}
+    archive.json               format, version, title, resolution [H, W], objects [...], subsets {name: [indices]}; of a
+                               copy with other captions also `pictures`: the fingerprint of what it was copied from
     000000/pictures-000.webp   RGBA with straight alpha, sRGB; views tiled row by row, no side above 4096 px
     000000/cameras.npy         float32 [V, 16]: world_from_camera [3, 4] row by row, then fx fy cx cy in px
     000000/mesh.ply            the true surface in the same world, where it is known
@@ -11,6 +12,7 @@ Cameras and world are those of `vader3d.geometry.cameras`. `check_*` say what ma
 hold to them.
 """
 
+import hashlib
 import io
 import math
 import unicodedata
@@ -20,10 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vader3d.captions import Caption as Caption
 from vader3d.geometry.cameras import Cameras
-from vader3d.untrusted import JSON_BYTES, reading
+from vader3d.untrusted import JSON_BYTES, TEXT_BYTES, reading
 
-FORMAT, VERSION = "vader3d-archive", 1
+FORMAT, VERSION = "vader3d-archive", 2  # 1: one caption an object, without a source
 MANIFEST = "archive.json"
 SHEET_SIDE_PX = 4096
 OBJECT_BYTES, OBJECT_VIEWS = 2**30, 2**16  # of decoded pictures; what lies above is taken for damage or malice
@@ -40,7 +43,7 @@ class ObjectRecord:
     """What is said of one object; writers count its `views`. The order of the fields is that of the JSON."""
 
     name: str
-    caption: str = ""
+    captions: tuple[Caption, ...] = ()
     category: str = ""
     tags: tuple[str, ...] = ()
     views: int = 0
@@ -48,20 +51,35 @@ class ObjectRecord:
     licence: str = ""
     source: str = ""
 
+    @property
+    def caption(self) -> str:
+        """The first caption; empty where there is none."""
+        return self.captions[0].text if self.captions else ""
+
 
 def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectRecord:
     """A record as a manifest has it; ArchiveError says what it lacks or which number is not plausible."""
-    with reading("record", "name, caption, category, tags, views", ArchiveError):
-        name, caption, category = (str(entry[key]) for key in ("name", "caption", "category"))
+    with reading("record", "name, captions, category, tags, views", ArchiveError):
+        name, category = str(entry["name"]), str(entry["category"])
+        if "captions" in entry:
+            captions = tuple(Caption(str(said["text"]), str(said["source"])) for said in entry["captions"])
+        else:  # version 1
+            captions = (Caption(str(entry["caption"])),) if entry["caption"] else ()
         tags, views = tuple(map(str, entry["tags"])), int(entry["views"])
         credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
-        record = ObjectRecord(name, caption, category, tags, views, *credit)
+        record = ObjectRecord(name, captions, category, tags, views, *credit)
     with reading(f"object {name[:60]!r}", kind=ArchiveError):
         check_name(name)
         most = min(OBJECT_VIEWS, OBJECT_BYTES // (4 * resolution[0] * resolution[1]))
         if not 1 <= views <= most:
             raise ArchiveError(f"views: wanted 1 to {most}; got {views}")
     return record
+
+
+def contents_of(members: Iterable[tuple[str, int, int]]) -> str:
+    """SHA-256 of (name, CRC-32, bytes) of all members but the manifest."""
+    others = sorted(member for member in members if member[0] != MANIFEST)
+    return hashlib.sha256(repr(others).encode()).hexdigest()
 
 
 def check_version(document: Mapping, form: str, version: int) -> None:
@@ -161,6 +179,15 @@ def check_name(name: str) -> None:
         raise ValueError(f"name: wanted 1 to 200 characters, neither '.' nor '..'; got {name[:60]!r}")
     if bad := [c for c in name if c in "/\\" or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
         raise ValueError(f"name: wanted no path separators, no control characters; got {bad[0]!r} in {name[:60]!r}")
+
+
+def check_captions(captions: Sequence[Caption]) -> None:
+    """ValueError unless they are captions, none empty, none twice, and not longer in all than a text may be."""
+    if wrong := [said for said in captions if not isinstance(said, Caption) or not said.text]:
+        raise ValueError(f"captions: wanted Caption(text, source), text not empty; got {str(wrong[0])[:60]!r}")
+    texts = [said.text for said in captions]
+    if len(set(texts)) < len(texts) or sum(map(len, texts)) > TEXT_BYTES // 4:
+        raise ValueError(f"captions: wanted each once, {TEXT_BYTES // 4} letters in all; got {str(texts)[:60]}")
 
 
 def check_pictures(pictures: np.ndarray, height: int, width: int) -> None:

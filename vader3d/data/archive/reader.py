@@ -15,6 +15,7 @@ from vader3d.data.archive.format import (
     FORMAT,
     MANIFEST,
     MANIFEST_BYTES,
+    OBJECT_BYTES,
     VERSION,
     ArchiveError,
     ObjectRecord,
@@ -24,6 +25,7 @@ from vader3d.data.archive.format import (
     check_resolution,
     check_subsets,
     check_version,
+    contents_of,
     pictures_from_sheet,
     record_from_entry,
     sheet_layout,
@@ -57,7 +59,10 @@ class Archive:
             with reading(MANIFEST, "format, version, resolution, objects, subsets", ArchiveError):
                 self._take(parsed_json(manifest_bytes))
         contents = sorted((name, info.CRC, info.file_size) for name, info in members.items())
-        self.fingerprint: str = hashlib.sha256(manifest_bytes + repr(contents).encode()).hexdigest()
+        if self._copied.get("contents") == contents_of(contents):
+            self.fingerprint = str(self._copied["fingerprint"])
+        else:
+            self.fingerprint = hashlib.sha256(manifest_bytes + repr(contents).encode()).hexdigest()
 
     def _take(self, manifest: Mapping) -> None:
         check_version(manifest, FORMAT, VERSION)
@@ -69,6 +74,7 @@ class Archive:
         self.subsets: dict[str, tuple[int, ...]] = {k: tuple(v) for k, v in manifest["subsets"].items()}
         self.records: list[ObjectRecord] = [record_from_entry(entry, (height, width)) for entry in manifest["objects"]]
         self._indices: list[int] = list(range(len(self.records)))
+        self._copied: dict = dict(manifest.get("pictures", {}))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -116,6 +122,19 @@ class Archive:
             if f"{self._indices[index]:06d}/mesh.ply" not in self._opened().NameToInfo:
                 return None
             return mesh_of_ply(self._member(index, "mesh.ply", limit=MESH_BYTES))
+
+    def members(self, index: int) -> list[tuple[str, bytes, int]]:
+        """Name, contents and compression of an object's files, as they are; ArchiveError, with its name: damaged."""
+        record, folder = self.records[index], f"{self._indices[index]:06d}/"
+        sheets = sheet_layout(record.views, *self.resolution).sheets
+        names = [*(f"pictures-{sheet:03d}.webp" for sheet in range(sheets)), "cameras.npy"]
+        with reading(f"{self.path}: object {record.name!r}", "whole pictures and cameras", ArchiveError):
+            infos = self._opened().NameToInfo
+            names += ["mesh.ply"] if f"{folder}mesh.ply" in infos else []
+            return [
+                (name, self._member(index, name, limit=OBJECT_BYTES), infos[folder + name].compress_type)
+                for name in names
+            ]
 
     def close(self) -> None:
         """Let go of the file; reading opens it again."""

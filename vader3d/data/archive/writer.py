@@ -14,10 +14,14 @@ from vader3d.data.archive.format import (
     MANIFEST,
     VERSION,
     ArchiveError,
+    ObjectRecord,
     cameras_to_rows,
+    contents_of,
     pictures_to_sheet,
     sheet_layout,
 )
+from vader3d.data.archive.reader import Archive
+from vader3d.data.dataset import DataSet
 from vader3d.data.writer import PreparedObject, Writer
 from vader3d.files import discard, held, put_in_place, temporary_name, writing
 from vader3d.untrusted import check_json
@@ -56,6 +60,14 @@ class ArchiveWriter(Writer):
             data = prepared.mesh.export(file_type="ply")
             self.write_member(f"{index:06d}/mesh.ply", data, zipfile.ZIP_DEFLATED)
 
+    def copy(self, data: DataSet, index: int, record: ObjectRecord) -> int:
+        if not isinstance(data, Archive) or data.resolution != self.resolution:
+            return super().copy(data, index, record)
+        self.check(record)
+        for name, contents, compression in data.members(index):
+            self.write_member(f"{len(self.records):06d}/{name}", contents, compression)
+        return self.note(record)
+
     def publish(self) -> None:
         manifest = {
             "format": FORMAT,
@@ -65,6 +77,9 @@ class ArchiveWriter(Writer):
             "objects": [asdict(record) for record in self.records],
             "subsets": self.subsets,
         }
+        if self.fingerprint:
+            members = ((info.filename, info.CRC, info.file_size) for info in self.zip.infolist())
+            manifest["pictures"] = {"contents": contents_of(members), "fingerprint": self.fingerprint}
         text = json.dumps(manifest, ensure_ascii=False, indent=1).encode()
         try:
             check_json(text)

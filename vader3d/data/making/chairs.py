@@ -1,13 +1,15 @@
 """Chairs, stools and tables of our own making, in any number."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vader3d.captions import Caption, joined
 from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.captioning.kinds import with_article
 from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
 from vader3d.data.making.joinery import Solid, assembled, box, leaned, strut
 from vader3d.data.making.meshes import Photography, render_object
@@ -67,17 +69,73 @@ class Design:
     @property
     def caption(self) -> str:
         """What the piece is, in one exact phrase."""
-        shape = "round " if self.seat == "round" else ""
-        counted = {3: "three", 4: "four"}[self.leg_count]
-        base = {"pedestal": "a pedestal", "sled": "a sled base"}.get(self.legs, f"{counted} {self.legs} legs")
-        article = {"solid": "a solid back", "slatted": "a slatted back", "ladder": "a ladder back"}
-        extras = [base, article.get(self.back, "an open framed back" if self.back == "framed" else "")]
-        extras += ["arms" if self.arms else "", "a lower shelf" if self.shelf else ""]
+        round_or_not = "round " if self.seat == "round" else ""
+        steel = "grey steel " if self.leg_colour == STEEL else ""
+        extras = [
+            self.base(steel),
+            BACKS[self.back],
+            "arms" if self.arms else "",
+            "a lower shelf" if self.shelf else "",
+        ]
         extras += [f"a {self.cushion} cushion" if self.cushion else ""]
-        extras = [extra for extra in extras if extra]
-        listed = ", ".join(extras[:-1]) + " and " + extras[-1] if len(extras) > 1 else extras[0]
-        words = f"{shape}{self.paint} {self.material} {self.kind}"
-        return f"{'an' if words[0] in 'aeiou' else 'a'} {words} with {listed}"
+        return with_article(f"{round_or_not}{self.paint} {self.material} {self.kind} with {listed(extras)}")
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Exact phrases: all there is, type and colour alone, each part with its colour, and what it is made of."""
+        legs = "grey steel" if self.leg_colour == STEEL else self.hue
+        parts = [f"{with_article(f'{self.shape} {self.hue}')} {'top' if self.kind == 'table' else 'seat'}"]
+        parts += [BACKS[self.back].replace(" back", f" {self.hue} back"), self.base(f"{legs} ")]
+        parts += [f"{self.hue} arms" if self.arms else "", f"a {self.hue} lower shelf" if self.shelf else ""]
+        parts += [f"a {self.cushion} cushion" if self.cushion else ""]
+        brief = with_article(f"{self.hue} {self.kind}")
+        parted = f"{with_article(f'{self.material} {self.kind}')} with {listed(parts)}"
+        return (self.caption, brief, parted, with_article(f"{self.paint} {self.material} {self.kind}"))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The same as key:value."""
+        tags = {"type": self.kind, "colour": self.hue, "material": self.material, "seat": self.shape, "legs": self.legs}
+        tags |= {"leg-count": str(self.leg_count)} if self.legs not in BASES else {}
+        tags |= {"leg-colour": "grey" if self.leg_colour == STEEL else self.hue, "back": self.back}
+        tags |= {"arms": "yes" if self.arms else "no", "cushion": self.cushion or "none"}
+        return tuple(f"{key}:{value}" for key, value in tags.items()) + (("shelf:yes",) if self.shelf else ())
+
+    @property
+    def hue(self) -> str:
+        """The colour in one of `vader3d.colour.COLOURS`."""
+        return {"light": "beige", "dark": "brown"}.get(self.paint, self.paint)
+
+    @property
+    def shape(self) -> str:
+        """The seat's or top's."""
+        return "rectangular" if self.seat == "square" and self.depth < 0.85 * self.width else self.seat
+
+    def base(self, coloured: str) -> str:
+        """What it stands on; `coloured` stands before it."""
+        if self.legs in BASES:
+            return with_article(f"{coloured}{BASES[self.legs]}")
+        return f"{ {3: 'three', 4: 'four'}[self.leg_count] } {self.legs} {coloured}legs"
+
+
+BASES = {"pedestal": "pedestal", "sled": "sled base"}
+BACKS = {
+    "none": "",
+    "solid": "a solid back",
+    "slatted": "a slatted back",
+    "ladder": "a ladder back",
+    "framed": "an open framed back",
+}
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """Phrases that are not empty, with commas and an and."""
+    said = [phrase for phrase in phrases if phrase]
+    return ", ".join(said[:-1]) + " and " + said[-1] if len(said) > 1 else said[0]
+
+
+def captions_of(piece: Design) -> tuple[Caption, ...]:
+    return joined((Caption(text, "chairs") for text in piece.captions), ())
 
 
 def design(seed: int, index: int) -> Design:
@@ -149,6 +207,7 @@ def prepare_chairs(
     size: int = 64,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    captions: Path | None = None,
 ) -> PrepareReport:
     """Make and render `count` pieces into the archive `output`, or into shards there; with their meshes."""
     if count < 1:
@@ -157,7 +216,7 @@ def prepare_chairs(
     jobs = [Job(f"chair-{index:05d}", make_chair, (seed, index, photography)) for index in range(count)]
     title = f"chairs: {count} pieces, series {seed}, edition {EDITION}"
     writer = open_writer(Path(output), title=title, resolution=(size, size), objects_per_shard=objects_per_shard)
-    return convert(jobs, writer, processes=processes)
+    return convert(jobs, writer, processes=processes, captions=captions)
 
 
 def cached_chairs(name: str) -> Path:
@@ -180,9 +239,9 @@ def make_chair(seed: int, index: int, photography: Photography) -> PreparedObjec
     pictures, cameras = render_object(surface_from_scene(mesh), f"{seed}.{name}", photography)
     record = ObjectRecord(
         name,
-        piece.caption,
+        captions_of(piece),
         category=piece.kind,
-        tags=tuple(dict.fromkeys((piece.material, piece.paint, piece.legs))),
+        tags=piece.tags,
         creator="vader3d",
         licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
         source=f"vader3d chairs, edition {EDITION}, series {seed}, piece {index}",

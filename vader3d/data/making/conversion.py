@@ -10,10 +10,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vader3d.captions import CaptionFile, joined, read_captions
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.shards.writer import ShardWriter
 from vader3d.data.writer import PreparedObject, Writer
@@ -64,17 +65,24 @@ def open_writer(
 
 
 def convert(
-    jobs: Sequence[Job], writer: Writer, *, processes: int = 2, subsets: Mapping[str, Sequence[str]] | None = None
+    jobs: Sequence[Job],
+    writer: Writer,
+    *,
+    processes: int = 2,
+    subsets: Mapping[str, Sequence[str]] | None = None,
+    captions: Path | None = None,
 ) -> PrepareReport:
     """Make every job's object, write them in order, and publish what `writer` wrote.
 
     An object that cannot be made or that repeats another is skipped and reported; ValueError when none remains.
-    `subsets` name objects; names that are not there are noted.
+    `subsets` name objects; names that are not there are noted. What a file of `captions` says of an object comes before
+    what it has (`read_captions`).
     """
     started, report = time.monotonic(), PrepareReport(writer.path)
     names_by_identity: dict[str, str] = {}
     notes: Counter[str] = Counter()
     with writer, closing(made_objects(jobs, processes)) as results:
+        said = read_captions(captions) if captions is not None else None
         for job, result in track(results, writer.path.name, total=len(jobs)):
             try:
                 if isinstance(result, Exception):
@@ -82,7 +90,7 @@ def convert(
                 if result.identity and result.identity in names_by_identity:
                     report.skipped.append(f"{job.name}: the same as {names_by_identity[result.identity]}")
                     continue
-                writer.add(result)
+                writer.add(result if said is None else captioned(result, said))
                 names_by_identity[result.identity] = result.record.name
                 notes[result.note] += 1
             except ValueError as error:
@@ -95,10 +103,16 @@ def convert(
             if absent := [name for name in names if name not in index]:
                 report.notes.append(f"subset {subset}: {len(absent)} names are not there, e.g. {absent[0]}")
         writer.set_subsets({s: [index[n] for n in names if n in index] for s, names in (subsets or {}).items()})
+    report.notes += said.notes() if said is not None else []
     report.notes += [f"{note}: {count} objects" for note, count in notes.most_common(3) if note]
     report.objects, report.seconds = len(writer.records), time.monotonic() - started
     report.megabytes = writer.bytes / 1e6
     return report
+
+
+def captioned(prepared: PreparedObject, said: CaptionFile) -> PreparedObject:
+    record = prepared.record
+    return replace(prepared, record=replace(record, captions=joined(said.of(record.name), record.captions)))
 
 
 def made_objects(jobs: Sequence[Job], processes: int) -> Generator[Result, None, None]:

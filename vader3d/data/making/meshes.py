@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
 from vader3d.data.making.raycast import render_surface
@@ -41,14 +42,16 @@ def prepare_meshes(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    captions: Path | None = None,
     subsets: Mapping[str, Path] | None = None,
 ) -> PrepareReport:
     """Render every mesh of `sources` from all round into the archive `output`, or into shards there.
 
-    sources: mesh files, Sweet Home 3D libraries (.sh3f), or folders of either, searched throughout. A mesh's caption
-    is the text of a .txt file beside it, else its file's name. Each object is centred and scaled to radius 0.98, and
+    sources: mesh files, Sweet Home 3D libraries (.sh3f), or folders of either, searched throughout. A mesh's captions
+    are the lines of a .txt file beside it, else its file's name. Each object is centred and scaled to radius 0.98, and
     seen from 4 units through 30 degrees, so nothing is ever cut. `up`: the files' own upward axis. `quality` as WebP's,
-    100 lossless. `subsets` name text files that list objects, one name a line. ValueError when nothing usable is found.
+    100 lossless. `subsets` name text files that list objects, one name a line; `captions` as `convert` takes them.
+    ValueError when nothing usable is found.
     """
     jobs = [job for source in sources for job in mesh_jobs(Path(source), photography, up)]
     if not jobs:
@@ -61,7 +64,7 @@ def prepare_meshes(
         quality=quality,
         objects_per_shard=objects_per_shard,
     )
-    return convert(jobs, writer, processes=processes, subsets=names)
+    return convert(jobs, writer, processes=processes, captions=captions, subsets=names)
 
 
 def render_object(surface: Surface, name: str, photography: Photography) -> tuple[np.ndarray, Cameras]:
@@ -111,10 +114,9 @@ def object_from_catalogue(entry: CatalogueEntry, photography: Photography) -> Pr
 
 def object_from_file(path: Path, name: str, photography: Photography, up: str) -> PreparedObject:
     surface = load_surface(path, up=up).framed()
-    beside = path.with_suffix(".txt")
-    caption = read_text(beside).strip() if beside.exists() else path.stem.replace("_", " ")
+    captions = captions_beside(path.with_suffix(".txt"), Caption(path.stem.replace("_", " "), "name"))
     pictures, cameras = render_object(surface, name, photography)
-    record = ObjectRecord(name, caption, source=path.name)
+    record = ObjectRecord(name, captions, source=path.name)
     return PreparedObject(record, pictures, cameras, identity=identity_of(surface))
 
 

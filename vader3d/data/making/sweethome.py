@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vader3d.captions import Caption, joined
 from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.captioning.kinds import clean_name, clean_tags, kind_of, with_article
 from vader3d.data.making.surface import Z_UP_FROM_Y_UP, Surface, surface_from_scene
 from vader3d.data.mesh_files import MESH_BYTES, load_scene
 from vader3d.untrusted import TEXT_BYTES, reading, zip_member
@@ -65,13 +67,14 @@ def entry_of(library: Path, values: dict[str, str], number: int, licence: str) -
         return values.get(f"{key}#{number}", "").strip()
 
     title, category, creator = value("name"), value("category"), value("creator")
-    tags = tuple(tag for tag in (part.strip() for part in value("tags").split(",")) if tag and tag != "Blend Swap")
+    tags = clean_tags(part.strip() for part in value("tags").split(","))
+    plain = clean_name(title)
     key = value("id").rpartition("#")[2] or str(number)
     record = ObjectRecord(
         name=f"{library.stem}.{key}".lower().replace("/", "-"),
-        caption=", ".join(dict.fromkeys(part.lower() for part in (title, *tags, category) if part)),
+        captions=joined([Caption(with_article(plain or category.lower()), "catalogue")], ()),
         category=category.lower(),
-        tags=tags,
+        tags=(*tags, *([f"type:{kind_of(plain, tags)}"] if plain else [])),
         creator=creator,
         licence=licence,
         source=f"Sweet Home 3D library {library.stem} {values.get('version', '')}, {key}",

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord, check_cameras
 from vader3d.data.reading.pictures import masked_picture, scaled_intrinsics, squared, undistorted
 from vader3d.data.reading.reader import Reading
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import automatic_placement, check_placement, placed
-from vader3d.untrusted import read_text
 
 Item = TypeVar("Item")
 
@@ -48,7 +48,7 @@ def assembled_object(
     """One object of its views, whose pictures must have one size.
 
     Placement: `reading.scale` and `offset` where given; else from `aabb` ([2, 3] corners), else from the cameras. The
-    caption is that of caption.txt in the object's folder, else the category, else its name.
+    captions are the lines of caption.txt in the object's folder, else the category, else its name.
     """
     squares, matrices, intrinsics, sizes = [], [], [], []
     for view in views:
@@ -76,10 +76,10 @@ def assembled_object(
     cameras = placed(cameras, scale=scale, offset=offset)
     cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), reading.size, reading.size)
     check_placement(cameras)
-    text = folder / "caption.txt"
-    caption = read_text(text).strip() if text.exists() else reading.category or name.replace("_", " ")
+    stand_in = Caption(reading.category, "category") if reading.category else Caption(name.replace("_", " "), "name")
+    captions = captions_beside(folder / "caption.txt", stand_in)
     note = f"placement: scale {scale:.3g}, offset ({', '.join(f'{x:.2f}' for x in np.asarray(offset) + 0.0)})"
-    record = ObjectRecord(name, caption, category=reading.category, source=folder.name)
+    record = ObjectRecord(name, captions, category=reading.category, source=folder.name)
     return PreparedObject(record, pictures, cameras, note=note.replace("-0.00", "0.00"))
 
 

@@ -18,11 +18,13 @@ def prepare_folders(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    captions: Path | None = None,
 ) -> PrepareReport:
     """Convert a folder of objects, or of one, into the archive `output`, or into shards there.
 
     source: a folder with one of the reader's markers, or one that holds such folders at any depth; an object's name is
-    its path below `source`. ValueError when no object can be used; single broken ones are skipped and reported.
+    its path below `source`. `captions`: a file, as `convert` takes it. ValueError when no object can be used; single
+    broken ones are skipped and reported.
     """
     source, reading = Path(source), replace(reading, mask=reading.mask or reader.mask)
     folders = object_folders(reader, source)
@@ -35,7 +37,7 @@ def prepare_folders(
         quality=quality,
         objects_per_shard=objects_per_shard,
     )
-    return convert(jobs, writer, processes=processes)
+    return convert(jobs, writer, processes=processes, captions=captions)
 
 
 def object_folders(reader: Reader, source: Path) -> list[Path]:

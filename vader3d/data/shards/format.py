@@ -3,8 +3,8 @@
     shards.json            format, version, title, resolution [H, W], objects (their number), quality, fingerprint,
                            subsets {name: [numbers]}, shards [{file, first, objects, bytes, sha256, index_sha256}]
     shard-000000.tar       one sample an object, whose members stand side by side:
-        000000012.json           name, caption, category, tags, views, creator, licence, source
-        000000012.txt            the caption
+        000000012.json           name, captions [{text, source}], category, tags, views, creator, licence, source
+        000000012.txt            the first caption
         000000012.cameras.json   world_from_camera [V, 3, 4] and intrinsics [V, 4] (fx fy cx cy in px)
         000000012.0000.webp      RGBA with straight alpha, sRGB; a file a view, so that a few can be decoded
         000000012.mesh.ply       the true surface in the same world, where it is known
@@ -40,7 +40,7 @@ from vader3d.untrusted import parsed_json, reading
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-FORMAT, VERSION = "vader3d-shards", 1
+FORMAT, VERSION = "vader3d-shards", 2  # 1: one caption an object, without a source
 INDEX = "shards.json"
 BLOCK = 512  # bytes: tar's unit
 TEXT_BYTES = 2**20  # of a record or a caption
@@ -82,17 +82,19 @@ def sample_members(prepared: PreparedObject, mesh: bytes | None, *, quality: int
     """An object's files as (extension, contents); `mesh` is its PLY."""
     rows = cameras_to_rows(prepared.cameras)
     cameras = {"world_from_camera": rows[:, :12].reshape(-1, 3, 4).tolist(), "intrinsics": rows[:, 12:].tolist()}
-    members = [
-        ("json", json.dumps(asdict(prepared.record), ensure_ascii=False).encode()),
-        ("txt", prepared.record.caption.encode()),
-        ("cameras.json", json.dumps(cameras).encode()),
-    ]
+    members = [*record_members(prepared.record), ("cameras.json", json.dumps(cameras).encode())]
     for view, picture in enumerate(prepared.pictures):
         members.append((f"{view:04d}.webp", pictures_to_sheet(picture[None], columns=1, quality=quality)))
     return members if mesh is None else [*members, ("mesh.ply", mesh)]
 
 
-def sample_to_tar(number: int, members: Sequence[tuple[str, bytes]]) -> bytes:
+def record_members(record: ObjectRecord) -> list[tuple[str, bytes]]:
+    """The files that have what is said of an object."""
+    text = json.dumps(asdict(record), ensure_ascii=False)
+    return [("json", text.encode()), ("txt", record.caption.encode())]
+
+
+def sample_to_tar(number: int, members: Sequence[tuple[str, bytes | memoryview]]) -> bytes:
     """A stretch of a tar file; the same members give the same bytes."""
     import tarfile
 

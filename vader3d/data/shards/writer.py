@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vader3d.data.archive.format import ArchiveError, ObjectRecord
+from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.shards.format import (
     BLOCK,
@@ -21,12 +21,14 @@ from vader3d.data.shards.format import (
     VERSION,
     Shard,
     Span,
+    record_members,
     sample_members,
     sample_to_tar,
     span_to_entry,
 )
+from vader3d.data.shards.reader import Shards
 from vader3d.data.shards.storage import is_url
-from vader3d.data.writer import PreparedObject, Writer
+from vader3d.data.writer import PreparedObject, Writer, read_object
 from vader3d.files import LOCK, discard, held, put_in_place, temporary_name, write_bytes, writing
 
 END = bytes(2 * BLOCK)  # of every tar file
@@ -40,8 +42,7 @@ class ShardWriter(Writer):
     The index is written last, so what was stopped is no set of shards, and the next packing into the folder clears it
     away. An object's bytes do not depend on how many a shard holds. ValueError for any other folder; OSError, which
     names the file, when one cannot be written.
-    `fingerprint` may be set while it is open, where the objects come from a data set that has one; else it is the
-    SHA-256 of all samples.
+    The fingerprint is the SHA-256 of all samples, unless it is set.
     """
 
     def __init__(
@@ -73,11 +74,22 @@ class ShardWriter(Writer):
         self.encoding: deque[tuple[ObjectRecord, Future[bytes]]] = deque()
         self.shards: list[Shard] = []
         self.shard: ShardFile | None = None
-        self.digest, self.fingerprint = hashlib.sha256(), ""
+        self.digest = hashlib.sha256()
 
     def write(self, index: int, prepared: PreparedObject) -> None:
-        encoded = self.pool.submit(encoded_sample, index, prepared, quality=self.quality)
-        self.encoding.append((prepared.record, encoded))
+        self.expect(prepared.record, self.pool.submit(encoded_sample, index, prepared, quality=self.quality))
+
+    def copy(self, data: DataSet, index: int, record: ObjectRecord) -> int:
+        if not isinstance(data, Shards) or data.resolution != self.resolution:
+            return super().copy(data, index, record)
+        self.check(record)
+        members: list[tuple[str, bytes | memoryview]] = [*record_members(record), *data.members(index)]
+        self.expect(record, self.pool.submit(sample_to_tar, len(self.records), members))
+        return self.note(record)
+
+    def expect(self, record: ObjectRecord, encoded: Future[bytes]) -> None:
+        """A sample that is being made; the oldest are written while there are many."""
+        self.encoding.append((record, encoded))
         while len(self.encoding) > 2 * self.threads:
             self.write_oldest()
 
@@ -263,13 +275,3 @@ def read_ahead(data: DataSet, threads: int) -> Iterator[Future[PreparedObject]]:
             if len(ahead) > threads:
                 yield ahead.popleft()
         yield from ahead
-
-
-def read_object(data: DataSet, index: int) -> PreparedObject:
-    """ArchiveError where its pictures cannot be read. A damaged mesh is left out."""
-    pictures, cameras = data.read(index)
-    try:
-        mesh = data.true_mesh(index)
-    except ArchiveError:
-        mesh = None
-    return PreparedObject(data.records[index], pictures, cameras, mesh)

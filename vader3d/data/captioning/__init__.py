@@ -1,0 +1,1 @@
+"""What can be said of objects, and archives with more said."""

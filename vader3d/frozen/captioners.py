@@ -1,0 +1,103 @@
+"""Networks of `transformers` that describe pictures, and that judge it.
+
+Nothing is fetched unless it is asked for: folders and what the cache of `transformers` holds are read.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vader3d.untrusted import reason_of
+
+PROMPT = "Hint: this is {name}. Describe the object in one short sentence."  # the name is a hint, as in the paper
+NAMELESS = "an object"
+LONGEST = 60  # tokens of a caption
+NEEDED = "captions: wanted the package transformers; got none; pip install 'vader3d[text]'"
+
+
+class ImageCaptioner:
+    """Any image-text-to-text network: asked `prompt`, in which {name} stands for what an object is called."""
+
+    def __init__(self, name: str, network: Any, processor: Any, prompt: str, device: torch.device | str):
+        self.name = Path(name).name
+        self.network, self.processor, self.prompt, self.device = network.to(device).eval(), processor, prompt, device
+
+    @torch.no_grad()
+    def __call__(self, pictures: np.ndarray, hint: str) -> list[str]:
+        """A text for each of the pictures uint8 [V, H, W, 3], without the prompt."""
+        question = self.prompt.replace("{name}", hint or NAMELESS)
+        images = [Image.fromarray(picture) for picture in pictures]
+        inputs = self.processor(
+            images=images, text=[self.worded(question)] * len(images), padding=True, return_tensors="pt"
+        ).to(self.device)
+        tokens = self.network.generate(**inputs, max_new_tokens=LONGEST, do_sample=False)
+        if (
+            not getattr(self.network.config, "is_encoder_decoder", False)
+            and tokens.shape[1] > inputs["input_ids"].shape[1]
+        ):
+            tokens = tokens[:, inputs["input_ids"].shape[1] :]  # decoders alone repeat what they were asked
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [text.strip().removeprefix(question.lower()).removeprefix(question).strip() for text in texts]
+
+    def worded(self, question: str) -> str:
+        """As the network's chat wants it, if it has one."""
+        if not getattr(self.processor, "chat_template", None):
+            return question
+        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
+        return self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+
+
+class ClipScorer:
+    """A CLIP: the mean cosine of a text's and of pictures' features."""
+
+    def __init__(self, name: str, network: Any, processor: Any, device: torch.device | str):
+        self.name, self.network, self.processor = Path(name).name, network.to(device).eval(), processor
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str], pictures: np.ndarray) -> list[float]:
+        """One score a text, over the pictures uint8 [V, H, W, 3]."""
+        images = [Image.fromarray(picture) for picture in pictures]
+        inputs = self.processor(text=list(texts), images=images, padding=True, truncation=True, return_tensors="pt").to(
+            self.device
+        )
+        features = self.network(**inputs)
+        cosines = features.text_embeds @ features.image_embeds.T  # both of unit length
+        return cosines.mean(1).tolist()
+
+
+def load_captioner(
+    name: str, prompt: str = PROMPT, *, download: bool = False, device: torch.device | str = "cpu"
+) -> ImageCaptioner:
+    """A network by folder or id. ValueError: it is not here, or none that describes pictures; ImportError: no package."""
+    try:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+    except ImportError as error:
+        raise ImportError(NEEDED) from error
+    network, processor = loaded(name, (AutoModelForImageTextToText, AutoProcessor), download=download)
+    return ImageCaptioner(name, network, processor, prompt, device)
+
+
+def load_scorer(name: str, *, download: bool = False, device: torch.device | str = "cpu") -> ClipScorer:
+    """A CLIP by folder or id; errors as of `load_captioner`."""
+    try:
+        from transformers import CLIPModel, CLIPProcessor
+    except ImportError as error:
+        raise ImportError(NEEDED) from error
+    network, processor = loaded(name, (CLIPModel, CLIPProcessor), download=download)
+    return ClipScorer(name, network, processor, device)
+
+
+def loaded(name: str, kinds: Sequence[Any], *, download: bool) -> list[Any]:
+    """One of each kind from a folder or id."""
+    try:
+        return [kind.from_pretrained(name, local_files_only=not download) for kind in kinds]
+    except Exception as error:  # each version of transformers has its own
+        raise ValueError(
+            f"model: wanted a folder or downloaded id of such a network; got {name} ({reason_of(error)}); "
+            "--download fetches one where the internet is"
+        ) from error
