@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vader3d.autodecoder.decoder import Decoder
-from vader3d.diffusion.denoiser import guided
+from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.solvers import STOCHASTIC
 from vader3d.generate import Generator
@@ -56,7 +56,7 @@ def test_a_gpu_draws_what_the_cpu_draws(compiled):
 @GPU
 def test_guidance_runs_on_a_gpu():
     made = generator("cuda", token_dim=8)
-    denoiser = guided(made.denoiser, torch.randn(2, 5, 8, device="cuda"), weight=3.0)
+    denoiser = guided(made.denoiser, torch.randn(2, 5, 8, device="cuda"), guidance_scale=3.0)
     assert made.sample_latents([1, 2], steps=2, denoiser=denoiser).isfinite().all()
 
 

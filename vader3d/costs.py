@@ -21,7 +21,6 @@ from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 
 FLOAT = 4  # bytes
-TEXT_TOKENS = 32
 HEAD_CHANNELS = 64  # of the U-Net's attention: its queries at 4^3 are square too
 
 
@@ -155,7 +154,7 @@ def diffusion_cost(config: DiffusionConfig, *, latent_shape: tuple[int, ...]) ->
         network, rank = denoiser.network, config.prior_rank
         x = torch.zeros(batch, latent_shape[0] * (2 if rank else 1), *latent_shape[1:])
         if config.unet.token_dim:
-            tokens = torch.zeros(batch, TEXT_TOKENS, config.unet.token_dim)
+            tokens = torch.zeros(batch, config.text_length, config.unet.token_dim)
         with traced(without=is_attention_map) as counts:
             network(x, torch.zeros(batch), tokens).sum().backward()
     return Cost(

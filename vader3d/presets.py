@@ -73,6 +73,7 @@ SMALL_STAGE2 = DiffusionConfig(
     optimiser=SMALL_MUON,
 )
 TEXT_UNET = UNetConfig(model_channels=192, blocks_per_level=3, token_dim=1024)
+PAPER_TEXT = replace(PAPER_STAGE2, unet=TEXT_UNET, text_encoder="google-t5/t5-11b")
 
 PRESETS = {
     "small": Preset(
@@ -83,6 +84,18 @@ PRESETS = {
         objects=163,
         picture_px=64,
         score="furniture, 10 minutes of two CPU cores: held-out PSNR 29.7 dB, silhouette IoU .926 (`make demo`)",
+    ),
+    "small-text": Preset(
+        note="as `small`, with text: its denoiser reads the words of captions, with nothing to install or to fetch "
+        "(docs/text.md).",
+        autodecoder=SMALL_STAGE1,
+        diffusion=replace(
+            SMALL_STAGE2,
+            unet=replace(SMALL_STAGE2.unet, token_dim=384, token_resolutions=(1,), mask_padding=True),
+            text_encoder="vocabulary",
+        ),
+        objects=163,
+        picture_px=64,
     ),
     "small-grid": Preset(
         note="as `small`, but a U-Net denoises latents of 4^3 voxels, as the paper does with 8^3; for studies.",
@@ -171,7 +184,7 @@ PRESETS = {
             codes=CodeConfig(kind="hashed", codebook_size=1 << 13),
             decoder=DecoderConfig(blocks_per_level=2, extra_channels=10),
         ),
-        diffusion=replace(PAPER_STAGE2, unet=TEXT_UNET),
+        diffusion=PAPER_TEXT,
         objects=44_400,
         picture_px=256,
         score="not run yet; the paper, 64 steps: FID 50.27, KID .04772",
@@ -179,7 +192,7 @@ PRESETS = {
     "mvimgnet": Preset(
         note="MVImgNet, Table 5 of the paper: a 64^3 volume, a plain table of codes, text.",
         autodecoder=PAPER_STAGE1,
-        diffusion=replace(PAPER_STAGE2, unet=TEXT_UNET),
+        diffusion=PAPER_TEXT,
         objects=206_990,
         picture_px=128,
         score="not run yet; the paper, 64 steps: FID 43.85, KID .02391",
@@ -189,7 +202,7 @@ PRESETS = {
         autodecoder=replace(
             PAPER_STAGE1, codes=CodeConfig(kind="hashed", codebook_size=1 << 15), losses=LossConfig(mask=0.0)
         ),
-        diffusion=replace(PAPER_STAGE2, unet=replace(TEXT_UNET, transformer_depth=2)),
+        diffusion=replace(PAPER_TEXT, unet=replace(TEXT_UNET, transformer_depth=2)),
         objects=300_000,
         picture_px=128,
         score="not run yet; the paper, 64 steps: FID 40.49, KID .02937",

@@ -1,10 +1,11 @@
 """Weights with all that explains them in the header: what runs hand on."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +18,7 @@ from vader3d.files import write_whole
 from vader3d.untrusted import parsed_json, reading
 
 SNAPSHOT_VERSION = 1
+BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of a number, by safetensors' names
 ROWS = 1024  # of a tensor that are looked at together
 MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
@@ -29,16 +31,24 @@ def header_text(header: dict[str, Any]) -> str:
     return json.dumps({**about, **header})
 
 
-def packed_header(shapes: dict[str, tuple[int, ...]], header: dict[str, Any], *, length: int = 0) -> bytes:
-    """The first bytes of a snapshot whose float32 tensors of `shapes` follow in this order, filled up to `length`.
+def packed_header(
+    shapes: dict[str, tuple[int, ...]],
+    header: dict[str, Any],
+    *,
+    length: int = 0,
+    types: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """The first bytes of a snapshot whose tensors of `shapes` follow in this order, filled up to `length`.
 
-    So a file can be written before all that its header says is known. ValueError: it does not fit.
+    So a file can be written before all that its header says is known. types: of `BYTES`, float32 where none is named.
+    ValueError: it does not fit.
     """
     entries: dict[str, Any] = {"__metadata__": {"vader3d": header_text(header)}}
     end = 0
     for name, shape in shapes.items():
-        start, end = end, end + 4 * prod(shape)
-        entries[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, end]}
+        kind = types.get(name, "F32")
+        start, end = end, end + BYTES[kind] * prod(shape)
+        entries[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(entries).encode()
     if 0 < length < 8 + len(text):
         raise ValueError(f"header: wanted at most {length} bytes; got {8 + len(text)}")

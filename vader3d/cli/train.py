@@ -57,6 +57,8 @@ def train_diffusion_command(
     output: Path,
     preset: str = "small",
     minutes: float | None = None,
+    captions: Path | None = None,
+    download: bool = False,
     settings: Settings = (),
     dry_run: bool = False,
     profile: int = 0,
@@ -68,6 +70,9 @@ def train_diffusion_command(
         output: The run folder of stage 2; it holds all that generation needs.
         preset: See `vader3d presets`.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
+        captions: A .csv, .json or .jsonl file, or a folder of texts, with captions of objects by name, in place of
+            those that stage 1 noted; for presets with text.
+        download: The text encoder may be fetched where it is not on this machine.
         settings: Overrides, e.g. --set unet.dropout=0.1; `vader3d presets NAME` lists all fields of a preset with
             their meaning.
         dry_run: Print the resolved configuration, with what it costs, and stop.
@@ -85,7 +90,7 @@ def train_diffusion_command(
     if dry_run:
         return print_dry_run(config, diffusion_cost(config, latent_shape=latent_shape))
     check_memory(diffusion_state_bytes(config, latent_shape=latent_shape), config.loop.device)
-    train_diffusion(autodecoder, config, output, profile=profile)
+    train_diffusion(autodecoder, config, output, profile=profile, captions=captions, download=download)
     say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
 

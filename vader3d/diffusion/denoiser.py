@@ -135,21 +135,6 @@ class Denoiser(nn.Module):
         return (denoised - x).square().flatten(1).mean(1) / variance
 
 
-def guided(denoiser: Denoiser, tokens: Tensor, *, weight: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Classifier-free guidance as a denoiser(x, sigma): D_u + weight (D_c - D_u), the paper's weight is 3 (A24).
-
-    tokens: [B, T, S]. Both cases run as one batch.
-    """
-    both = torch.cat([torch.zeros_like(tokens), tokens])
-
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        levels = sigma.to(x.device).expand(len(x)).repeat(2)
-        unconditional, conditional = denoiser(torch.cat([x, x]), levels, both).chunk(2)
-        return unconditional + weight * (conditional - unconditional)
-
-    return denoise
-
-
 def training_sigmas(count: int, generator: torch.Generator, *, P_mean: float = -1.2, P_std: float = 1.2) -> Tensor:
     """ln sigma ~ N(P_mean, P_std^2), stratified over the batch (A34): [count]."""
     uniform = (torch.arange(count) + torch.rand(count, generator=generator)) / count

@@ -1,16 +1,21 @@
 """The denoiser of a configuration, untrained or from a snapshot."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import torch
 
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.diffusion.denoiser import Denoiser, GaussianPrior
 from vader3d.diffusion.unet import UNet, UNetConfig
+from vader3d.frozen.text import load_text_encoder
 from vader3d.latents import LatentStatistics, read_statistics
 from vader3d.snapshots import explained_by, filled, load_snapshot, save_snapshot
+from vader3d.text.tokens import EncoderNote, TextEncoder
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
+from vader3d.untrusted import reading
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,24 @@ class DiffusionConfig(Checked):
     P_std: float = ranged(1.2, at_least=0)  # standard deviation of ln sigma in training
     # share of texts that are dropped, so that guidance has its unconditional case (A24)
     token_dropout: float = ranged(0.1, at_least=0, at_most=1)
+    # what makes tokens of captions: vocabulary, minilm, a folder or an id of `transformers`; "" or none: no text
+    text_encoder: str = ""
+    text_length: int = ranged(32, at_least=1)  # tokens of a text: longer ones are cut, shorter ones end in zeros
+
+    @property
+    def with_text(self) -> bool:
+        """Whether captions are learned."""
+        return self.text_encoder not in ("", "none")
+
+
+def following(config: DiffusionConfig, encoder: TextEncoder | EncoderNote) -> DiffusionConfig:
+    """The configuration whose U-Net reads what the encoder makes. ValueError, which names both, where it cannot."""
+    if config.unet.token_dim not in (0, encoder.width):
+        raise ValueError(
+            f"unet.token_dim: wanted {encoder.width}, the width of text_encoder {encoder.name!r}; got "
+            f"{config.unet.token_dim}; --set unet.token_dim=0 follows the encoder"
+        )
+    return replace(config, unet=replace(config.unet, token_dim=encoder.width))
 
 
 def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:
@@ -38,9 +61,18 @@ def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, ra
 
 
 def save_denoiser(
-    path: Path, denoiser: Denoiser, config: DiffusionConfig, statistics: LatentStatistics, latent_shape: tuple[int, ...]
+    path: Path,
+    denoiser: Denoiser,
+    config: DiffusionConfig,
+    statistics: LatentStatistics,
+    latent_shape: tuple[int, ...],
+    *,
+    text: EncoderNote | None = None,
 ) -> None:
-    """A snapshot that `load_denoiser` reads: with the statistics that lead back to raw latents [C, D, H, W]."""
+    """A snapshot that `load_denoiser` reads: with the statistics that lead back to raw latents [C, D, H, W].
+
+    text: of the encoder whose tokens it learned with.
+    """
     tensors = {f"denoiser.{name}": tensor for name, tensor in denoiser.state_dict().items()}
     tensors |= {"median": statistics.median, "spread": statistics.spread}
     header = {
@@ -50,8 +82,36 @@ def save_denoiser(
         "prior_rank": len(denoiser.prior.variances),
         "latent_scale": statistics.latent_scale,
         "clip": statistics.clip,
+        "text": config_to_dict(text) if text else None,
     }
     save_snapshot(path, tensors, header)
+
+
+def text_of(header: dict) -> EncoderNote | None:
+    """The encoder that a snapshot's header records; None: it learned without texts. ValueError: damaged."""
+    if header.get("text") is None:
+        return None
+    with reading("text", "an encoder's name, checksum, width, length and words"):
+        return config_from_dict(EncoderNote, header["text"])
+
+
+def encoder_of(
+    header: dict, name: str | None = None, *, download: bool = False, device: torch.device | str = "cpu"
+) -> TextEncoder:
+    """The encoder that a snapshot learned with, from its header; `name`: where else it lies, a folder or an id.
+
+    ValueError: the model learned without texts; `name` is another encoder (both are named); it is not on this machine.
+    """
+    note = text_of(header)
+    if note is None:
+        raise ValueError(
+            "prompt: wanted a model that learned with captions; got one without text; train with --preset small-text"
+        )
+    encoder = load_text_encoder(
+        name or note.name, words=note.words, length=note.length, download=download, device=device
+    )
+    note.check(encoder)
+    return encoder
 
 
 def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
@@ -64,6 +124,8 @@ def load_denoiser(path: str | Path) -> tuple[Denoiser, LatentStatistics, dict]:
             raise ValueError(f"latent_shape, prior_rank: wanted [C, D, H, W] and at least 0; got {shape} and {rank}")
         statistics = read_statistics(tensors.pop("median"), tensors.pop("spread"), header, shape)
         config = config_from_dict(DiffusionConfig, header["config"])
+        if (text := text_of(header)) and text.width != config.unet.token_dim:
+            raise ValueError(f"text: wanted tokens of {config.unet.token_dim}; got {text}")
         weights = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items()}
         denoiser = filled(lambda: build_denoiser(config, shape, rank=rank), weights)
     return denoiser, statistics, header

@@ -1,5 +1,6 @@
 """Stage 2: learn to denoise normalised latents."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from vader3d.diffusion.denoiser import Denoiser, training_sigmas
-from vader3d.diffusion.model import DiffusionConfig, build_denoiser, save_denoiser
-from vader3d.diffusion.transformer import drop_tokens
+from vader3d.diffusion.model import DiffusionConfig, build_denoiser, following, save_denoiser
+from vader3d.diffusion.texts import Texts, captions_of
+from vader3d.diffusion.transformer import trimmed
 from vader3d.diffusion.unet import UNetBlock
 from vader3d.files import checksum_of, held, write_whole
 from vader3d.latents import LatentStatistics, load_latents
@@ -18,6 +20,7 @@ from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
+from vader3d.text.tokens import TOKENS, CaptionTokens, EncoderNote
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
@@ -25,10 +28,10 @@ from vader3d.training.run import ROOMS, RunNotes
 
 
 class DiffusionTask:
-    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts.
+    """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `texts` their captions as tokens.
 
     A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
-    draw: makes the preview, for latents are no pictures.
+    draw: makes the preview, for latents are no pictures. text: what made the tokens, for the snapshots.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class DiffusionTask:
         latents: Tensor,
         statistics: LatentStatistics,
         *,
-        tokens: Tensor | None = None,
+        texts: CaptionTokens | None = None,
+        text: EncoderNote | None = None,
         draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
-        self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
+        self.config, self.statistics, self.device = config, statistics, device
+        self.texts, self.text = texts, text
         self.draw = draw
         self.latents = latents
         torch.manual_seed(config.loop.seed)
@@ -66,9 +71,11 @@ class DiffusionTask:
         sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)[share].to(self.device)
         places = range(objects_seen, objects_seen + batch)[share]
         noise = noise_of(places, tuple(clean.shape[1:]), seed=config.loop.seed, device=self.device)
-        tokens = self.tokens
-        if tokens is not None:
-            tokens = drop_tokens(tokens[objects], config.token_dropout, generator=generator)[share].to(self.device)
+        tokens = None
+        if self.texts is not None:
+            drawn = self.texts.draw(objects, dropout=config.token_dropout, generator=generator)
+            tokens = self.texts.of(drawn[share])
+            tokens = (trimmed(tokens) if config.unet.mask_padding else tokens).to(self.device)
         with autocast(config.loop.precision, self.device):
             loss = self.model.loss(clean, sigma, noise, tokens)
         return {"denoising": loss.mean()}
@@ -91,7 +98,7 @@ class DiffusionTask:
 
     def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
-        save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]))
+        save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]), text=self.text)
 
 
 def check_stage_1(model: Path, latents: Path) -> None:
@@ -109,15 +116,20 @@ def train_diffusion(
     *,
     profile: int = 0,
     draw: Callable[[Denoiser], Image] | None = None,
+    captions: Path | None = None,
+    download: bool = False,
 ) -> Denoiser:
     """Train on the latents of a finished autodecoder run in the folder `run`, or go on there.
 
     The autodecoder's snapshot is copied into `run`, which then holds all that generation needs. profile: so many
-    steps are traced. draw: makes previews of the denoiser in training.
+    steps are traced. draw: makes previews of the denoiser in training. captions: a file of them by object, in place of
+    those that stage 1 noted. download: the text encoder may be fetched.
     """
     processes = join_processes(config.loop.device)
     with held(run, rooms=ROOMS, by=processes.is_main):
-        return train_held(autodecoder_run, config, run, processes, profile=profile, draw=draw)
+        return train_held(
+            autodecoder_run, config, run, processes, profile=profile, draw=draw, captions=captions, download=download
+        )
 
 
 def train_held(
@@ -128,6 +140,8 @@ def train_held(
     *,
     profile: int,
     draw: Callable[[Denoiser], Image] | None,
+    captions: Path | None,
+    download: bool,
 ) -> Denoiser:
     """`train_diffusion` in a folder that no other command writes to."""
     latents_path = autodecoder_run / "latents.safetensors"
@@ -136,21 +150,50 @@ def train_held(
             f"autodecoder: wanted a finished run; got {autodecoder_run}, without latents.safetensors; "
             "finish `vader3d train autodecoder` there first"
         )
-    notes = RunNotes("diffusion", checksum_of(latents_path), config)
+    if captions is not None and not config.with_text:
+        raise ValueError(f"captions: wanted none without a text_encoder; got {captions}; choose --preset small-text")
+    texts = captions_of(autodecoder_run, captions) if config.with_text else None
+    notes = RunNotes("diffusion", " ".join([checksum_of(latents_path), *([texts.checksum] if texts else [])]), config)
     notes.agree(processes)
     if processes.is_main:
-        notes.check(run)
-        check_stage_1(autodecoder_run / MODEL, latents_path)
-    latents, statistics, _ = load_latents(latents_path)
-    task = DiffusionTask(config, latents, statistics, draw=draw, device=processes.device)
-    if processes.is_main:
-        notes.write(run)
-        write_whole(
-            run / "autodecoder.safetensors", lambda temporary: shutil.copyfile(autodecoder_run / MODEL, temporary)
-        )
-        if config.unet.token_dim:
-            console.print(
-                "diffusion: no texts yet, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
-            )
+        prepare(notes, autodecoder_run, run, texts, download=download, device=processes.device)
     processes.wait()
+    tokens, text = texts.tokens(run / TOKENS) if texts else (None, None)
+    config = following(config, text) if text else config
+    latents, statistics, _ = load_latents(latents_path)
+    task = DiffusionTask(config, latents, statistics, texts=tokens, text=text, draw=draw, device=processes.device)
     return train(task, config.loop, run, title="diffusion", processes=processes, profile=profile)
+
+
+def prepare(
+    notes: RunNotes, autodecoder_run: Path, run: Path, texts: Texts | None, *, download: bool, device: torch.device
+) -> None:
+    """Once nothing speaks against it, note in the folder what it is for and put there all that training reads.
+
+    ValueError, before anything is written: what speaks against it.
+    """
+    config: DiffusionConfig = notes.config
+    latents_path = autodecoder_run / "latents.safetensors"
+    encoder = (
+        texts.encoder(config.text_encoder, length=config.text_length, download=download, device=device)
+        if texts
+        else None
+    )
+    if encoder:
+        config = following(config, encoder)
+        notes = RunNotes(notes.kind, hashlib.sha256(f"{notes.data} {encoder.checksum}".encode()).hexdigest(), config)
+    notes.check(run)
+    check_stage_1(autodecoder_run / MODEL, latents_path)
+    latents, _, _ = load_latents(latents_path)
+    if texts:
+        texts.check(len(latents))
+    with torch.device("meta"):
+        build_denoiser(config, tuple(latents.shape[1:]), rank=0)
+    notes.write(run)
+    write_whole(run / "autodecoder.safetensors", lambda temporary: shutil.copyfile(autodecoder_run / MODEL, temporary))
+    if texts and encoder:
+        texts.store(run / TOKENS, encoder)
+    elif config.unet.token_dim:
+        console.print(
+            "diffusion: no text_encoder, only the unconditional case is learned (unet.token_dim=0 leaves it out)"
+        )

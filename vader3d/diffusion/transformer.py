@@ -4,7 +4,6 @@ LDM's SpatialTransformer (arXiv:2112.10752) over the D*H*W voxels of a latent; e
 that starts from zero, so that an untrained one is the identity.
 """
 
-import torch
 from torch import Tensor, nn
 
 from vader3d.blocks import zero_initialised
@@ -91,7 +90,7 @@ def padding_mask(tokens: Tensor) -> Tensor:
     return (written | ~written.any(1, keepdim=True))[:, None, None]
 
 
-def drop_tokens(tokens: Tensor, share: float, *, generator: torch.Generator) -> Tensor:
-    """The tokens [B, T, S] with a whole text zeroed with probability `share`: the unconditional case (A24)."""
-    kept = torch.rand(len(tokens), generator=generator) >= share
-    return tokens * kept.to(tokens).view(-1, 1, 1)
+def trimmed(tokens: Tensor) -> Tensor:
+    """The tokens [B, T, S] without the zeros that all texts end in; one is left. The same where padding is masked."""
+    last = (tokens != 0).any(-1).any(0).nonzero().flatten()
+    return tokens[:, : int(last[-1]) + 1 if len(last) else 1]

@@ -31,7 +31,8 @@ class UNetConfig(Checked):
     attention_resolutions: tuple[int, ...] = ranged((8, 4), at_least=1)  # of the levels with self-attention
     head_channels: int = ranged(64, at_least=1)  # of each attention head
     dropout: float = ranged(0.1, at_least=0, at_most=1)  # in residual blocks
-    token_dim: int = ranged(0, at_least=0)  # width of text tokens; 0: no cross-attention. The paper: 1024, T5-11B's
+    # width of text tokens; 0: that of text_encoder, without one no cross-attention. The paper: 1024, T5-11B's
+    token_dim: int = ranged(0, at_least=0)
     token_resolutions: tuple[int, ...] = ranged((8, 4), at_least=1)  # where tokens are attended to
     transformer_depth: int = ranged(1, at_least=1)  # blocks of each cross-attention
     token_attention: Literal["after", "instead"] = "after"  # after the self-attention, or instead of it as LDM (A28)
@@ -185,7 +186,7 @@ class UNet(nn.Module):
             return x.new_zeros(len(x), 1, width) if width else None
         if not width:
             raise ValueError(
-                f"tokens: wanted none, unet.token_dim is 0; got {list(tokens.shape)}; train with token_dim set"
+                f"tokens: wanted none, unet.token_dim is 0; got {list(tokens.shape)}; train with text_encoder set"
             )
         if tokens.dim() != 3 or len(tokens) != len(x) or tokens.shape[2] != width:
             raise ValueError(f"tokens: wanted [{len(x)}, T, {width}]; got {list(tokens.shape)}")

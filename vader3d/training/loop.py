@@ -26,6 +26,7 @@ from vader3d.training.step import GradientStep, gradient_norm, scale_gradients
 from vader3d.training.stopping import StopRequests
 
 NAMED_OBJECTS = 8  # of a batch that went wrong
+SNAPSHOTS = "snapshots"  # of averaged models, by the objects they have seen
 NAMED_TENSORS = 3  # of a model that did
 
 
@@ -56,6 +57,8 @@ class LoopConfig(Checked):
     log_seconds: float = free(2.0, at_least=0)  # between lines in metrics.jsonl
     checkpoint_seconds: float = free(60.0, at_least=0)  # between writes of the state to go on from
     preview_seconds: float = free(60.0, at_least=0)  # between preview pictures
+    # shares of the run after which the averaged model is also kept, in snapshots/: what guides a later one
+    keep_snapshots: tuple[float, ...] = free((), above=0, below=1)
     seed: int = ranged(0, at_least=0, below=1 << 63)  # of initial weights and of every step's randomness
 
 
@@ -210,7 +213,10 @@ def train(
                 state.seconds, clock = state.seconds + now - clock, now
                 for name, value in {**terms, "gradient_norm": norm}.items():
                     totals.setdefault(name, []).append(value)
-                last = share_done(config, state.objects_seen, state.seconds) >= 1
+                done = share_done(config, state.objects_seen, state.seconds)
+                last = done >= 1
+                if processes.is_main and any(progress < share <= done for share in config.keep_snapshots):
+                    task.snapshot(average.module, run / SNAPSHOTS / f"{state.objects_seen:09d}.safetensors")
                 if processes.is_main and (last or now - logged >= config.log_seconds):
                     means = {name: sum(values) / len(values) for name, values in totals.items()}
                     steps_a_second = len(totals["loss"]) / (now - logged)

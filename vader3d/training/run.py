@@ -14,7 +14,7 @@ from vader3d.training.distributed import Processes
 from vader3d.untrusted import read_json, reading
 
 NOTES = "run.json"
-ROOMS = ("previews", "profile")  # below the folder
+ROOMS = ("previews", "profile", "snapshots")  # below the folder
 TRAINED = ("state.pt", "state.previous.pt", "model.safetensors")  # any of them: something was learned here
 CLOCKS = ("seconds", "objects_seen")  # changed by every longer round: not worth a line
 SHOWN = 4  # differences that an error lists
