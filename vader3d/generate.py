@@ -17,12 +17,11 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.denoiser import Denoiser
-from vader3d.diffusion.edits import kept_in_box, lerp, slerp, varied
-from vader3d.diffusion.model import load_denoiser
+from vader3d.diffusion.edits import agreeing, box_mask, coarsened, keeping, lerp, slerp, unlike_in, vary
+from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
 from vader3d.diffusion.sampler import edm_sigmas
-from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Churn, Solver, heun
+from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Churn, Denoise, Solver, heun
 from vader3d.files import checksum_of
-from vader3d.frozen.text import text_encoder_of
 from vader3d.latents import LatentStatistics
 from vader3d.machine import autocast, chosen_device
 from vader3d.randomness import sample_seed
@@ -57,14 +56,22 @@ class Generator:
         self.text_encoder = text_encoder
         self.interrupt = False  # a callback that sets it ends the call after this step
         self._known_tokens: dict[str, Tensor] = {}
+        self._starts: dict[Recipe, Tensor] = {}
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = "", *, device: str = "auto", revision: str | None = None, local_files_only: bool = True
+        cls,
+        model: str | Path = "",
+        *,
+        device: str = "auto",
+        text_encoder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = True,
     ) -> "Generator":
         """A model that ships with the package ("" is the default one), a run folder, a saved model, or a hub id.
 
-        device: auto (a GPU where there is one), cpu, cuda. ValueError: it is none of these.
+        device: auto (a GPU where there is one), cpu, cuda. text_encoder: where the one it learned with lies, if
+        elsewhere. ValueError: it is none of these.
         """
         folder = model_folder(model, revision=revision, local_files_only=local_files_only)
         chosen = chosen_device(device)
@@ -72,7 +79,7 @@ class Generator:
         denoiser, statistics, header = load_denoiser(folder / MODEL)
         checksums = {"denoiser": checksum_of(folder / MODEL), "autodecoder": checksum_of(folder / AUTODECODER)}
         decoder = autodecoder.decoder.to(chosen)
-        encoder = text_encoder_of(header)
+        encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
         return cls(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
 
     def compiled(self) -> "Generator":
@@ -166,32 +173,60 @@ class Generator:
 
         noise, tokens: instead of those that the recipes name. callback(step, x, denoised): true stops.
         """
-        first, towards = recipes[0], [recipe.towards or recipe for recipe in recipes]
-        drawn, draw = self.noises([sample_seed(recipe.seed, recipe.index) for recipe in recipes])
+        first = recipes[0]
+        noise_drawn, draw = self.noises([sample_seed(recipe.seed, recipe.index) for recipe in recipes])
         if first.towards:
-            other, _ = self.noises([sample_seed(recipe.seed, recipe.index) for recipe in towards])
-            fractions = torch.tensor([recipe.fraction for recipe in recipes], device=self.device)
-            drawn = slerp(drawn, other, fractions)
-        noise = drawn if noise is None else noise.to(self.device)
-        denoiser = self.guided(recipes, tokens)
-        solve, sigmas = solver_of(first), edm_sigmas(first.steps)
+            noise_drawn = torch.stack([self.between(row, recipe) for row, recipe in zip(noise_drawn, recipes, strict=True)])
+        noise = noise_drawn if noise is None else noise.to(self.device)
+        denoiser, solver = self.guided(recipes, tokens), solver_of(first)
         with self.autocast():
             if first.start:
                 clean = torch.cat([self.start_of(recipe.start) for recipe in recipes if recipe.start])
-                clean = self.statistics.normalise(clean).to(self.device)
-                normalised = self.edited(first, denoiser, clean, noise, sigmas, draw)
+                denoiser = self.kept(denoiser, clean, first.keep_box) if first.keep_box else denoiser
+                options = {"draw": draw, "callback": callback}
+                made = vary(
+                    denoiser, clean, noise, strength=first.strength, steps=first.steps, solver=solver, **options
+                )
             else:
-                normalised = solve(denoiser, noise, sigmas, draw=draw, callback=callback)
-        return self.statistics.denormalise(normalised.cpu())
+                made = solver(denoiser, noise, edm_sigmas(first.steps), draw=draw, callback=callback)
+        return self.statistics.denormalise(made.cpu())
 
-    def guided(self, recipes: Sequence[Recipe], tokens: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+    def between(self, noise: Tensor, recipe: Recipe) -> Tensor:
+        """The noise [C, D, H, W] a `fraction` of the way to that of the recipe `towards`."""
+        assert recipe.towards
+        other, _ = self.noises([sample_seed(recipe.towards.seed, recipe.towards.index)])
+        return slerp(noise, other[0], recipe.fraction)
+
+    def start_of(self, recipe: Recipe) -> Tensor:
+        """The normalised latent [1, C, D, H, W] that a recipe makes, remembered."""
+        if recipe not in self._starts:
+            self._starts[recipe] = self.statistics.normalise(self.latents_of([recipe])).to(self.device)
+        return self._starts[recipe]
+
+    def kept(self, denoiser: Denoise, clean: Tensor, corners: tuple[float, ...]) -> Denoise:
+        """A denoiser that leaves the objects of `clean` latents, all alike, as they are within a box."""
+        box = ((corners[0], corners[1], corners[2]), (corners[3], corners[4], corners[5]))
+        with torch.no_grad():
+            volume = self.volumes(clean[:1])
+        mask = box_mask(box, volume.grid.shape[-1]).to(self.device)
+        resolution = clean.shape[-1]
+        if resolution > 1:
+            return keeping(denoiser, clean, coarsened(mask, resolution))
+        return agreeing(denoiser, unlike_in(mask, volume, self.volumes))
+
+    def volumes(self, normalised: Tensor) -> Volume:
+        """Normalised latents -> volumes, with gradients."""
+        volume = self.decoder.to_volume(self.statistics.denormalise(normalised))
+        return volume.with_grid(volume.grid.float())
+
+    def guided(self, recipes: Sequence[Recipe], tokens: Tensor | None) -> Denoise:
         """The denoiser as the recipes' texts and guidance scales turn it."""
         if tokens is None:
-            towards = [recipe.towards or recipe for recipe in recipes]
             tokens = self.tokens([recipe.prompt for recipe in recipes])
             if recipes[0].towards:
-                fractions = torch.tensor([recipe.fraction for recipe in recipes])
-                tokens = lerp(tokens, self.tokens([recipe.prompt for recipe in towards]), fractions)
+                aims = self.tokens([recipe.towards.prompt for recipe in recipes if recipe.towards])
+                way = [lerp(a, b, recipe.fraction) for a, b, recipe in zip(tokens, aims, recipes, strict=True)]
+                tokens = torch.stack(way)
         if self.text_encoder is None or not bool(tokens.any()):
             return self.denoiser
         first = recipes[0]
