@@ -39,6 +39,8 @@ COMMANDS = (
     "evaluate",
     "study",
     "presets",
+    "models",
+    "save",
     "weights",
     "doctor",
 )
