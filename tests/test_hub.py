@@ -221,6 +221,7 @@ def test_evaluation_takes_a_name(shelf, archive, tmp_path, monkeypatch, capsys):
 
 # Two processes, as a user starts them, with one cache; the hub is gone when the second one runs.
 ONLINE = """
+from fake_hub import FakeHub, start_hub
 import json, os
 server = start_hub()
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
