@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 BUILD = Path(__file__).parent / "vader3d" / "native" / "build.py"
@@ -24,18 +25,34 @@ class BuildWithRenderer(build_py):
         if self.editable_mode:
             return  # a source tree builds into the user's cache, so that edits are seen
         build = renderer_build()
-        compiler = build.find_compiler()
+        library, compiler = Path(self.build_lib, "vader3d", "native", build.LIBRARY.name), build.find_compiler()
+        library.unlink(missing_ok=True)  # of an earlier build in this folder
         try:
             if compiler is None:
                 raise RuntimeError("no C++ compiler")
-            build.compile_march(Path(self.build_lib, "vader3d", "native", build.LIBRARY.name), compiler)
+            build.compile_march(library, compiler)
+            self.distribution.has_renderer = True
         except (OSError, RuntimeError) as error:
             print(f"vader3d: the CPU renderer is not in this wheel ({error})", file=sys.stderr)
 
 
+class WheelForEveryPython(bdist_wheel):
+    """py3-none-PLATFORM: the library is called through ctypes; py3-none-any without it."""
+
+    def run(self) -> None:
+        self.run_command("build")
+        self.root_is_pure = not self.distribution.has_renderer
+        super().run()
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return ("py3", "none", super().get_tag()[2])
+
+
 class PlatformDistribution(Distribution):
+    has_renderer = False
+
     def has_ext_modules(self) -> bool:
-        return renderer_build().find_compiler() is not None
+        return self.has_renderer
 
 
-setup(cmdclass={"build_py": BuildWithRenderer}, distclass=PlatformDistribution)
+setup(cmdclass={"build_py": BuildWithRenderer, "bdist_wheel": WheelForEveryPython}, distclass=PlatformDistribution)

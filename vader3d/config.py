@@ -95,6 +95,18 @@ def free_paths(config: Any, prefix: str = "") -> list[str]:
     return paths
 
 
+def without_free(config: Config) -> Config:
+    """The configuration with its `free` fields at their defaults."""
+    values = config_to_dict(config)
+    for path in free_paths(config):
+        *parents, last = path.split(".")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        del node[last]
+    return config_from_dict(type(config), values)
+
+
 def config_from_dict(kind: type[Config], values: dict[str, Any], path: str = "") -> Config:
     """The inverse of `config_to_dict`. Missing fields take their defaults; unknown or ill-typed ones are refused."""
     hints = typing.get_type_hints(kind)

@@ -22,6 +22,8 @@ BYTES = {"F32": 4, "F16": 2, "U8": 1}  # of a number, by safetensors' names
 ROWS = 1024  # of a tensor that are looked at together
 MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
+HALVES = (torch.float16, torch.bfloat16)
+STATISTICS = ("median", "spread", "basis")  # of latents: not weights, whatever their shapes
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -83,13 +85,18 @@ def read_header(path: Path, kind: str | None = None) -> dict[str, Any]:
             header = parsed_json((file.metadata() or {}).get("vader3d", "{}").encode())
         if not isinstance(header, dict) or header.get("format") != "vader3d-snapshot":
             raise ValueError("header: wanted a vader3d snapshot; got one without a vader3d header")
-        if (version := header.get("version")) not in range(1, SNAPSHOT_VERSION + 1):
-            newer = isinstance(version, int) and version > SNAPSHOT_VERSION
-            told = "a newer vader3d; upgrade" if newer else "an unknown vader3d; use the one that wrote it"
-            raise ValueError(f"version: wanted format {SNAPSHOT_VERSION} or older; got {version!r}, of {told}")
+        check_version(header.get("version"), newest=SNAPSHOT_VERSION)
         if kind is not None and header.get("kind") != kind:
             raise ValueError(f"kind: wanted {kind}; got a snapshot of kind {header.get('kind')!r}")
     return header
+
+
+def check_version(version: object, *, newest: int) -> None:
+    """ValueError for the version of a format that this vader3d does not know."""
+    if version not in range(1, newest + 1):
+        newer = isinstance(version, int) and version > newest
+        told = "a newer vader3d; upgrade" if newer else "an unknown vader3d; use the one that wrote it"
+        raise ValueError(f"version: wanted format {newest} or older; got {version!r}, of {told}")
 
 
 def check_finite(path: Path) -> None:
@@ -105,10 +112,21 @@ def check_finite(path: Path) -> None:
 
 
 def load_snapshot(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header. ValueError as `read_header`."""
+    """Tensors and header; halves become float32, the type networks are kept in. ValueError as `read_header`."""
     header = read_header(path, kind)
     with reading(path, "a whole safetensors file"), safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in tensors.items()}, header
+
+
+def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in half the bytes: float16, but for statistics, vectors, and what float16 cannot hold."""
+
+    def fits(name: str, tensor: Tensor) -> bool:
+        plain = tensor.dtype == torch.float32 and tensor.ndim > 1 and name.rpartition(".")[2] not in STATISTICS
+        return plain and bool(tensor.half().isfinite().all())
+
+    return {name: tensor.half() if fits(name, tensor) else tensor for name, tensor in tensors.items()}
 
 
 @contextmanager

@@ -39,6 +39,8 @@ COMMANDS = (
     "evaluate",
     "study",
     "presets",
+    "models",
+    "save",
     "weights",
     "doctor",
 )
@@ -195,7 +197,7 @@ def test_a_dry_run_of_stage_2_reckons_with_the_latents_of_the_stage_1_that_is_th
     steps = []
     for trained in ("tiny", "small", None):  # None: nothing is there, so the preset's own
         if trained is not None:
-            header = {"config": config_to_dict(PRESETS[trained].autodecoder)}
+            header = {"kind": "autodecoder", "config": config_to_dict(PRESETS[trained].autodecoder)}
             save_snapshot(tmp_path / "model.safetensors", {"any": torch.zeros(1)}, header)
         else:
             (tmp_path / "model.safetensors").unlink()

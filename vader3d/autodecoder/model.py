@@ -43,6 +43,11 @@ class AutodecoderConfig(Checked):
     # every object is learned so many times, turned about z by equal angles, each with a code and a latent of its own:
     # stage 2 sees more of few objects. 2 and 4 turn the cube onto itself; others may cut what fills its corners
     yaw_copies: int = ranged(1, at_least=1)
+    # SHA-256 of the autodecoder that the decoder was taken from (--init); none: trained from scratch
+    init: str = ""
+    # codes then begin so many of its codes' standard deviations around their mean
+    init_spread: float = ranged(0.3, at_least=0)
+    decoder_rate: float = ranged(1.0, at_least=0)  # the decoder's share of its learning rates; 0: codes alone learn
 
 
 class Autodecoder(nn.Module):
@@ -86,8 +91,8 @@ def load_autodecoder(path: str | Path) -> tuple[Autodecoder, AutodecoderConfig, 
     return model, config, header
 
 
-def read_config(run: Path) -> AutodecoderConfig:
-    """The configuration that a run folder's snapshot was trained with; no weights are read."""
-    header = read_header(run / MODEL)
-    with explained_by(run / MODEL, header):
+def read_config(path: Path) -> AutodecoderConfig:
+    """The configuration that an autodecoder's snapshot was trained with; no weights are read."""
+    header = read_header(path, "autodecoder")
+    with explained_by(path, header):
         return config_from_dict(AutodecoderConfig, header["config"])

@@ -1,5 +1,6 @@
 """Stage 1: learn codes and decoder from posed pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
+from vader3d.autodecoder.start import start_from
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.turned import with_copies
 from vader3d.data.batches.views import Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
-from vader3d.files import held
+from vader3d.files import checksum_of, held
 from vader3d.frozen.vgg import load_trunk
 from vader3d.machine import CPU, autocast
 from vader3d.progress import console
@@ -27,17 +29,22 @@ from vader3d.text.captions import OBJECTS, write_objects
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.log import log_once
 from vader3d.training.loop import train
-from vader3d.training.optimisers import optimisers_for, table_optimiser
+from vader3d.training.optimisers import optimisers_for, slowed, table_optimiser
 from vader3d.training.run import ROOMS, RunNotes
 
 
 class AutodecoderTask:
     """Stage 1 as the loop sees it."""
 
-    def __init__(self, config: AutodecoderConfig, views: Views, *, device: torch.device = CPU):
+    def __init__(
+        self, config: AutodecoderConfig, views: Views, *, init: Path | None = None, device: torch.device = CPU
+    ):
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
-        self.model = Autodecoder(config, len(self.views)).to(device)
+        self.model = Autodecoder(config, len(self.views))
+        if init is not None:
+            start_from(self.model, config, init)
+        self.model.to(device)
         self.blocks: list[nn.Module] = [block for level in self.model.decoder.levels for block in level.children()]
         self.views_per_object = config.views_per_object
         trunk = config.losses.trunk if config.losses.perceptual else "gradients"  # unused: no weights are asked for
@@ -46,7 +53,8 @@ class AutodecoderTask:
             self.trunk.to(device)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
-        self.optimisers = optimisers_for(self.model, config.optimiser, without=(table.weight,), matrices=matrices)
+        optimiser = slowed(config.optimiser, config.decoder_rate)
+        self.optimisers = optimisers_for(self.model, optimiser, without=(table.weight,), matrices=matrices)
         self.optimisers.append(
             table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
         )
@@ -130,20 +138,24 @@ class AutodecoderTask:
         save_autodecoder(path, model, self.config, data=self.views.archive.fingerprint)
 
 
-def train_autodecoder(archive: DataSet, config: AutodecoderConfig, run: Path, *, profile: int = 0) -> Autodecoder:
+def train_autodecoder(
+    archive: DataSet, config: AutodecoderConfig, run: Path, *, init: Path | None = None, profile: int = 0
+) -> Autodecoder:
     """Train on training views of `archive` in the folder `run`, or go on there; ends with model and latents on disk.
 
     Shards are streamed. Of objects that cannot be read no latents are written; the header then has `objects`. With
     `yaw_copies`, which it then has too, latent k N + o is that of object o turned by k * 360 / copies degrees.
-    profile: so many steps are traced.
+    init: a trained autodecoder's weights, whose decoder is taken; `config.init` notes which. profile: so many steps are
+    traced.
     """
+    config = replace(config, init=checksum_of(init) if init else "")
     processes = join_processes(config.loop.device)
     with held(run, rooms=ROOMS, by=processes.is_main):
-        return train_held(archive, config, run, processes, profile=profile)
+        return train_held(archive, config, run, processes, init=init, profile=profile)
 
 
 def train_held(
-    archive: DataSet, config: AutodecoderConfig, run: Path, processes: Processes, *, profile: int
+    archive: DataSet, config: AutodecoderConfig, run: Path, processes: Processes, *, init: Path | None, profile: int
 ) -> Autodecoder:
     """`train_autodecoder` in a folder that no other command writes to."""
     notes = RunNotes("autodecoder", archive.fingerprint, config)
@@ -151,7 +163,7 @@ def train_held(
     if processes.is_main:
         notes.check(run)
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
-    task = AutodecoderTask(config, views, device=processes.device)
+    task = AutodecoderTask(config, views, init=init, device=processes.device)
     if processes.is_main:
         notes.write(run)  # now that all is there that training needs
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())

@@ -10,7 +10,7 @@ from vader3d.cli.parsing import checked
 @checked
 def evaluate_command(
     *,
-    model: Path,
+    model: str,
     data: str,
     output: Path | None = None,
     protocol: str = "furniture",
@@ -23,10 +23,11 @@ def evaluate_command(
     Started by torchrun or `accelerate launch`, several processes share the work; the report is the same.
 
     Args:
-        model: The run folder of stage 2, or of stage 1 for protocols that judge reconstructions alone.
+        model: The folder of a run, a demo or a saved model, one that ships, or OWNER/NAME of a hub's that was fetched;
+            of stage 1 for protocols that judge reconstructions alone.
         data: The data set it was trained on.
-        output: Folder for the report, else evaluation-PROTOCOL in the model's; what is computed lies in its features/
-            and is not computed again.
+        output: Folder for the report, else evaluation-PROTOCOL in the run's, or here for a saved model; what is
+            computed lies in its features/ and is not computed again.
         protocol: What exactly is measured: furniture, quick, demo, reconstruction, ssdnerf-abo, vader-fig3,
             vader-table1 to vader-table4, study-NAME for each NAME of `vader3d study`, or a .json file of your own.
         features: Another feature network than the protocol's; noted in the report as a deviation.
@@ -38,17 +39,19 @@ def evaluate_command(
     from vader3d.evaluation.report import write_report
     from vader3d.evaluation.runner import CHUNKS, evaluate, protocol_run, with_samples
     from vader3d.files import held
+    from vader3d.hub import is_saved, model_folder
     from vader3d.training.distributed import join_processes
 
     run = protocol_run(protocol)
-    output = output or model / f"evaluation-{run.protocol.name}"
+    folder = model_folder(model)
+    output = output or Path("" if is_saved(folder) else model) / f"evaluation-{run.protocol.name}"
     run = run if samples is None else with_samples(run, samples)
     processes = join_processes(device)
-    archive, problems = judged_data(model, open_archive(data))
+    archive, problems = judged_data(folder, open_archive(data))
     if processes.is_main:
         for problem in problems:
             print(f"skipped: {problem}", file=sys.stderr)
-    judged = open_judged_model(model, archive, device=device)
+    judged = open_judged_model(folder, archive, device=device)
     with held(output, rooms=(CHUNKS,), by=processes.is_main):
         processes.wait()  # leftovers are deleted before others write
         evaluation = evaluate(judged, run, output, features=features, processes=processes)

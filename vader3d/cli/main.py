@@ -15,6 +15,7 @@ from tyro.extras import SubcommandApp
 from vader3d import __version__
 from vader3d.cli.evaluate import evaluate_command, print_scores
 from vader3d.cli.generate import generate_command, schema_command
+from vader3d.cli.models import models_command, save_command
 from vader3d.cli.parsing import checked, is_out_of_memory
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
@@ -110,6 +111,8 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     every.command(name="evaluate")(evaluate_command)
     every.command(name="study")(study_command)
     every.command(name="presets")(presets_command)
+    every.command(name="models")(models_command)
+    every.command(name="save")(save_command)
     every.command(name="weights")(weights_command)
     every.command(name="doctor")(doctor_command)
     return every

@@ -13,7 +13,8 @@ def train_autodecoder_command(
     *,
     data: str,
     output: Path,
-    preset: str = "small",
+    preset: str | None = None,
+    init: str = "",
     minutes: float | None = None,
     settings: Settings = (),
     dry_run: bool = False,
@@ -24,7 +25,9 @@ def train_autodecoder_command(
     Args:
         data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
         output: The run folder.
-        preset: See `vader3d presets`.
+        preset: See `vader3d presets`; small, or with --init the model's own configuration.
+        init: A trained model whose decoder learns on, gently, instead of one that begins anew: the folder of a run, a
+            demo or a saved model, the name of one that ships, or OWNER/NAME of a hub's that was fetched.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
         settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4; `vader3d presets NAME` lists all
             fields of a preset with their meaning.
@@ -34,9 +37,9 @@ def train_autodecoder_command(
     from vader3d.autodecoder.train import train_autodecoder
     from vader3d.costs import autodecoder_cost, autodecoder_state_bytes
     from vader3d.data.named import open_archive, trainable_objects
-    from vader3d.presets import preset as named_preset
 
-    config = resolved(named_preset(preset).autodecoder, settings, minutes)
+    weights, base = stage1_start(preset, init)
+    config = resolved(base, settings, minutes)
     if dry_run:
         opened = open_archive(data)
         cost = autodecoder_cost(config, objects=len(opened), picture_px=max(opened.resolution))
@@ -45,7 +48,7 @@ def train_autodecoder_command(
     check_memory(autodecoder_state_bytes(config, objects=len(archive)), config.loop.device)
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
-    train_autodecoder(archive, config, output, profile=profile)
+    train_autodecoder(archive, config, output, init=weights, profile=profile)
     say(f"{output}: {len(archive)} objects trained, {len(problems)} skipped; next: vader3d train diffusion")
     return None
 
@@ -85,7 +88,7 @@ def train_diffusion_command(
 
     config = resolved(named_preset(preset).diffusion, settings, minutes)
     trained = (autodecoder / "model.safetensors").is_file()
-    first = read_config(autodecoder) if trained else named_preset(preset).autodecoder
+    first = read_config(autodecoder / "model.safetensors") if trained else named_preset(preset).autodecoder
     latent_shape = first.decoder.latent_shape
     if dry_run:
         return print_dry_run(config, diffusion_cost(config, latent_shape=latent_shape))
@@ -93,6 +96,26 @@ def train_diffusion_command(
     train_diffusion(autodecoder, config, output, profile=profile, captions=captions, download=download)
     say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
+
+
+def stage1_start(preset: str | None, init: str) -> tuple[Path | None, Any]:
+    """The weights that stage 1 starts from, if any, and the configuration before --set. ValueError: they disagree."""
+    from vader3d.presets import preset as named_preset
+
+    if not init:
+        return None, named_preset(preset or "small").autodecoder
+    from vader3d.autodecoder.model import read_config
+    from vader3d.autodecoder.start import GENTLE, check_start, start_config
+    from vader3d.config import override
+    from vader3d.hub import autodecoder_file, model_folder
+
+    weights = autodecoder_file(model_folder(init))
+    trained = read_config(weights)
+    if preset is None:
+        return weights, start_config(trained)
+    config = named_preset(preset).autodecoder
+    check_start(config, trained, weights)
+    return weights, override(config, [GENTLE])
 
 
 def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> Any:

@@ -15,6 +15,8 @@ FLAGS += ["-fno-threadsafe-statics", "-fno-exceptions"]
 DIGEST_BYTES = 32
 # Linked without -fopenmp: library.py lets OpenMP's functions resolve to the runtime that torch has loaded.
 LINK = ["-shared", "-nodefaultlibs", "-lc", "-lgcc"]
+if sys.platform == "darwin":
+    LINK = ["-shared", "-undefined", "dynamic_lookup"]
 
 
 def find_compiler() -> str | None:

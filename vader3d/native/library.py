@@ -2,7 +2,9 @@
 
 import ctypes
 import functools
+import importlib.util
 import logging
+import sys
 from pathlib import Path
 
 from vader3d.files import cache_folder, discard, held, put_in_place, temporary_name, writing
@@ -66,6 +68,10 @@ def compiled() -> ctypes.CDLL:
 
 def share_openmp() -> None:
     """Make the OpenMP runtime that torch uses visible to march.so, so that both share one pool of threads."""
+    if sys.platform == "darwin":
+        torch_folder = Path(importlib.util.find_spec("torch").origin).parent  # type: ignore[union-attr, arg-type]
+        ctypes.CDLL(str(torch_folder / "lib" / "libomp.dylib"), mode=ctypes.RTLD_GLOBAL)
+        return
     try:
         loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     except OSError:

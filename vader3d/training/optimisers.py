@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -24,6 +24,11 @@ class OptimiserConfig(Checked):
     # of Muon, scaled so that an update's root mean square is 0.2 muon_lr, as Adam's would be
     muon_lr: float = ranged(1e-2, at_least=0)
     momentum: float = ranged(0.95, at_least=0, below=1)  # of Muon
+
+
+def slowed(config: OptimiserConfig, factor: float) -> OptimiserConfig:
+    """The same with all learning rates multiplied."""
+    return replace(config, lr=config.lr * factor, muon_lr=config.muon_lr * factor)
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,0 +1,20 @@
+# vader3d on NVIDIA GPUs:    docker build -f docker/cuda.Dockerfile -t vader3d:cuda .
+#                            docker run --rm --gpus all -v "$PWD":/work vader3d:cuda demo --output /work/demo
+# CUDA's libraries come with pip's own torch, the driver from the host through NVIDIA's container toolkit.
+FROM python:3.12-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+COPY . /source
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels /source
+
+FROM python:3.12-slim
+# Triton builds its launchers with a C compiler when it first runs.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY constraints.txt /tmp/constraints.txt
+COPY --from=build /wheels /tmp/wheels
+RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /tmp/wheels/*.whl)[evaluation,hub,meshes]" && rm -r /tmp/wheels
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+RUN useradd --create-home vader3d
+USER vader3d
+WORKDIR /work
+ENTRYPOINT ["vader3d"]
+CMD ["doctor"]
