@@ -12,18 +12,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vader3d.export.mesh import EmptyVolumeError, save_mesh, volume_to_mesh
+from vader3d.export.formats import FORMATS, check_formats, file_names, save_object
+from vader3d.export.mesh import EmptyVolumeError, volume_to_mesh
 from vader3d.export.mesh_pictures import mesh_pictures
-from vader3d.export.turntable import save_turntable, straight_alpha
+from vader3d.export.placement import ExportConfig
+from vader3d.export.turntable import straight_alpha
+from vader3d.config import config_from_dict, config_to_dict
 from vader3d.files import checksum_of, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
-from vader3d.render import RenderConfig, Volume, render_views
+from vader3d.render import RenderConfig, Volume, render_views, render_volume
+from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.untrusted import read_json, reading
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-FORMATS = ("glb", "obj", "ply", "webp")
 LIST = "generated.json"
 PICTURE_PX = 128
 ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is not what they show
@@ -74,15 +77,55 @@ class Asset:
         )
         return float((rendered & target).sum() / max(1, (rendered | target).sum()))
 
-    def save(self, path: str | Path) -> Path:
-        """Write by suffix: .glb .obj .ply (coloured mesh) or .webp (turntable). ValueError: another suffix."""
+    def geometry(
+        self, frames: int = 8, *, size: int = 128, elevation_degrees: float = 20.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of one turn: depth along the rays [T, H, W], outward normals [T, 3, H, W] (world axes), opacity [T, H, W].
+
+        Depth is that of what a pixel shows, far where it shows nothing; normals follow the fall of density (A32) and
+        are as long as the opacity at most.
+        """
+        return self.geometry_from(turn(frames, size=size, elevation_degrees=elevation_degrees))
+
+    @torch.no_grad()
+    def geometry_from(self, cameras: Cameras) -> tuple[Tensor, Tensor, Tensor]:
+        """The same from cameras [V]."""
+        cameras = cameras.to(self.volume.grid.device)
+        march = self.settings.march(skip_empty=True)
+        seen = render_volume(self.volume, cameras[None].rays(), march, normals=True)
+        assert seen.normals is not None
+        shape = (len(cameras.centres), cameras.height, cameras.width)
+        opacity = seen.opacity.view(shape).clamp(0, 1).cpu()
+        depth = seen.depth.view(shape).cpu() / opacity.clamp_min(1e-3)
+        return depth, seen.normals.view(*shape, 3).movedim(-1, 1).cpu(), opacity
+
+    def save(
+        self, path: str | Path, config: ExportConfig = ExportConfig(), *, mesh: "Trimesh | None" = None
+    ) -> Path:
+        """Write as the name's end asks, of those in `vader3d.export.formats.FORMATS`; `mesh` takes our own's place.
+
+        ValueError: an unknown format, an empty volume. ImportError: a package that it needs is not here. OSError names
+        the file that could not be written.
+        """
         path = Path(path)
-        check_formats([path.suffix[1:].lower()], path.name)
-        if path.suffix.lower() == ".webp":
-            save_turntable(path, self.turntable().numpy(), provenance=self.provenance)
-        else:
-            save_mesh(path, self._mesh, self.provenance)
+        save_object(self, path, config, mesh)
         return path
+
+    def save_volume(self, path: Path) -> None:
+        """Write the volume as safetensors, float32, with all that `load_volume` needs."""
+        how = {"activation": self.volume.activation, "density_scale": self.volume.density_scale}
+        header = {"kind": "volume", "name": self.name, "provenance": dict(self.provenance), **how}
+        grid = self.volume.grid[0].detach().float().cpu()
+        save_snapshot(path, {"grid": grid}, {**header, "render": config_to_dict(self.settings)})
+
+
+def load_volume(path: str | Path) -> Asset:
+    """The object of a .safetensors file that `Asset.save` wrote. ValueError: another file, a damaged one."""
+    tensors, header = load_snapshot(Path(path), "volume")
+    with reading(path, "a volume"):
+        volume = Volume(tensors["grid"][None], header["activation"], header["density_scale"])
+        settings = config_from_dict(RenderConfig, header["render"])
+        return Asset(volume, settings, str(header["name"]), header["provenance"])
 
 
 def turn(frames: int, *, size: int, elevation_degrees: float) -> Cameras:
@@ -99,12 +142,6 @@ def pictures_of(assets: Sequence[Asset], output_type: str) -> Any:
         return pictures
     array = pictures.movedim(1, -1).numpy()
     return array if output_type == "np" else [Image.fromarray((each * 255).round().astype("uint8")) for each in array]
-
-
-def check_formats(formats: Sequence[str], given: object) -> None:
-    """ValueError where there is none, or an unknown one."""
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f"formats: wanted one or more of {', '.join(FORMATS)}; got {given or 'none'}")
 
 
 class Saved(NamedTuple):
@@ -145,12 +182,14 @@ class AssetFolder:
         known = self.objects.get(name)
         if known is None or known["provenance"] != provenance:
             return False
+        main = [f"{name}.{form}" for form in formats]
+        wanted = [file for file in file_names(name, formats) if file in main or file in known["files"]]
         return known["empty"] or all(
             (self.path / file).is_file() and checksum_of(self.path / file) == known["files"].get(file)
-            for file in file_names(name, formats)
+            for file in wanted
         )
 
-    def save(self, asset: Asset, formats: Sequence[str]) -> list[Path]:
+    def save(self, asset: Asset, formats: Sequence[str], config: ExportConfig = ExportConfig()) -> list[Path]:
         """Write an object's files, and remember it; an empty one has none where a mesh is asked for."""
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.objects.get(asset.name, {})
@@ -164,10 +203,11 @@ class AssetFolder:
             known |= before
         written = []
         try:
-            if {*formats} != {"webp"}:
+            if any("mesh" in FORMATS[form].needs for form in formats):
                 known["mesh_likeness"] = round(asset.mesh_likeness(), 3)
-            written = [asset.save(self.path / f"{asset.name}.{suffix}") for suffix in formats]
-            known["files"] |= {file: checksum_of(self.path / file) for file in file_names(asset.name, formats)}
+            written = [asset.save(self.path / f"{asset.name}.{form}", config) for form in formats]
+            there = [file for file in file_names(asset.name, formats) if (self.path / file).is_file()]
+            known["files"] |= {file: checksum_of(self.path / file) for file in there}
         except EmptyVolumeError:
             known["empty"] = True
         self.objects[asset.name] = known
@@ -180,15 +220,12 @@ class AssetFolder:
         return Saved(written, sum(each["empty"] for each in known.values()), unlike)
 
 
-def file_names(name: str, formats: Sequence[str]) -> list[str]:
-    """The files of an object; an OBJ has its material beside it."""
-    return [f"{name}.{suffix}" for suffix in [*formats, *(["mtl"] if "obj" in formats else [])]]
-
-
-def save_assets(assets: Sequence[Asset], folder: Path, *, formats: Sequence[str]) -> Saved:
+def save_assets(
+    assets: Sequence[Asset], folder: Path, *, formats: Sequence[str], config: ExportConfig = ExportConfig()
+) -> Saved:
     """Write every asset as `folder/name.format`, and the folder's list."""
     check_formats(formats, formats)
     place = AssetFolder(folder)
-    written = [path for asset in assets for path in place.save(asset, formats)]
+    written = [path for asset in assets for path in place.save(asset, formats, config)]
     place.write_list()
     return place.saved([asset.name for asset in assets], written)
