@@ -14,7 +14,7 @@ from vader3d import Generator
 
 def main(model: tyro.conf.Positional[Path], *, output: Path = Path("assets"), count: int = 4, seed: int = 0) -> None:
     generator = Generator.from_pretrained(model)  # both stages; on a GPU where there is one
-    for asset in generator(count, seed=seed, steps=32):  # object i of a seed is always the same
+    for asset in generator(count=count, seed=seed):  # object i of a seed is always the same
         asset.save(output / f"{asset.name}.glb")  # a coloured mesh
         asset.save(output / f"{asset.name}.webp")  # a turntable
     print(f"{output}: {count} objects")

@@ -1,6 +1,7 @@
 """Sampling and decoding: on the right device throughout, and the same when compiled."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,16 +10,21 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.solvers import STOCHASTIC
+from vader3d.frozen.vocabulary import Vocabulary
 from vader3d.generate import Generator
 from vader3d.latents import LatentStatistics
 from vader3d.machine import chosen_device
 from vader3d.presets import preset
 from vader3d.randomness import sample_seed
+from vader3d.recipes import Recipe
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def generator(device: str = "cpu", *, token_dim: int = 0) -> Generator:
+WORDS = ("red", "blue", "chair", "table")
+
+
+def generator(device: str = "cpu", *, token_dim: int = 0, encoder: Vocabulary | None = None) -> Generator:
     """Untrained networks of the tiny preset, their last layers not silent."""
     torch.manual_seed(0)
     tiny = preset("tiny")
@@ -30,7 +36,17 @@ def generator(device: str = "cpu", *, token_dim: int = 0) -> Generator:
     denoiser = build_denoiser(config, decoder.config.latent_shape, rank=0).eval().requires_grad_(False)
     torch.nn.init.normal_(denoiser.network.conv_out.weight, std=0.02)
     statistics = LatentStatistics(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1))
-    return Generator(decoder.to(device), render, denoiser.to(device), statistics)
+    for block in [*denoiser.network.encoder, *denoiser.network.middle, *denoiser.network.decoder]:
+        if block.transformer is not None:
+            torch.nn.init.normal_(block.transformer.project_out.weight, std=0.2)
+    return Generator(decoder.to(device), render, denoiser.to(device), statistics, text_encoder=encoder)
+
+
+@pytest.fixture(scope="module")
+def speaking() -> Generator:
+    """One that knows some words."""
+    encoder = Vocabulary(WORDS, length=8)
+    return generator(token_dim=encoder.width, encoder=encoder)
 
 
 def near(one: torch.Tensor, two: torch.Tensor) -> bool:
@@ -48,7 +64,7 @@ def test_a_gpu_draws_what_the_cpu_draws(compiled):
     assert near(latents, two.sample_latents([1, 2], steps=4, churn=STOCHASTIC))
     assert near(one.to_latent(torch.ones(1, 32)), two.to_latent(torch.ones(1, 32)))
     assert near(one.decode(latents).grid, two.decode(latents).grid.cpu())
-    one, two = (made(1, steps=2)[0].turntable(frames=2, size=32) for made in (one, two))
+    one, two = (made(count=1, num_inference_steps=2)[0].turntable(frames=2, size=32) for made in (one, two))
     assert (one.int() - two.int()).abs().float().mean() < 3
 
 
@@ -86,10 +102,25 @@ def test_an_unknown_device_is_refused(name):
         chosen_device(name)
 
 
-@pytest.mark.parametrize(("number", "least"), [("count", 1), ("batch", 1), ("steps", 1), ("seed", 0)])
-def test_numbers_too_small_are_named_before_anything_is_drawn(number, least):
-    with pytest.raises(ValueError, match=f"{number}: wanted {least} or more; got {least - 1}"):
-        generator()(**{number: least - 1})
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"count": 0}, "count: wanted 1 or more; got 0"),
+        ({"batch": 0}, "batch: wanted 1 or more; got 0"),
+        ({"num_inference_steps": 0}, "steps: wanted 1 or more; got 0"),
+        ({"seed": -1}, "seed: wanted at least 0 .*; got -1"),
+        ({"output_type": "mesh"}, "output_type: wanted one of asset, latent, pil, np, pt; got 'mesh'"),
+        ({"latents": torch.zeros(2, 64, 4, 4, 4)}, r"latents: wanted \[1, .*\], finite; got \[2, 64, 4, 4, 4\]"),
+        ({"count": 2, "generator": [torch.Generator()]}, "generator: wanted one, or one for each of 2 objects; got 1"),
+        ({"prompt": "a chair"}, "prompt: wanted none, the model was trained without texts; got 'a chair'"),
+        ({"prompt": 7}, "prompt: wanted"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_is_drawn(wrong, message, monkeypatch):
+    made = generator()
+    monkeypatch.setattr(made, "noises", None)
+    with pytest.raises(ValueError, match=message):
+        made(**wrong)
 
 
 def test_every_object_of_every_seed_has_noise_of_its_own():
@@ -109,3 +140,105 @@ def test_another_seed_draws_other_objects():
     one, again, other = (made.sample_latents([sample_seed(seed, 0)], steps=2) for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not near(other, one)
+
+
+# The contract of diffusers' pipelines, as far as the names are theirs.
+def latents(made: Generator, *arguments, **options) -> torch.Tensor:
+    return made(*arguments, output_type="latent", num_inference_steps=2, **options)
+
+
+def test_one_object_is_what_it_is_in_any_batch(speaking):
+    many = latents(speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3.0, 1.0, 5.0])
+    assert many.shape == (6, *speaking.latent_shape)
+    again = latents(speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3, 1, 5], batch=1)
+    assert torch.equal(many, again)
+    assert torch.equal(many[:2], latents(speaking, "a red chair", count=2, seed=3))
+    assert torch.equal(many[2:3], latents(speaking, seed=3, guidance_scale=1.0))
+    assert torch.equal(many[5:], latents(speaking, "a blue table", count=2, seed=4, guidance_scale=5.0)[1:])
+
+
+def test_words_guidance_and_negative_prompts_matter(speaking):
+    plain = latents(speaking, "a red chair")
+    for other in (
+        latents(speaking, "a blue chair"),
+        latents(speaking),
+        latents(speaking, "a red chair", guidance_scale=1.0),
+        latents(speaking, "a red chair", negative_prompt="a table"),
+    ):
+        assert not near(plain, other)
+    assert torch.equal(latents(speaking, ""), latents(speaking, None))
+    assert torch.equal(latents(speaking, "  "), latents(speaking, guidance_scale=7.0))
+
+
+def test_the_other_names_of_diffusers_mean_the_same(speaking):
+    assert torch.equal(latents(speaking, "a chair", num_images_per_prompt=2), latents(speaking, "a chair", count=2))
+    tokens = speaking.tokens(["a red chair"])
+    assert torch.equal(latents(speaking, prompt_embeds=tokens), latents(speaking, "a red chair"))
+    noise = torch.randn(2, *speaking.latent_shape, generator=torch.Generator().manual_seed(7))
+    given = latents(speaking, "a chair", count=2, latents=noise)
+    assert torch.equal(given, latents(speaking, "a chair", count=2, generator=torch.Generator().manual_seed(7)))
+    one_each = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    first = torch.randn(speaking.latent_shape, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(
+        latents(speaking, count=2, generator=one_each)[1:], latents(speaking, latents=first[None])
+    )
+
+
+def test_a_callback_sees_every_step_and_may_stop(speaking):
+    seen = []
+
+    def each(made, step, sigma, values):
+        seen.append((step, sigma, values["latents"].shape))
+        made.interrupt = step == stop
+
+    stop = -1
+    latents(speaking, "a chair", count=3, callback_on_step_end=each)
+    assert [step for step, _, _ in seen] == [0, 1]
+    assert seen[0][1] == pytest.approx(80)
+    assert seen[0][2] == (3, *speaking.latent_shape)
+    seen.clear()
+    stop = 0
+    stopped = speaking("a chair", count=3, num_inference_steps=9, output_type="latent", callback_on_step_end=each, batch=2)
+    assert len(seen) == 1
+    assert len(stopped) == 2  # those of the batch it stopped in
+
+
+def test_outputs_are_of_the_type_that_is_asked_for(speaking):
+    kinds = {kind: speaking("a chair", count=2, num_inference_steps=1, output_type=kind) for kind in ("asset", "pil", "np", "pt")}
+    assert [asset.name for asset in kinds["asset"]] == ["a-chair-seed0-000", "a-chair-seed0-001"]
+    assert kinds["asset"][1].provenance["prompt"] == "a chair"
+    assert kinds["pil"][0].size == (128, 128)
+    assert kinds["np"].shape == (2, 128, 128, 3)
+    assert kinds["pt"].shape == (2, 3, 128, 128)
+
+
+def test_ways_lead_from_one_recipe_to_the_other(speaking):
+    a, b = Recipe(prompt="a red chair", seed=1, steps=2), Recipe(prompt="a blue table", seed=2, steps=2)
+    way = [replace(a, towards=b, fraction=fraction) for fraction in (0.0, 0.5, 1.0)]
+    start, middle, end = speaking.latents_of(way)
+    assert near(start, speaking.latents_of([a])[0])
+    assert near(end, speaking.latents_of([b])[0])
+    assert not near(start, middle)
+
+
+def test_variations_are_as_far_as_their_strength(speaking):
+    base = Recipe(seed=1, steps=4)
+    one = speaking.latents_of([base])
+    near_one, far = (
+        speaking.latents_of([Recipe(seed=2, steps=4, start=base, strength=strength)]) for strength in (0.1, 0.9)
+    )
+    assert (near_one - one).norm() < 0.2 * (far - one).norm()
+    assert near(speaking.latents_of([Recipe(seed=2, start=base, strength=0.0)]), one)
+
+
+def test_a_box_is_kept(speaking):
+    base = Recipe(seed=1, steps=8)
+    lower_half = (-1.0, -1.0, -1.0, 1.0, 1.0, 0.0)
+    free, kept = (
+        speaking.latents_of([Recipe(seed=2, steps=8, start=base, strength=1.0, keep_box=box)]) for box in (None, lower_half)
+    )
+    one = speaking.latents_of([base])
+    below = slice(0, 2)  # of the latent's four layers
+    assert near(kept[:, :, below], one[:, :, below])
+    assert not near(kept[:, :, 2:], one[:, :, 2:])
+    assert not near(free[:, :, below], one[:, :, below])

@@ -20,8 +20,9 @@ from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.edits import agreeing, box_mask, coarsened, keeping, lerp, slerp, unlike_in, vary
 from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
 from vader3d.diffusion.sampler import edm_sigmas
-from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Churn, Denoise, Solver, heun
+from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Callback, Churn, Denoise, Solver, heun
 from vader3d.files import checksum_of
+from vader3d.hub import autodecoder_file, model_folder
 from vader3d.latents import LatentStatistics
 from vader3d.machine import autocast, chosen_device
 from vader3d.randomness import sample_seed
@@ -167,7 +168,7 @@ class Generator:
         *,
         noise: Tensor | None = None,
         tokens: Tensor | None = None,
-        callback: Callable[[int, Tensor, Tensor], bool | None] | None = None,
+        callback: Callback | None = None,
     ) -> Tensor:
         """The raw latents of recipes that `alike` finds so, [len(recipes), C, D, H, W], made as one batch.
 
@@ -296,6 +297,7 @@ class Generator:
             stochastic=stochastic,
         )
         check_least(1, batch=batch)
+        self.tokens([text for recipe in recipes for text in (recipe.prompt, recipe.negative_prompt)])  # or says why not
         noise = latents if generator is None else drawn_from(generator, (len(recipes), *self.latent_shape))
         check_shape("latents", noise, (len(recipes), *self.latent_shape))
         tokens = prompt_embeds
@@ -319,6 +321,18 @@ class Generator:
         given = {name: digest_of(value) for name, value in (("latents", noise), ("prompt_embeds", tokens)) if value is not None}
         assets = [self.asset(recipe, latent[None], given) for recipe, latent in zip(recipes, made, strict=False)]
         return assets if output_type == "asset" else pictures_of(assets, output_type)
+
+    def step_end(self, callback: StepEnd | None, steps: int) -> Callback | None:
+        """A solver's callback that calls diffusers' kind."""
+        if callback is None:
+            return None
+        sigmas = edm_sigmas(steps)
+
+        def after(step: int, x: Tensor, denoised: Tensor) -> bool:
+            callback(self, step, float(sigmas[step]), {"latents": x, "denoised": denoised})
+            return self.interrupt
+
+        return after
 
     def draw(self, recipes: Iterable[Recipe], *, batch: int = 16) -> Iterator[Asset]:
         """The objects of recipes one by one, in their order; `batch` alike ones after another are made at a time."""

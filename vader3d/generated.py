@@ -1,17 +1,41 @@
 """Objects of recipes as files: written as they are made, and gone on with."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any, get_args
 
-from vader3d.assets import LIST, AssetFolder, Saved, check_formats
-from vader3d.files import held
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vader3d.assets import LIST, AssetFolder, Saved
+from vader3d.diffusion.model import text_of
+from vader3d.export.formats import FORMATS, check_formats
+from vader3d.export.placement import ExportConfig
+from vader3d.export.provenance import read_provenance
+from vader3d.export.triangles import png_bytes
+from vader3d.export.turntable import save_turntable
+from vader3d.files import held, write_bytes
 from vader3d.generate import Generator
+from vader3d.hub import model_folder
 from vader3d.progress import track
-from vader3d.recipes import Recipe
+from vader3d.recipes import Recipe, SolverName, checked_prompt, recipe_from_dict
+from vader3d.snapshots import MODEL, read_header
+from vader3d.untrusted import reading
+
+ROWS, COLUMNS = 32, 16  # of a grid
 
 
 def generate_files(
-    generator: Generator, folder: Path, recipes: Sequence[Recipe], *, formats: Sequence[str], batch: int = 16
+    generator: Generator,
+    folder: Path,
+    recipes: Sequence[Recipe],
+    *,
+    formats: Sequence[str],
+    config: ExportConfig = ExportConfig(),
+    batch: int = 16,
 ) -> Saved:
     """An object of each recipe, written as soon as it is made; the same call again makes only what is missing.
 
@@ -35,9 +59,135 @@ def generate_files(
         try:
             assets = generator.draw(missing, batch=batch)
             for done, asset in enumerate(track(assets, "objects", total=len(missing)), 1):
-                written += place.save(asset, formats)
+                written += place.save(asset, formats, config)
                 if done % batch == 0:
                     place.write_list()
         finally:
             place.write_list()
         return place.saved([*made_by], written)
+
+
+def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
+    """What lies in the folder of these recipes, plain values: name, recipe, files, whether it is empty."""
+    objects = AssetFolder(folder).objects
+    return [
+        {
+            "name": recipe.name,
+            "files": [str(folder / file) for file in objects[recipe.name]["files"]],
+            "empty": objects[recipe.name]["empty"],
+            **recipe.to_dict(),
+        }
+        for recipe in recipes
+    ]
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The prompts of a text file, one a line, without empty ones. ValueError: a line that is no UTF-8, by its number."""
+    with reading(path, "a text file with a prompt a line"):
+        lines = path.read_bytes().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig").strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: line {number}: wanted UTF-8; got {line[:40]!r}; save the file as UTF-8") from error
+        if text:
+            yield text
+
+
+def read_recipe(path: Path, generator: Generator) -> Recipe:
+    """What made a generated file. ValueError: no such file, another model made it, or what no file holds."""
+    found = read_provenance(path)
+    for name, checksum in generator.checksums.items():
+        if (other := found.pop(name, None)) != checksum:
+            raise ValueError(
+                f"{path}: wanted a file of this model, {name} {checksum:.12}; got one of {str(other):.12}; name the "
+                "model it was made with: --model"
+            )
+    if given := [name for name in ("latents", "prompt_embeds") if name in found]:
+        raise ValueError(f"{path}: wanted an object of a recipe alone; got one of {given[0]}, which no file holds")
+    with reading(path, "a recipe of vader3d"):
+        return recipe_from_dict(found)
+
+
+def between(base: Recipe, a: str, b: str, *, frames: int) -> list[Recipe]:
+    """`frames` recipes from a to b: two seeds where both are whole numbers, else two prompts."""
+    seeds = a.isdecimal() and b.isdecimal()
+    start, end = (
+        replace(base, seed=int(each)) if seeds else replace(base, prompt=checked_prompt(each)) for each in (a, b)
+    )
+    return [replace(start, towards=end, fraction=i / (frames - 1)) for i in range(frames)]
+
+
+def like(
+    base: Recipe, prompt: str, count: int, seed: int, *, strength: float, box: tuple[float, ...] | None = None
+) -> list[Recipe]:
+    """`count` recipes that begin with the object of `base`; with a box they leave it as it is there."""
+    plain = replace(base, towards=None, fraction=0.0, prompt=prompt, seed=seed)
+    return [replace(plain, index=i, start=base, strength=strength, keep_box=box) for i in range(count)]
+
+
+def first_frame(folder: Path, recipe: Recipe) -> "Image.Image | None":
+    """How an object looks at the beginning of its turntable; None: it has none."""
+    path = folder / f"{recipe.name}.webp"
+    if not path.is_file():
+        return None
+    with reading(path, "a turntable"), Image.open(path) as animation:
+        frame = animation.convert("RGBA")
+        black = Image.new("RGBA", frame.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, frame).convert("RGB")
+
+
+def save_grid(folder: Path, recipes: Sequence[Recipe]) -> Path | None:
+    """grid.png: a row a prompt, a column a number, of at most `ROWS` prompts; None without turntables."""
+    rows = [[*row] for _, row in groupby(recipes, key=lambda recipe: (recipe.prompt, recipe.seed))][:ROWS]
+    frames = [[first_frame(folder, recipe) for recipe in row[:COLUMNS]] for row in rows]
+    sizes = [frame.size for row in frames for frame in row if frame]
+    if not sizes:
+        return None
+    (width, height), margin = sizes[0], 16
+    columns = max(map(len, frames))
+    sheet = Image.new("RGB", (columns * (width + 2) - 2, len(rows) * (height + margin + 2) - 2), "white")
+    pen = ImageDraw.Draw(sheet)
+    for y, (row, line) in enumerate(zip(rows, frames, strict=True)):
+        top = y * (height + margin + 2)
+        pen.text((2, top + 2), row[0].prompt or "no prompt", fill="black", font=ImageFont.load_default(11))
+        for x, frame in enumerate(line):
+            if frame:
+                sheet.paste(frame, (x * (width + 2), top + margin))
+    path = folder / "grid.png"
+    write_bytes(path, png_bytes(sheet))
+    return path
+
+
+def save_path(folder: Path, recipes: Sequence[Recipe]) -> Path | None:
+    """path.webp: the objects between two, one after the other; None without turntables."""
+    frames = [np.asarray(frame.convert("RGBA")) for recipe in recipes if (frame := first_frame(folder, recipe))]
+    if not frames:
+        return None
+    save_turntable(folder / "path.webp", np.stack(frames))
+    return folder / "path.webp"
+
+
+def schema(model: str) -> dict[str, Any]:
+    """What a model takes and makes, as a JSON schema of the inputs of `vader3d generate`."""
+    folder = model_folder(model)
+    header = read_header(folder / MODEL)
+    text = text_of(header)
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    properties: dict[str, Any] = {
+        "count": {"type": "integer", "minimum": 1, "default": 8},
+        "seed": {"type": "integer", "minimum": 0, "default": 0},
+        "steps": {"type": "integer", "minimum": 1, "default": fields["steps"].default},
+        "solver": {"enum": [*get_args(SolverName)], "default": fields["solver"].default},
+        "stochastic": {"type": "boolean", "default": False},
+        "formats": {"type": "array", "items": {"enum": [*FORMATS]}, "default": ["glb", "webp"]},
+    }
+    if text:
+        words = {"type": "string", "default": ""}
+        properties |= {
+            "prompt": words,
+            "negative_prompt": words,
+            "guidance": {"type": "number", "minimum": 0, "default": fields["guidance_scale"].default},
+        }
+    about = {"latent_shape": header["latent_shape"], "text_encoder": text and text.name, "words": text and [*text.words]}
+    return {"title": f"vader3d generate --model {model or folder.name}", "type": "object", "properties": properties, "x-model": about}

@@ -75,6 +75,8 @@ def recipes_for(
     stochastic: bool = False,
 ) -> list[Recipe]:
     """`count` recipes for each prompt, one after the other; ValueError names what is wrong."""
+    if not isinstance(prompt, (str, Sequence, type(None))):
+        raise ValueError(f"prompt: wanted a string, or several; got {prompt!r}")
     prompts = [prompt or ""] if prompt is None or isinstance(prompt, str) else [*prompt]
     check_least(1, count=count, steps=steps, prompts=len(prompts))
     if solver not in get_args(SolverName):

@@ -1,19 +1,19 @@
 """`vader3d generate` and `vader3d schema`."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import tyro
 from tyro.conf import Positional, UseAppendAction
 
-from vader3d.cli.parsing import checked, note
+from vader3d.cli.parsing import checked
 
 if TYPE_CHECKING:
-    from vader3d.generate import Generator
     from vader3d.recipes import Recipe
 
 Solver = Literal["heun", "euler", "dpmpp_2m"]
+Box = tuple[float, float, float, float, float, float]
 
 
 @checked
@@ -34,55 +34,68 @@ def generate_command(
     frames: int = 24,
     vary: Path | None = None,
     strength: float = 0.4,
-    keep_box: tuple[float, float, float, float, float, float] | None = None,
+    keep_box: Box | None = None,
     again: Path | None = None,
     formats: tuple[str, ...] = ("glb", "webp"),
-    format: Literal["human", "json"] = "human",
+    size_cm: float | None = None,
+    pivot: Literal["centre", "base"] = "centre",
+    text_encoder: str | None = None,
+    report: Annotated[Literal["human", "json"], tyro.conf.arg(name="format")] = "human",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     compiled: bool = False,
 ) -> None:
-    """New 3D assets from words or noise, saved one by one; the same command again goes on.
+    """New 3D assets from words or from noise alone, saved one by one; the same command again goes on.
 
     Args:
         output: Folder for the assets, seed0-000.glb and so on; generated.json lists what made each.
-        model: A run folder of stage 2 or of a demo, a saved model, or a hub id; default: the model that ships.
+        model: A run folder of stage 2, a demo's, a saved model, or OWNER/NAME of a hub; default: one that ships.
         prompt: What to make, in words; may be given several times. Without one: whatever the model knows.
-        prompts_file: A text file with one prompt a line.
+        prompts_file: A text file with a prompt a line.
         negative_prompt: What to stay away from.
-        guidance: How closely to follow the prompt; 1 is not at all beyond the model's own habit, the paper has 3.
+        guidance: How closely to follow the prompts; 1 does not insist, the paper has 3.
         count: How many of each prompt.
-        seed: Object i of a seed and a prompt is always the same.
+        seed: Object i of a prompt and a seed is always the same.
         steps: Sampling steps; more is finer and slower.
-        solver: How the steps are made (docs/text.md).
+        solver: What takes the steps (docs/text.md).
         stochastic: Add fresh noise while sampling, as in the paper's main results.
-        interpolate: Two prompts, or two seeds: what lies between, in --frames objects and one animation.
-        frames: Of --interpolate.
-        vary: A generated file: more like it, --strength away.
-        strength: Of --vary: 0 changes nothing, 1 everything.
-        keep_box: With --vary: x0 y0 z0 x1 y1 z1 in the cube [-1, 1]^3, inside of which nothing is to change.
-        again: A generated file: makes the same object anew.
+        interpolate: Two prompts, or two seeds: --frames objects from the one to the other, and an animation.
+        frames: How many of --interpolate.
+        vary: A file that was generated: --count more like it.
+        strength: How far --vary goes: 0 changes nothing, 1 everything.
+        keep_box: With --vary: x0 y0 z0 x1 y1 z1, a box in [-1, 1]^3 whose inside stays as it is.
+        again: A file that was generated: the same object anew.
         formats: What to write of each object (docs/formats.md); webp is a turntable.
-        format: json prints what was made for programs.
+        size_cm: The longest side of the object in its files; default: as the model has it.
+        pivot: What the files' origin is: the middle of the cube, or of the object's base.
+        text_encoder: Where the text encoder of the model lies, if not where it was in training.
+        report: json prints what was made as JSON.
         device: auto takes a GPU where there is one.
         compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
     """
+    from vader3d.export.formats import check_formats
+    from vader3d.export.placement import ExportConfig
     from vader3d.generate import Generator
-    from vader3d.generated import generate_files, save_grid, save_path
+    from vader3d.generated import between, generate_files, like, lines_of, listed, read_recipe, save_grid, save_path
     from vader3d.recipes import recipes_for
 
-    generator = Generator.from_pretrained(model, device=device)
-    generator = generator.compiled() if compiled else generator
+    check_formats(formats, formats)
     prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
-    tell_words(generator, [*prompts, negative_prompt])
-    if again:
-        recipes = [recipe_of(again, generator)]
-    elif interpolate:
-        recipes = between(*interpolate, frames, seed=seed, steps=steps, guidance=guidance, solver=solver)
-    elif vary:
-        recipes = like(recipe_of(vary, generator), prompts, count, seed=seed, strength=strength, keep_box=keep_box)
+    generator = Generator.from_pretrained(model, device=device, text_encoder=text_encoder)
+    generator = generator.compiled() if compiled else generator
+    recipes: list[Recipe]
+    if again is not None:
+        recipes = [read_recipe(again, generator)]
+    elif vary is not None:
+        base = read_recipe(vary, generator)
+        recipes = like(base, prompts[0] if prompts else base.prompt, count, seed, strength=strength, box=keep_box)
+    elif keep_box is not None:
+        raise ValueError("keep_box: wanted a generated file beside it; got none; name it: --vary FILE")
     else:
+        texts = prompts or None
+        if interpolate is not None:
+            texts, count = None, 1
         recipes = recipes_for(
-            prompts or None,
+            texts,
             count=count,
             seed=seed,
             guidance_scale=guidance,
@@ -91,4 +104,28 @@ def generate_command(
             solver=solver,
             stochastic=stochastic,
         )
-    saved = generate_files(generator, output, recipes, formats=formats)
+        recipes = between(recipes[0], *interpolate, frames=frames) if interpolate else recipes
+    config = ExportConfig(size_cm=size_cm, pivot=pivot)
+    saved = generate_files(generator, output, recipes, formats=formats, config=config)
+    sheets = [save_path(output, recipes)] if interpolate else [save_grid(output, recipes)] if prompts else []
+    if report == "json":
+        return print(json.dumps(listed(output, recipes), indent=1, ensure_ascii=False))
+    print(f"{output}: {len(saved.files)} files written, of {len(recipes)} objects")
+    for sheet in filter(None, sheets):
+        print(f"to look at: {sheet}")
+    if saved.empty:
+        print(f"{saved.empty} were empty and have none")
+    if saved.unlike:
+        print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
+    return None
+
+
+def schema_command(model: Positional[str] = "") -> None:
+    """What a model takes, as JSON: prompts, steps, formats, with their ranges.
+
+    Args:
+        model: As `vader3d generate --model` takes it.
+    """
+    from vader3d.generated import schema
+
+    print(json.dumps(schema(model), indent=1, ensure_ascii=False))

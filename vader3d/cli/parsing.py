@@ -19,6 +19,8 @@ Settings = Annotated[
 # Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
 RANGES = {
     "count": Range(at_least=1),
+    "frames": Range(at_least=2),
+    "guidance": Range(at_least=0),
     "least_score": Range(at_least=-1, at_most=1),
     "minutes": Range(above=0),
     "objects_per_shard": Range(at_least=1),
@@ -31,6 +33,8 @@ RANGES = {
     "seed": Range(at_least=0, below=1 << 63),
     "seeds": Range(at_least=1),
     "size": Range(at_least=1),
+    "steps": Range(at_least=1),
+    "strength": Range(at_least=0, at_most=1),
     "threads": Range(at_least=1),
     "views": Range(at_least=1),
 }

@@ -106,7 +106,9 @@ def samples_drawn(autodecoder_run: Path, seed: int) -> Callable[[Denoiser], Imag
 
     def draw(denoiser: Denoiser) -> Image:
         decoder = autodecoder.decoder.to(next(denoiser.parameters()).device)
-        assets = Generator(decoder, config.render, denoiser, statistics)(PREVIEWED, seed=seed, steps=PREVIEW_STEPS)
+        assets = Generator(decoder, config.render, denoiser, statistics)(
+            count=PREVIEWED, seed=seed, num_inference_steps=PREVIEW_STEPS
+        )
         pictures = torch.cat([straight_alpha(*asset.render(camera)) for asset in assets])
         return contact_sheet(pictures.nan_to_num(), columns=PREVIEWED // 2)
 

@@ -11,7 +11,8 @@ from vader3d.data.dataset import DataSet
 from vader3d.data.named import trainable_objects
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.files import checksum_of
-from vader3d.generate import Generator, stage2_folder
+from vader3d.generate import Generator
+from vader3d.hub import weights_within
 from vader3d.machine import chosen_device
 from vader3d.snapshots import AUTODECODER, MODEL, read_header
 
@@ -52,7 +53,7 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
 
     ValueError: no such run, or another data set than it was trained on.
     """
-    run = stage2_folder(run)
+    run = weights_within(run) or run
     stage1 = run if kind_of(run) == "autodecoder" else run / AUTODECODER
     autodecoder, config, header = load_autodecoder(stage1)
     check_data(archive, objects=len(autodecoder.codes) // config.yaw_copies, trained_on=header.get("data"))
