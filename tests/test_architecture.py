@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     {"files", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry", "untrusted"},
     {"native", "snapshots", "blocks"},
-    {"render", "measures", "data", "training", "latents"},
+    {"render", "measures", "data", "training", "latents", "text"},
     {"export", "frozen"},
     {"pages", "assets"},
     {"autodecoder", "diffusion"},

@@ -27,6 +27,8 @@ class DiffusionConfig(Checked):
     P_std: float = ranged(1.2, at_least=0)  # standard deviation of ln sigma in training
     # share of texts that are dropped, so that guidance has its unconditional case (A24)
     token_dropout: float = ranged(0.1, at_least=0, at_most=1)
+    # share of the captions' pairs of colour and type whose objects are not trained on, to be asked for later
+    held_out: float = ranged(0.0, at_least=0, below=1)
 
 
 def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, rank: int) -> Denoiser:

@@ -15,20 +15,24 @@ from vader3d.diffusion.unet import UNetBlock
 from vader3d.files import checksum_of, held, write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
+from vader3d.measures.colours import COLOURS
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
+from vader3d.text.heldout import kept_objects, read_said
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
 from vader3d.training.run import ROOMS, RunNotes
+
+OBJECTS = "objects.jsonl"  # beside the latents: what is said of each
 
 
 class DiffusionTask:
     """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts.
 
     A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
-    draw: makes the preview, for latents are no pictures.
+    kept: numbers of the latents that are trained on; None: all. draw: makes the preview, for latents are no pictures.
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class DiffusionTask:
         statistics: LatentStatistics,
         *,
         tokens: Tensor | None = None,
+        kept: Tensor | None = None,
         draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
         self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
         self.draw = draw
         self.latents = latents
+        self.kept = torch.arange(len(latents)) if kept is None else kept
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
         self.model = build_denoiser(config, tuple(latents.shape[1:]), rank=self.rank)
@@ -75,7 +81,7 @@ class DiffusionTask:
 
     def objects(self, batch: int, generator: torch.Generator) -> Tensor:
         """The first thing a step draws: the numbers of its latents, [batch]."""
-        return torch.randint(len(self.latents), (batch,), generator=generator)
+        return self.kept[torch.randint(len(self.kept), (batch,), generator=generator)]
 
     def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The latents of a share of a batch."""
@@ -100,6 +106,14 @@ def check_stage_1(model: Path, latents: Path) -> None:
         check_finite(path)
         if (found := read_header(path).get("kind")) != kind:
             raise ValueError(f"{path}: wanted a snapshot of kind {kind!r}; got {found!r}; finish stage 1 there first")
+
+
+def without_held_out(objects: Path, count: int, share: float) -> Tensor:
+    """The numbers of the latents that stage 2 may see (`text/heldout.py`). ValueError: no captions, or of others."""
+    said = read_said(objects)
+    if len(said) != count:
+        raise ValueError(f"{objects}: wanted the captions of {count} latents; got {len(said)}; finish stage 1 again")
+    return torch.tensor(kept_objects(said, share, COLOURS))
 
 
 def train_diffusion(
@@ -142,7 +156,8 @@ def train_held(
         notes.check(run)
         check_stage_1(autodecoder_run / MODEL, latents_path)
     latents, statistics, _ = load_latents(latents_path)
-    task = DiffusionTask(config, latents, statistics, draw=draw, device=processes.device)
+    kept = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out) if config.held_out else None
+    task = DiffusionTask(config, latents, statistics, kept=kept, draw=draw, device=processes.device)
     if processes.is_main:
         notes.write(run)
         write_whole(

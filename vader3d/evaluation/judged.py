@@ -20,13 +20,15 @@ from vader3d.snapshots import AUTODECODER, MODEL, read_header
 class JudgedModel:
     """Both stages (or the first alone), the codes of the training objects, their data.
 
-    model: checksums and fingerprints, plain values.
+    model: checksums and fingerprints, plain values. held_out: the share of pairs of colour and type that stage 2 was
+    not trained on.
     """
 
     generator: Generator
     codes: Codes
     archive: DataSet
     model: dict[str, Any]
+    held_out: float = 0.0
 
     def __len__(self) -> int:
         return len(self.archive)
@@ -63,7 +65,7 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     diffusion = config_from_dict(DiffusionConfig, header["config"])
     facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
     generator = Generator(decoder, config.render, denoiser.to(chosen), statistics)
-    return JudgedModel(generator, autodecoder.codes, archive, facts)
+    return JudgedModel(generator, autodecoder.codes, archive, facts, diffusion.held_out)
 
 
 def kind_of(run: Path) -> str:
