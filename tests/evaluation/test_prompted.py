@@ -14,7 +14,9 @@ from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.report import write_report
 from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.evaluation.score_table import score_of
+from vader3d.text.heldout import Pair
 
+HELD_OUT = (Pair("blue", "tower"), Pair("red", "box"))
 PROMPTS = {
     "templates": ["a {colour} {type}"],
     "guidance_scales": [BLIND, PERFECT, HALF],
@@ -43,7 +45,7 @@ def world(tmp_path_factory):
     archive = write_world(folder / "world.zip")
     judged_models.write_model(folder / "model", archive)
     judged_models.write_protocol(folder / "text.json", **CHANGES)
-    judged = replace(open_judged_model(folder / "model", archive, device="cpu"), held_out=0.3)
+    judged = replace(open_judged_model(folder / "model", archive, device="cpu"), held_out=HELD_OUT)
     drawn = World()
     return folder, judged, drawn, judge(folder, judged, drawn, "out", clip=folder)
 
@@ -150,7 +152,7 @@ def test_samples_that_are_empty_or_not_finite_are_wrong_or_left_out(world):
                 asset.volume.grid[:, 3] = -1.0
             return asset
 
-    report = judge(folder, replace(judged, held_out=0.0), Broken(), "broken")
+    report = judge(folder, replace(judged, held_out=()), Broken(), "broken")
     assert report["excluded"]["objects with NaN or infinity, prompted_guidance_3"] == 1
     assert report["colour_percent_captions"] == pytest.approx(100 * 5 / 11)
     assert report["held_out_pairs"] == []

@@ -27,7 +27,7 @@ def test_what_is_held_out_depends_on_the_words_alone():
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.9])
 def test_every_colour_and_type_stays_known_and_no_object_names_a_pair(share):
     held_out = held_out_pairs(OBJECTS, share, COLOURS)
-    kept = [OBJECTS[number] for number in kept_objects(OBJECTS, share, COLOURS)]
+    kept = [OBJECTS[number] for number in kept_objects(OBJECTS, held_out, COLOURS)]
     left = {pair for said in kept for pair in pairs_of(said, COLOURS)}
     assert 1 <= len(held_out) <= max(1, round(share * 12))
     assert {pair.colour for pair in left} == {*COLOURS}
@@ -38,10 +38,11 @@ def test_every_colour_and_type_stays_known_and_no_object_names_a_pair(share):
 
 def test_an_object_is_left_out_by_any_of_its_captions_and_nothing_without_a_share():
     said = [*OBJECTS, Said(["a black stool", "green stool"], "stool"), Said([], "chair")]
-    kept = kept_objects(said, 0.25, COLOURS)
+    kept = kept_objects(said, held_out_pairs(OBJECTS, 0.25, COLOURS), COLOURS)
     assert 12 not in kept
     assert 13 in kept
-    assert kept_objects(said, 0, COLOURS) == [*range(14)]
+    assert held_out_pairs(said, 0, COLOURS) == []
+    assert kept_objects(said, [], COLOURS) == [*range(14)]
 
 
 def test_captions_without_colours_cannot_be_held_out():
@@ -52,8 +53,8 @@ def test_captions_without_colours_cannot_be_held_out():
 def test_what_stage_1_wrote_is_read(tmp_path):
     path = tmp_path / "objects.jsonl"
     one = {"name": "a", "category": "chair", "captions": [{"text": "a red chair", "source": "chairs"}]}
-    path.write_text(json.dumps(one) + "\n" + json.dumps(one | {"captions": []}) + "\n")
-    assert read_said(path) == [Said(["a red chair"], "chair"), Said([], "chair")]
+    path.write_text(json.dumps(one) + "\n" + json.dumps(one | {"captions": [], "tags": ["type:stool"]}) + "\n")
+    assert read_said(path) == [Said(["a red chair"], "chair"), Said([], "stool")]
     path.write_text("{}\n")
     with pytest.raises(ValueError, match=r"objects\.jsonl: wanted a JSON object a line"):
         read_said(path)

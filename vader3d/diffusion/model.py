@@ -1,6 +1,7 @@
 """The denoiser of a configuration, untrained or from a snapshot."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from vader3d.diffusion.denoiser import Denoiser, GaussianPrior
 from vader3d.diffusion.unet import UNet, UNetConfig
 from vader3d.latents import LatentStatistics, read_statistics
 from vader3d.snapshots import explained_by, filled, load_snapshot, save_snapshot
+from vader3d.text.heldout import Pair
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 
@@ -40,9 +42,18 @@ def build_denoiser(config: DiffusionConfig, latent_shape: tuple[int, ...], *, ra
 
 
 def save_denoiser(
-    path: Path, denoiser: Denoiser, config: DiffusionConfig, statistics: LatentStatistics, latent_shape: tuple[int, ...]
+    path: Path,
+    denoiser: Denoiser,
+    config: DiffusionConfig,
+    statistics: LatentStatistics,
+    latent_shape: tuple[int, ...],
+    *,
+    held_out: Sequence[Pair] = (),
 ) -> None:
-    """A snapshot that `load_denoiser` reads: with the statistics that lead back to raw latents [C, D, H, W]."""
+    """A snapshot that `load_denoiser` reads: with the statistics that lead back to raw latents [C, D, H, W].
+
+    held_out: pairs of words that it never met together.
+    """
     tensors = {f"denoiser.{name}": tensor for name, tensor in denoiser.state_dict().items()}
     tensors |= {"median": statistics.median, "spread": statistics.spread}
     header = {
@@ -52,6 +63,7 @@ def save_denoiser(
         "prior_rank": len(denoiser.prior.variances),
         "latent_scale": statistics.latent_scale,
         "clip": statistics.clip,
+        "held_out": [list(pair) for pair in held_out],
     }
     save_snapshot(path, tensors, header)
 

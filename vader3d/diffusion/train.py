@@ -1,7 +1,7 @@
 """Stage 2: learn to denoise normalised latents."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from vader3d.measures.colours import COLOURS
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
-from vader3d.text.heldout import kept_objects, read_said
+from vader3d.text.heldout import Pair, held_out_pairs, kept_objects, read_said
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for
@@ -32,7 +32,8 @@ class DiffusionTask:
     """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `tokens` [N, T, token_dim] their texts.
 
     A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
-    kept: numbers of the latents that are trained on; None: all. draw: makes the preview, for latents are no pictures.
+    kept: numbers of the latents that are trained on; None: all. held_out: why not the others, for the snapshots.
+    draw: makes the preview, for latents are no pictures.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class DiffusionTask:
         *,
         tokens: Tensor | None = None,
         kept: Tensor | None = None,
+        held_out: Sequence[Pair] = (),
         draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
         self.config, self.statistics, self.tokens, self.device = config, statistics, tokens, device
-        self.draw = draw
+        self.draw, self.held_out = draw, held_out
         self.latents = latents
         self.kept = torch.arange(len(latents)) if kept is None else kept
         torch.manual_seed(config.loop.seed)
@@ -97,7 +99,8 @@ class DiffusionTask:
 
     def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
-        save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]))
+        shape = tuple(self.latents.shape[1:])
+        save_denoiser(path, model, self.config, self.statistics, shape, held_out=self.held_out)
 
 
 def check_stage_1(model: Path, latents: Path) -> None:
@@ -108,12 +111,22 @@ def check_stage_1(model: Path, latents: Path) -> None:
             raise ValueError(f"{path}: wanted a snapshot of kind {kind!r}; got {found!r}; finish stage 1 there first")
 
 
-def without_held_out(objects: Path, count: int, share: float) -> Tensor:
-    """The numbers of the latents that stage 2 may see (`text/heldout.py`). ValueError: no captions, or of others."""
+def without_held_out(objects: Path, count: int, share: float) -> tuple[Tensor | None, list[Pair]]:
+    """The numbers of the latents that are trained on, None: all; and the pairs of words that none of them has.
+
+    ValueError: no captions, or those of others.
+    """
+    if not share:
+        return None, []
     said = read_said(objects)
     if len(said) != count:
         raise ValueError(f"{objects}: wanted the captions of {count} latents; got {len(said)}; finish stage 1 again")
-    return torch.tensor(kept_objects(said, share, COLOURS))
+    held_out = held_out_pairs(said, share, COLOURS)
+    kept = torch.tensor(kept_objects(said, held_out, COLOURS))
+    console.print(
+        f"diffusion: {count - len(kept)} of {count} objects are held out: {', '.join(map(' '.join, held_out))}"
+    )
+    return kept, held_out
 
 
 def train_diffusion(
@@ -156,8 +169,8 @@ def train_held(
         notes.check(run)
         check_stage_1(autodecoder_run / MODEL, latents_path)
     latents, statistics, _ = load_latents(latents_path)
-    kept = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out) if config.held_out else None
-    task = DiffusionTask(config, latents, statistics, kept=kept, draw=draw, device=processes.device)
+    kept, held_out = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out)
+    task = DiffusionTask(config, latents, statistics, kept=kept, held_out=held_out, draw=draw, device=processes.device)
     if processes.is_main:
         notes.write(run)
         write_whole(

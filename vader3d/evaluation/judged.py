@@ -14,21 +14,21 @@ from vader3d.files import checksum_of
 from vader3d.generate import Generator, stage2_folder
 from vader3d.machine import chosen_device
 from vader3d.snapshots import AUTODECODER, MODEL, read_header
+from vader3d.text.heldout import Pair
 
 
 @dataclass(frozen=True)
 class JudgedModel:
     """Both stages (or the first alone), the codes of the training objects, their data.
 
-    model: checksums and fingerprints, plain values. held_out: the share of pairs of colour and type that stage 2 was
-    not trained on.
+    model: checksums and fingerprints, plain values. held_out: pairs of a colour and a type that stage 2 never met.
     """
 
     generator: Generator
     codes: Codes
     archive: DataSet
     model: dict[str, Any]
-    held_out: float = 0.0
+    held_out: tuple[Pair, ...] = ()
 
     def __len__(self) -> int:
         return len(self.archive)
@@ -62,10 +62,11 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     if stage1 == run:
         return JudgedModel(Generator(decoder, config.render), autodecoder.codes, archive, facts)
     denoiser, statistics, header = load_denoiser(run / MODEL)
+    held_out = tuple(Pair(*map(str, pair)) for pair in header.get("held_out", ()))
     diffusion = config_from_dict(DiffusionConfig, header["config"])
     facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
     generator = Generator(decoder, config.render, denoiser.to(chosen), statistics)
-    return JudgedModel(generator, autodecoder.codes, archive, facts, diffusion.held_out)
+    return JudgedModel(generator, autodecoder.codes, archive, facts, held_out)
 
 
 def kind_of(run: Path) -> str:

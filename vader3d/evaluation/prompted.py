@@ -18,6 +18,7 @@ from vader3d.frozen.joint import JointEncoder
 from vader3d.measures.colours import COLOURS, dominant_colours
 from vader3d.randomness import sample_seed
 from vader3d.render import Volume
+from vader3d.text.heldout import Pair
 
 REAL = "real_attributes"
 SHOWN_SIDE = 96  # px of the pictures that are kept, at most
@@ -42,7 +43,9 @@ class PromptedMeasurements:
     `samples_each` of every other prompt. `prompt_of` [items] are places in `prompts`.
     """
 
-    def __init__(self, measurements: Measurements, draw: PromptedDraw, *, held_out: float, joint: JointEncoder | None):
+    def __init__(
+        self, measurements: Measurements, draw: PromptedDraw, *, held_out: Sequence[Pair], joint: JointEncoder | None
+    ):
         asked = measurements.protocol.prompts
         assert asked is not None
         self.asked, self.draw, self.joint = asked, draw, joint

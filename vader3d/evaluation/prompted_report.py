@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vader3d.evaluation.chunks import Measured
 from vader3d.evaluation.prompted import PromptedMeasurements
 from vader3d.evaluation.prompts import Prompt
-from vader3d.evaluation.sweep import draw_sweep, sweep_charts
-from vader3d.export.turntable import contact_sheet
+from vader3d.evaluation.sweep import draw_grid, draw_sweep, sweep_charts
 from vader3d.files import write_whole
 from vader3d.pages.page import Card, Charts, Gallery, Section, picture
 
@@ -30,7 +28,7 @@ def prompted_sections(
     scale, scales = prompted.asked.guidance_scale, prompted.asked.guidance_scales
     pictures = {each: shown_pictures(measured[prompted.name(each)]) for each in scales}
     sections: list[Section] = []
-    rows: list[Tensor] = []
+    rows: dict[str, list[Tensor]] = {}
     for group, (title, text) in TITLES.items():
         chosen = first_items(prompted, group)
         cards = [
@@ -40,12 +38,12 @@ def prompted_sections(
         ]
         if cards:
             sections.append(Gallery(title, f"{text}; guidance {scale:g}, first of each, none chosen.", cards))
-        rows += [
-            pictures[each][item] for item in chosen for each in scales if all(item in p for p in pictures.values())
-        ]
+        for item, prompt in chosen.items():
+            if group != "captions" and all(item in each for each in pictures.values()):
+                rows[prompt.text] = [pictures[each][item] for each in scales]
     if rows:
-        sheet = contact_sheet(torch.stack(rows), columns=len(scales))
-        write_whole(output / "prompts.png", lambda temporary: sheet.save(temporary, "PNG"))
+        grid = draw_grid(rows, [f"guidance {each:g}" for each in scales])
+        write_whole(output / "prompts.png", lambda temporary: grid.save(temporary, "PNG"))
     if charts := sweep_charts(report):
         drawn = draw_sweep(charts)
         write_whole(output / "sweep.png", lambda temporary: drawn.save(temporary, "PNG"))

@@ -13,7 +13,7 @@ from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.dataset import DataSet
 from vader3d.evaluation.protocol import Prompts
 from vader3d.measures.colours import COLOURS
-from vader3d.text.heldout import Said, first_of, held_out_pairs, pairs_of
+from vader3d.text.heldout import Pair, first_of, kept_objects, said_of
 
 Group = Literal["prompts", "heldout_pairs", "captions"]
 PAIR = {"colour", "type"}
@@ -37,7 +37,7 @@ def captions_of(record: ObjectRecord) -> list[str]:
 
 
 def names_of(record: ObjectRecord) -> dict[str, str]:
-    """The attributes of an object: its tags `key:value`, else its category as type, its caption's first colour."""
+    """The attributes of an object: its tags `key:value`, else its category as type, its captions' first colour."""
     names = dict(tag.split(":", 1) for tag in record.tags if ":" in tag)
     names.setdefault("type", record.category)
     spoken = " ".join([names.get("colour", ""), *captions_of(record)])  # of a tag `light brown` the word in it
@@ -51,17 +51,18 @@ def with_pair(names: dict[str, str]) -> dict[str, str]:
 
 
 class KnownObjects:
-    """What is said of all objects of a data set, and which of them the model was trained on, for `share` held out."""
+    """What is said of all objects of a data set, and which of them the model was trained on: those without `held_out`."""
 
-    def __init__(self, data: DataSet, share: float):
+    def __init__(self, data: DataSet, held_out: Sequence[Pair]):
         self.records: dict[int, ObjectRecord] = {}
         for index in range(len(data)):
             with suppress(ArchiveError):  # what cannot be read is counted by what meets it
                 self.records[index] = data.records[index]
         self.names = {index: names_of(record) for index, record in self.records.items()}
-        said = {index: Said(captions_of(record), record.category) for index, record in self.records.items()}
-        self.held_out = held_out_pairs(said.values(), share, COLOURS)
-        self.kept = [index for index, each in said.items() if not pairs_of(each, COLOURS) & {*self.held_out}]
+        self.said = [said_of(captions_of(each), each.category, each.tags) for each in self.records.values()]
+        self.held_out = held_out
+        numbers = [*self.records]
+        self.kept = [numbers[place] for place in kept_objects(self.said, held_out, COLOURS)]
 
     @property
     def captions(self) -> list[str]:

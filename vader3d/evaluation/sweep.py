@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
+from vader3d.export.turntable import contact_sheet
 from vader3d.pages.charts import Curve, labels, linear_ticks, placed
 from vader3d.pages.page import Chart
 
@@ -14,6 +16,7 @@ SHUFFLED = "prompts shuffled"
 SCALE = 2  # pixels of the picture to one of the layout
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, LINE = 340, 250, 46, 14, 34, 17
 INK, PALE = (40, 40, 40), (222, 222, 222)
+GAP, CELL = 16, 132  # pixels of the grid of pictures
 LINES = ((20, 80, 160), (200, 90, 30), (60, 140, 70), (150, 150, 150))
 
 
@@ -68,9 +71,9 @@ def draw_chart(draw: ImageDraw.ImageDraw, chart: Chart, left: int, top: int) -> 
     font = ImageFont.load_default(SCALE * 11)
     xs, ys = ([x for each in chart.curves for x in axis(each)] for axis in (positions_of, values_of))
     x_of = placed(min(xs), max(xs), left + SCALE * LEFT, left + SCALE * (WIDTH - RIGHT), float)
-    low = min(0.0, *ys)
-    ticks = linear_ticks(low, max(*ys, low + 1e-9))
-    y_of = placed(low, max(*ys, *ticks), top + SCALE * (HEIGHT - 2 * LINE), top + SCALE * TOP, float)
+    low, high = min(0.0, *ys), max(1.0, *ys)
+    ticks = linear_ticks(low, high)
+    y_of = placed(low, high, top + SCALE * (HEIGHT - 2 * LINE), top + SCALE * TOP, float)
     draw.text((left + SCALE * 8, top + SCALE * 8), chart.name, fill=INK, font=font)
     for tick, text in zip(ticks, labels(ticks), strict=True):
         draw.line([(left + SCALE * LEFT, y_of(tick)), (left + SCALE * (WIDTH - RIGHT), y_of(tick))], fill=PALE, width=1)
@@ -90,6 +93,23 @@ def draw_chart(draw: ImageDraw.ImageDraw, chart: Chart, left: int, top: int) -> 
         y = top + SCALE * (HEIGHT + LINE * number)
         draw.line([(left + SCALE * LEFT, y), (left + SCALE * (LEFT + 16), y)], fill=colour, width=2 * SCALE)
         draw.text((left + SCALE * (LEFT + 22), y), each.name, fill=INK, font=font, anchor="lm")
+
+
+def draw_grid(rows: Mapping[str, Sequence[Tensor]], heads: Sequence[str]) -> Image.Image:
+    """Pictures [4, H, W] with straight alpha on white: a row for each text, a column for each head."""
+    font = ImageFont.load_default(SCALE * 11)
+    words = max(font.getlength(text) for text in rows) + 2 * GAP
+    picture = Image.new("RGB", (int(words) + CELL * len(heads), 3 * GAP + CELL * len(rows)), (255, 255, 255))
+    draw = ImageDraw.Draw(picture)
+    for column, head in enumerate(heads):
+        draw.text((words + CELL * (column + 0.5), GAP), head, fill=INK, font=font, anchor="ma")
+    for row, (text, pictures) in enumerate(rows.items()):
+        top = 3 * GAP + CELL * row
+        draw.text((GAP, top + CELL / 2), text, fill=INK, font=font, anchor="lm")
+        for column, each in enumerate(pictures):
+            cell = contact_sheet(each[None], columns=1).resize((CELL - 4, CELL - 4), Image.Resampling.BICUBIC)
+            picture.paste(cell, (int(words) + CELL * column, top))
+    return picture
 
 
 def positions_of(each: Curve) -> Sequence[float]:

@@ -38,7 +38,15 @@ def read_said(path: Path) -> list[Said]:
         raise ValueError(f"held_out: wanted {path.name} of stage 1, which has the captions; got none in {path.parent}")
     with reading(path, "a JSON object a line"), open(path, encoding="utf-8") as file:
         objects = (json.loads(line) for line in file)
-        return [Said([str(each["text"]) for each in one["captions"]], str(one["category"])) for one in objects]
+        return [
+            said_of([str(each["text"]) for each in one["captions"]], str(one["category"]), one.get("tags", ()))
+            for one in objects
+        ]
+
+
+def said_of(captions: Sequence[str], category: str, tags: Iterable[str]) -> Said:
+    """The type is that of a tag `type:chair`, else the category."""
+    return Said(captions, next((tag.removeprefix("type:") for tag in tags if tag.startswith("type:")), category))
 
 
 def first_of(words: Collection[str], text: str) -> str:
@@ -75,7 +83,7 @@ def held_out_pairs(objects: Iterable[Said], share: float, colours: Collection[st
     return sorted(chosen)
 
 
-def kept_objects(objects: Sequence[Said], share: float, colours: Collection[str]) -> list[int]:
-    """The numbers of the objects without a pair that is held out. ValueError: as `held_out_pairs`."""
-    held_out = {*held_out_pairs(objects, share, colours)}
-    return [number for number, said in enumerate(objects) if not pairs_of(said, colours) & held_out]
+def kept_objects(objects: Sequence[Said], held_out: Iterable[Pair], colours: Collection[str]) -> list[int]:
+    """The numbers of the objects without a pair that is held out."""
+    apart = {*held_out}
+    return [number for number, said in enumerate(objects) if not pairs_of(said, colours) & apart]
