@@ -122,11 +122,7 @@ def without_held_out(objects: Path, count: int, share: float) -> tuple[Tensor | 
     if len(said) != count:
         raise ValueError(f"{objects}: wanted the captions of {count} latents; got {len(said)}; finish stage 1 again")
     held_out = held_out_pairs(said, share, COLOURS)
-    kept = torch.tensor(kept_objects(said, held_out, COLOURS))
-    console.print(
-        f"diffusion: {count - len(kept)} of {count} objects are held out: {', '.join(map(' '.join, held_out))}"
-    )
-    return kept, held_out
+    return torch.tensor(kept_objects(said, held_out, COLOURS)), held_out
 
 
 def train_diffusion(
@@ -173,6 +169,9 @@ def train_held(
     task = DiffusionTask(config, latents, statistics, kept=kept, held_out=held_out, draw=draw, device=processes.device)
     if processes.is_main:
         notes.write(run)
+        if held_out:
+            pairs = ", ".join(map(" ".join, held_out))
+            console.print(f"diffusion: {len(task.kept)} of {len(latents)} objects are learned, held out are: {pairs}")
         write_whole(
             run / "autodecoder.safetensors", lambda temporary: shutil.copyfile(autodecoder_run / MODEL, temporary)
         )

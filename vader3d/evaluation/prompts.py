@@ -51,7 +51,7 @@ def with_pair(names: dict[str, str]) -> dict[str, str]:
 
 
 class KnownObjects:
-    """What is said of all objects of a data set, and which of them the model was trained on: those without `held_out`."""
+    """What is said of all objects of a data set; the model was trained on `kept`, without any pair of `held_out`."""
 
     def __init__(self, data: DataSet, held_out: Sequence[Pair]):
         self.records: dict[int, ObjectRecord] = {}

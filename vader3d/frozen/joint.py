@@ -1,16 +1,18 @@
 """Encoders of both pictures and texts: CLIP, from a folder of `transformers`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vader3d.files import checksum_of
 from vader3d.frozen.embeddings import FeatureNetwork
 from vader3d.untrusted import read_json, reading
 
 WEIGHTS, PREPROCESSOR = "model.safetensors", "preprocessor_config.json"
+TEXTS_PER_BATCH = 64
 
 
 class JointEncoder:
@@ -19,26 +21,12 @@ class JointEncoder:
     Texts longer than the encoder takes are cut.
     """
 
-    def __init__(self, pictures: FeatureNetwork, model: nn.Module, tokenizer, device: torch.device | str):
-        self.name, self.checksum, self.pictures = pictures.name, pictures.checksum, pictures
-        self.model, self.tokenizer, self.device = model, tokenizer, device
-
-    @torch.no_grad()
-    def texts(self, texts: Sequence[str]) -> Tensor:
-        longest = self.model.config.text_config.max_position_embeddings
-        parts = []
-        for start in range(0, len(texts), 64):
-            tokens = self.tokenizer(
-                list(texts[start : start + 64]), padding=True, truncation=True, max_length=longest, return_tensors="pt"
-            )
-            found = self.model.get_text_features(
-                tokens["input_ids"].to(self.device), tokens["attention_mask"].to(self.device)
-            )
-            parts.append(projected(found))
-        return torch.cat(parts)
+    def __init__(self, pictures: FeatureNetwork, texts: Callable[[Sequence[str]], Tensor]):
+        self.name, self.checksum = pictures.name, pictures.checksum
+        self.pictures, self.texts = pictures, texts
 
 
-def projected(found) -> Tensor:
+def projected(found: Any) -> Tensor:
     """Features as `transformers` hands them out: a tensor, or since version 5 beside what led to them."""
     return (found if isinstance(found, Tensor) else found.pooler_output).float().cpu()
 
@@ -62,8 +50,17 @@ def load_joint_encoder(folder: Path, *, device: torch.device | str = "cpu") -> J
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def network(pictures: Tensor) -> Tensor:
-        return projected(model.get_image_features((pictures.to(device) - mean) / std))
+        return projected(model.get_image_features(pixel_values=(pictures.to(device) - mean) / std))
 
-    size = int(model.config.vision_config.image_size)
-    pictures = FeatureNetwork(folder.name, checksum_of(folder / WEIGHTS), size, network)
-    return JointEncoder(pictures, model, tokenizer, device)
+    def texts(texts: Sequence[str]) -> Tensor:
+        parts = [list(texts[start : start + TEXTS_PER_BATCH]) for start in range(0, len(texts), TEXTS_PER_BATCH)]
+        return torch.cat([embedded(part) for part in parts])
+
+    @torch.no_grad()
+    def embedded(part: list[str]) -> Tensor:
+        tokens = tokenizer(part, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        ids, mask = (tokens[key].to(device) for key in ("input_ids", "attention_mask"))
+        return projected(model.get_text_features(input_ids=ids, attention_mask=mask))
+
+    size, longest = int(model.config.vision_config.image_size), int(model.config.text_config.max_position_embeddings)
+    return JointEncoder(FeatureNetwork(folder.name, checksum_of(folder / WEIGHTS), size, network), texts)
