@@ -1,6 +1,7 @@
 """Stage 2 as a whole: it recovers the set it was shown, and hands on all that sampling needs."""
 
 import dataclasses
+import json
 import math
 import shutil
 import signal
@@ -16,7 +17,8 @@ from vader3d.config import config_to_dict
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser
 from vader3d.diffusion.sampler import edm_sigmas
 from vader3d.diffusion.solvers import heun
-from vader3d.diffusion.train import DiffusionTask, train_diffusion
+from vader3d.diffusion.train import DiffusionTask, train_diffusion, without_held_out
+from vader3d.text.captions import OBJECTS
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
 from vader3d.snapshots import load_snapshot, save_snapshot
@@ -81,6 +83,36 @@ def test_the_run_folder_holds_all_that_generation_needs(autodecoder_run, tmp_pat
     with torch.no_grad():
         assert torch.equal(rebuilt(x, sigma), model(x, sigma))
     assert tensors["median"].shape == tensors["spread"].shape == (1, 4, 1, 1, 1)
+
+
+def test_objects_of_pairs_that_are_held_out_are_never_drawn(autodecoder_run, tmp_path, capsys):
+    said = [
+        ("red", "chair"),
+        ("red", "stool"),
+        ("blue", "chair"),
+        ("blue", "stool"),
+        ("red", "chair"),
+        ("blue", "chair"),
+    ]
+    run = tmp_path / "stage1"
+    shutil.copytree(autodecoder_run, run)
+    lines = [{"name": kind, "category": kind, "captions": [{"text": f"a {colour} {kind}"}]} for colour, kind in said]
+    (run / OBJECTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    apart = dataclasses.replace(SHORT, held_out=0.25)
+    train_diffusion(run, apart, tmp_path / "run")
+    (pair,) = load_snapshot(tmp_path / "run" / "model.safetensors")[1]["held_out"]
+    kept, held_out = without_held_out(run / OBJECTS, 6, 0.25)
+    assert kept.tolist() == [number for number, each in enumerate(said) if [*each] != pair]
+    noted = f"{len(kept)} of 6 objects are learned, held out are: {' '.join(pair)}"
+    assert noted in " ".join(capsys.readouterr().err.split())
+    latents = torch.randn(6, *SHAPE)
+    task = DiffusionTask(apart, latents, robust_statistics(latents), kept=kept, held_out=held_out)
+    drawn = task.objects(500, torch.Generator().manual_seed(0))
+    assert {*drawn.tolist()} == {*kept.tolist()}
+    with pytest.raises(ValueError, match="wanted the captions of 7 latents; got 6"):
+        without_held_out(run / OBJECTS, 7, 0.25)
+    with pytest.raises(ValueError, match=r"held_out: wanted objects\.jsonl of stage 1"):
+        train_diffusion(autodecoder_run, apart, tmp_path / "without")
 
 
 def test_training_goes_on_and_other_latents_are_refused(autodecoder_run, tmp_path):

@@ -19,12 +19,16 @@ NAMES = (
     "study-normalisation",
     "study-steps",
     "study-table2",
+    "text",
     "vader-fig3",
     "vader-table1",
     "vader-table2",
     "vader-table3",
     "vader-table4",
 )
+
+
+TEMPLATES = {"templates": ["a {colour} {type}"]}
 
 
 def protocol(name: str):
@@ -128,6 +132,10 @@ def test_ssdnerf_compares_with_every_real_picture():
         ({"metrics": []}, "reference and metrics"),
         ({"poses": "everywhere"}, "wanted one of training, heldout, all"),
         ({"samples": "many"}, "samples: wanted int"),
+        ({"prompts": {"templates": ["a {colour} {shape}"]}}, "templates: wanted colour, type"),
+        ({"prompts": {"templates": ["a {colour"]}}, "templates: wanted colour, type"),
+        ({"prompts": TEMPLATES | {"guidance_scale": 2.5}}, "one of prompts.guidance_scales"),
+        ({"prompts": TEMPLATES, "sets": ["reconstruction"]}, "prompts: wanted beside the set `generated`"),
     ],
 )
 def test_a_protocol_that_is_not_one_is_refused(change, wanted, tmp_path):

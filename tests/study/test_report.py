@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from vader3d.evaluation.score_table import Score
+from vader3d.evaluation.score import Score
 from vader3d.study.plans import Column, Study
 from vader3d.study.plot import LEFT, MEAN, RIGHT, ROW, SCALE, TOP, WIDTH, draw_plot
 from vader3d.study.report import Row, markdown_table, write_report

@@ -16,6 +16,7 @@ def evaluate_command(
     protocol: str = "furniture",
     features: str | None = None,
     samples: int | None = None,
+    clip: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Judge a model by a named protocol: report.json, report.html, contact sheets. The same command again goes on.
@@ -29,9 +30,11 @@ def evaluate_command(
         output: Folder for the report, else evaluation-PROTOCOL in the run's, or here for a saved model; what is
             computed lies in its features/ and is not computed again.
         protocol: What exactly is measured: furniture, quick, demo, reconstruction, ssdnerf-abo, vader-fig3,
-            vader-table1 to vader-table4, study-NAME for each NAME of `vader3d study`, or a .json file of your own.
+            vader-table1 to vader-table4, text (prompts), study-NAME for each NAME of `vader3d study`, or a .json file
+            of your own.
         features: Another feature network than the protocol's; noted in the report as a deviation.
         samples: Another number of samples; noted in the report as a deviation.
+        clip: Folder of a CLIP model as `transformers` saves it, for the retrieval scores of protocol text.
         device: auto takes a GPU where there is one.
     """
     from vader3d.data.named import open_archive
@@ -54,7 +57,7 @@ def evaluate_command(
     judged = open_judged_model(folder, archive, device=device)
     with held(output, rooms=(CHUNKS,), by=processes.is_main):
         processes.wait()  # leftovers are deleted before others write
-        evaluation = evaluate(judged, run, output, features=features, processes=processes)
+        evaluation = evaluate(judged, run, output, features=features, clip=clip, processes=processes)
         if evaluation is not None:
             write_report(evaluation, output)
     if evaluation is not None:

@@ -1,6 +1,7 @@
 """The denoiser of a configuration, untrained or from a snapshot."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vader3d.diffusion.unet import UNet, UNetConfig
 from vader3d.frozen.text import load_text_encoder
 from vader3d.latents import LatentStatistics, read_statistics
 from vader3d.snapshots import explained_by, filled, load_snapshot, save_snapshot
+from vader3d.text.heldout import Pair
 from vader3d.text.tokens import EncoderNote, TextEncoder
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
@@ -35,6 +37,8 @@ class DiffusionConfig(Checked):
     # what makes tokens of captions: vocabulary, minilm, a folder or an id of `transformers`; "" or none: no text
     text_encoder: str = ""
     text_length: int = ranged(32, at_least=1)  # tokens of a text: longer ones are cut, shorter ones end in zeros
+    # share of the captions' pairs of colour and type whose objects are not trained on, to be asked for later
+    held_out: float = ranged(0.0, at_least=0, below=1)
 
     @property
     def with_text(self) -> bool:
@@ -68,10 +72,11 @@ def save_denoiser(
     latent_shape: tuple[int, ...],
     *,
     text: EncoderNote | None = None,
+    held_out: Sequence[Pair] = (),
 ) -> None:
     """A snapshot that `load_denoiser` reads: with the statistics that lead back to raw latents [C, D, H, W].
 
-    text: of the encoder whose tokens it learned with.
+    text: of the encoder whose tokens it learned with. held_out: pairs of words that it never met together.
     """
     tensors = {f"denoiser.{name}": tensor for name, tensor in denoiser.state_dict().items()}
     tensors |= {"median": statistics.median, "spread": statistics.spread}
@@ -83,6 +88,7 @@ def save_denoiser(
         "latent_scale": statistics.latent_scale,
         "clip": statistics.clip,
         "text": config_to_dict(text) if text else None,
+        "held_out": [list(pair) for pair in held_out],
     }
     save_snapshot(path, tensors, header)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,9 +17,12 @@ from vader3d.diffusion.unet import UNetBlock
 from vader3d.files import checksum_of, held, write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
+from vader3d.measures.colours import COLOURS
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
+from vader3d.text.captions import OBJECTS
+from vader3d.text.heldout import Pair, held_out_pairs, kept_objects, read_said
 from vader3d.text.tokens import TOKENS, CaptionTokens, EncoderNote
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
@@ -31,6 +34,7 @@ class DiffusionTask:
     """Stage 2 as the loop sees it; `latents` [N, C, D, H, W] are raw, `texts` their captions as tokens.
 
     A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
+    kept: numbers of the latents that are trained on; None: all. held_out: why not the others, for the snapshots.
     draw: makes the preview, for latents are no pictures. text: what made the tokens, for the snapshots.
     """
 
@@ -42,13 +46,16 @@ class DiffusionTask:
         *,
         texts: CaptionTokens | None = None,
         text: EncoderNote | None = None,
+        kept: Tensor | None = None,
+        held_out: Sequence[Pair] = (),
         draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
         self.config, self.statistics, self.device = config, statistics, device
         self.texts, self.text = texts, text
-        self.draw = draw
+        self.draw, self.held_out = draw, held_out
         self.latents = latents
+        self.kept = torch.arange(len(latents)) if kept is None else kept
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
         self.model = build_denoiser(config, tuple(latents.shape[1:]), rank=self.rank)
@@ -82,7 +89,7 @@ class DiffusionTask:
 
     def objects(self, batch: int, generator: torch.Generator) -> Tensor:
         """The first thing a step draws: the numbers of its latents, [batch]."""
-        return torch.randint(len(self.latents), (batch,), generator=generator)
+        return self.kept[torch.randint(len(self.kept), (batch,), generator=generator)]
 
     def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The latents of a share of a batch."""
@@ -98,7 +105,8 @@ class DiffusionTask:
 
     def snapshot(self, model: Denoiser, path: Path) -> None:
         """The averaged denoiser with the statistics that lead back to raw latents."""
-        save_denoiser(path, model, self.config, self.statistics, tuple(self.latents.shape[1:]), text=self.text)
+        shape = tuple(self.latents.shape[1:])
+        save_denoiser(path, model, self.config, self.statistics, shape, text=self.text, held_out=self.held_out)
 
 
 def check_stage_1(model: Path, latents: Path) -> None:
@@ -107,6 +115,20 @@ def check_stage_1(model: Path, latents: Path) -> None:
         check_finite(path)
         if (found := read_header(path).get("kind")) != kind:
             raise ValueError(f"{path}: wanted a snapshot of kind {kind!r}; got {found!r}; finish stage 1 there first")
+
+
+def without_held_out(objects: Path, count: int, share: float) -> tuple[Tensor | None, list[Pair]]:
+    """The numbers of the latents that are trained on, None: all; and the pairs of words that none of them has.
+
+    ValueError: no captions, or those of others.
+    """
+    if not share:
+        return None, []
+    said = read_said(objects)
+    if len(said) != count:
+        raise ValueError(f"{objects}: wanted the captions of {count} latents; got {len(said)}; finish stage 1 again")
+    held_out = held_out_pairs(said, share, COLOURS)
+    return torch.tensor(kept_objects(said, held_out, COLOURS)), held_out
 
 
 def train_diffusion(
@@ -161,7 +183,21 @@ def train_held(
     tokens, text = texts.tokens(run / TOKENS) if texts else (None, None)
     config = following(config, text) if text else config
     latents, statistics, _ = load_latents(latents_path)
-    task = DiffusionTask(config, latents, statistics, texts=tokens, text=text, draw=draw, device=processes.device)
+    kept, held_out = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out)
+    task = DiffusionTask(
+        config,
+        latents,
+        statistics,
+        texts=tokens,
+        text=text,
+        kept=kept,
+        held_out=held_out,
+        draw=draw,
+        device=processes.device,
+    )
+    if held_out and processes.is_main:
+        pairs = ", ".join(map(" ".join, held_out))
+        console.print(f"diffusion: {len(task.kept)} of {len(latents)} objects are learned, held out are: {pairs}")
     return train(task, config.loop, run, title="diffusion", processes=processes, profile=profile)
 
 

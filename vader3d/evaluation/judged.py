@@ -9,12 +9,13 @@ from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import config_from_dict, fingerprint
 from vader3d.data.dataset import DataSet
 from vader3d.data.named import trainable_objects
-from vader3d.diffusion.model import DiffusionConfig, load_denoiser
+from vader3d.diffusion.model import DiffusionConfig, encoder_of, load_denoiser, text_of
 from vader3d.files import checksum_of
 from vader3d.generate import Generator
 from vader3d.hub import weights_within
 from vader3d.machine import chosen_device
 from vader3d.snapshots import AUTODECODER, MODEL, read_header
+from vader3d.text.heldout import Pair
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,14 @@ class JudgedModel:
     """Both stages (or the first alone), the codes of the training objects, their data.
 
     Code k N + o is that of copy k, turned about z, of object o: copy 0 is the object as its pictures show it.
-    model: checksums and fingerprints, plain values.
+    model: checksums and fingerprints, plain values. held_out: pairs of a colour and a type that stage 2 never met.
     """
 
     generator: Generator
     codes: Codes
     archive: DataSet
     model: dict[str, Any]
+    held_out: tuple[Pair, ...] = ()
 
     def __len__(self) -> int:
         return len(self.archive)
@@ -67,10 +69,12 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     if stage1 == run:
         return JudgedModel(Generator(decoder, config.render), autodecoder.codes, archive, facts)
     denoiser, statistics, header = load_denoiser(run / MODEL)
+    held_out = tuple(Pair(*map(str, pair)) for pair in header.get("held_out", ()))
     diffusion = config_from_dict(DiffusionConfig, header["config"])
     facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
-    generator = Generator(decoder, config.render, denoiser.to(chosen), statistics)
-    return JudgedModel(generator, autodecoder.codes, archive, facts)
+    encoder = encoder_of(header, device=chosen) if text_of(header) else None
+    generator = Generator(decoder, config.render, denoiser.to(chosen), statistics, text_encoder=encoder)
+    return JudgedModel(generator, autodecoder.codes, archive, facts, held_out)
 
 
 def kind_of(run: Path) -> str:

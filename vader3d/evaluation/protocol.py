@@ -66,6 +66,37 @@ class Shapes(Checked):
 
 
 @dataclass(frozen=True)
+class Prompts(Checked):
+    """Prompts, each scale of guidance with the same ones and the same noise; captions as many as `samples`, one each.
+
+    templates: of new wordings, with attributes in braces. of_each: at most so many prompts of a template.
+    samples_each: of a prompt that is no caption. guidance_scale: whose scores stand in the report itself, one of
+    guidance_scales. solver: of the sampler. attributes: what is judged beside colour and type. neighbours: that vote on
+    what a picture shows. retrieval: the ranks of R@k.
+    """
+
+    templates: tuple[str, ...]
+    guidance_scales: tuple[float, ...] = ranged((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0), at_least=0)
+    guidance_scale: float = ranged(3.0, at_least=0)
+    of_each: int = ranged(24, at_least=1)
+    samples_each: int = ranged(4, at_least=1)
+    solver: str = "heun"
+    attributes: tuple[str, ...] = ()
+    neighbours: int = ranged(5, at_least=1)
+    retrieval: tuple[int, ...] = ranged((1, 5, 10), at_least=1)
+
+    def __post_init__(self) -> None:
+        """ValueError for a template that is none."""
+        super().__post_init__()
+        known = dict.fromkeys(("colour", "type", *self.attributes), "")
+        for template in self.templates:
+            try:
+                template.format_map(known)
+            except (KeyError, IndexError, ValueError) as error:
+                raise ValueError(f"templates: wanted {', '.join(known)} in braces; got {template!r}") from error
+
+
+@dataclass(frozen=True)
 class Published(Checked):
     """A row of a published table: kernel distances and MMD times 1,000, LPIPS times 100, coverage in percent."""
 
@@ -90,7 +121,7 @@ class Protocol(Checked):
     each, from poses of the data set (A31), of the views that `poses` names. resolution: in pixels, pictures are
     square; None: as the data set's. steps: sampling steps; the last gives the headline `generated`. features: networks
     in order of preference. memorisation: how many samples are compared with all training objects. resamples: of the
-    bootstrap; 0: no intervals.
+    bootstrap; 0: no intervals. prompts: for models that know texts.
     """
 
     name: str
@@ -112,6 +143,7 @@ class Protocol(Checked):
     reference: Reference | None = None
     reconstruction: Reconstruction | None = None
     shapes: Shapes | None = None
+    prompts: Prompts | None = None
     memorisation: int = ranged(0, at_least=0)
     resamples: int = ranged(1000, at_least=0)
     confidence: float = ranged(0.95, above=0, below=1)
@@ -131,6 +163,10 @@ class Protocol(Checked):
             "memorisation: wanted at most `samples`": self.memorisation > self.samples,
             "generated shapes: wanted at most `samples`": self.shapes is not None
             and self.shapes.generated > self.samples,
+            "prompts: wanted beside the set `generated`, which has none": self.prompts is not None
+            and "generated" not in self.sets,
+            "prompts.guidance_scale: wanted one of prompts.guidance_scales": self.prompts is not None
+            and self.prompts.guidance_scale not in self.prompts.guidance_scales,
         }
         for what, is_wrong in wrong.items():
             if is_wrong:

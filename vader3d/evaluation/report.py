@@ -12,6 +12,7 @@ from torch import Tensor
 from vader3d.data.archive.format import ArchiveError
 from vader3d.data.batches.views import ViewBatch
 from vader3d.evaluation.measurements import SHOWN
+from vader3d.evaluation.prompted_report import prompted_sections
 from vader3d.evaluation.published import columns_of, model_rows, title_of
 from vader3d.evaluation.runner import Evaluation
 from vader3d.evaluation.score_sections import DISTANCES, facts, number_sections
@@ -34,8 +35,8 @@ CLOSEST = 12  # samples
 
 def write_report(evaluation: Evaluation, output: Path) -> None:
     """`output`/report.html, the sheets, and last report.json: where that stands, all stands."""
-    report, sets, measured, memorised = evaluation
-    sections: list[Section] = []
+    report, sets, measured, memorised, prompted = evaluation
+    sections: list[Section] = prompted_sections(report, prompted, measured, output) if prompted else []
     for name, part in measured.items():
         if name.startswith("generated") and "latents" in part.tensors:
             latents, owners = (part.tensors[key][:SHOWN] for key in ("latents", "latent_owners"))

@@ -15,11 +15,14 @@ from vader3d.data.dataset import usual_views
 from vader3d.evaluation.chunks import Measured, collect_measurement, run_measurement
 from vader3d.evaluation.judged import JudgedModel
 from vader3d.evaluation.measurements import Measurements
+from vader3d.evaluation.prompted import PromptedDraw, PromptedMeasurements
+from vader3d.evaluation.prompted_scores import add_prompted
 from vader3d.evaluation.protocol import Protocol, load_protocol
 from vader3d.evaluation.published import published_rows
 from vader3d.evaluation.scores import Scores, add_distances, add_memorisation, add_quality, add_shapes
 from vader3d.evaluation.sets import PictureSets, views_in
 from vader3d.frozen.embeddings import FeatureNetwork, load_features
+from vader3d.frozen.joint import load_joint_encoder
 from vader3d.frozen.lpips import PerceptualDistance, load_perceptual_distance
 from vader3d.measures.distances import KERNEL_SUBSET
 from vader3d.measures.memorisation import Memorisation, memorisation
@@ -39,12 +42,13 @@ class ProtocolRun(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """The report (plain values), the sets, what was measured of each, and the nearest training objects."""
+    """The report (plain values), the sets, what was measured of each, the nearest training objects, the prompts."""
 
     report: dict[str, Any]
     sets: PictureSets
     measured: dict[str, Measured]
     memorised: dict[str, Memorisation]
+    prompted: PromptedMeasurements | None = None
 
 
 def protocol_run(name: str | Path, *, seed: int | None = None) -> ProtocolRun:
@@ -115,10 +119,13 @@ def evaluate(
     output: Path,
     *,
     features: str | None = None,
+    clip: Path | None = None,
+    draw: PromptedDraw | None = None,
     processes: Processes = ONE_PROCESS,
 ) -> Evaluation | None:
     """Compute what is missing in `output`/features and judge it; the main process gets the result, others None.
 
+    clip: the folder of an encoder of both pictures and texts, for R@k. draw: samples of prompts, else the model's own.
     ValueError: data, model and protocol that do not go together, too few objects, missing weights.
     """
     protocol, deviations = run.protocol, [*run.deviations]
@@ -135,18 +142,22 @@ def evaluate(
     sets = PictureSets(judged, protocol)
     perceptual, missing = chosen_perceptual(protocol, device=judged.generator.device)
     measurements = Measurements(sets, network, perceptual)
-    for each in measurements.all():
+    prompted = None
+    if protocol.prompts is not None:
+        prompted = prompted_measurements(measurements, draw, clip)
+    everything = [*measurements.all(), *(prompted.all() if prompted else [])]
+    for each in everything:
         run_measurement(each, output / CHUNKS, processes=processes)
     processes.wait()
     if not processes.is_main:
         return None
     start = time.monotonic()
-    measured = {
-        measurement.name: collect_measurement(measurement, output / CHUNKS) for measurement in measurements.all()
-    }
+    measured = {measurement.name: collect_measurement(measurement, output / CHUNKS) for measurement in everything}
     scores, spaces = measured_scores(measurements, measured), nearest_in_training(sets, measured)
     if spaces:
         add_memorisation(scores, spaces, protocol)
+    if prompted:
+        add_prompted(scores, prompted, measured)
     seconds = {name: round(part.seconds, 2) for name, part in measured.items()}
     seconds["scores"] = round(time.monotonic() - start, 2)
     report = {
@@ -178,7 +189,22 @@ def evaluate(
         "seconds_by_stage": seconds,
     }
     report["published"] = published_rows(report, protocol.published)
-    return Evaluation(report, sets, measured, spaces)
+    return Evaluation(report, sets, measured, spaces, prompted)
+
+
+def prompted_measurements(
+    measurements: Measurements, draw: PromptedDraw | None, clip: Path | None
+) -> PromptedMeasurements:
+    """ValueError: the model knows no texts."""
+    judged = measurements.sets.judged
+    draw = draw or getattr(judged.generator, "draw_prompts", None)
+    if draw is None:
+        raise ValueError(
+            f"model: wanted one that was trained with texts, since protocol {measurements.protocol.name} asks prompts; "
+            "got one without; train with a text encoder, or give another --protocol"
+        )
+    joint = load_joint_encoder(clip, device=judged.generator.device) if clip else None
+    return PromptedMeasurements(measurements, draw, held_out=judged.held_out, joint=joint)
 
 
 def measured_scores(measurements: Measurements, measured: dict[str, Measured]) -> Scores:

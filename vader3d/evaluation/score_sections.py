@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vader3d.evaluation.score_table import PARTS, Score, ratios_of, score_of, scores_in
+from vader3d.evaluation.score import Score
+from vader3d.evaluation.score_table import PARTS, ratios_of, score_of, scores_in
 from vader3d.pages.charts import compact
 from vader3d.pages.page import Bar, Bars, Charts, Number, Numbers, Section
 

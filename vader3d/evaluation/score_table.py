@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
+
+from vader3d.evaluation.prompted_table import prompted_entries
+from vader3d.evaluation.score import Score
 
 GENERATED_STEPS = re.compile(r"_generated_(\d+)_steps$")
 RATIOS = {  # of generated objects' Frechet distance to that of a set without diffusion; the strongest baseline first
@@ -11,39 +14,6 @@ RATIOS = {  # of generated objects' Frechet distance to that of a set without di
     "frechet_ratio_own_std": ("direct_latent_sampling_own_std", "N(0, own std^2)"),
     "frechet_ratio": ("direct_latent_sampling", "N(0, I)"),
 }
-
-
-@dataclass(frozen=True)
-class Score:
-    """One key of a report: what is measured (`measure`) of what (`of`, empty where that needs no words).
-
-    unit: "" for plain numbers. better: which way; "" where neither way is. meaning: whole sentences.
-    """
-
-    key: str
-    measure: str
-    unit: str = ""
-    better: Literal["higher", "lower", ""] = ""
-    meaning: str = ""
-    of: str = ""
-
-    @property
-    def name(self) -> str:
-        """The measure alone, as a heading."""
-        return self.measure[:1].upper() + self.measure[1:]
-
-    @property
-    def title(self) -> str:
-        return f"{self.of}, {self.measure}" if self.of else self.name
-
-    @property
-    def direction(self) -> str:
-        return f"{self.better} is better" if self.better else ""
-
-    @property
-    def heading(self) -> str:
-        """The title with the direction that is better."""
-        return f"{self.title} ({self.direction})" if self.better else self.title
 
 
 # What is compared with real pictures, and what its scores say.
@@ -306,6 +276,7 @@ def entries() -> Iterator[Score]:
         for one in OF_SHAPES:
             yield replace(one, key=f"{one.key}{end}", of=of, meaning=f"{one.meaning} {reference}")
     yield from OTHERS
+    yield from prompted_entries(OF_SETS)
     for part, doing in PARTS.items():
         yield Score(f"seconds_{part}", doing, "s", meaning="Of the whole time.")
 

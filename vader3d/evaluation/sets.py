@@ -133,6 +133,10 @@ class PictureSets:
 
     def rendered(self, volume: Volume, numbers: list[int], excluded: Counter[str]) -> dict[int, Tensor]:
         """Pictures [V, 3, H, W] of volumes from the protocol's poses."""
+        return {number: colour for number, (colour, _) in self.seen(volume, numbers, excluded).items()}
+
+    def seen(self, volume: Volume, numbers: list[int], excluded: Counter[str]) -> dict[int, tuple[Tensor, Tensor]]:
+        """Pictures [V, 3, H, W] of volumes from the protocol's poses, and their opacity [V, 1, H, W]."""
         poses = self.readable_views(
             numbers, excluded, split=self.protocol.poses, views=self.protocol.views, purpose=POSES
         )
@@ -144,7 +148,8 @@ class PictureSets:
             *self.size,
         )
         shown = volume.with_grid(volume.grid[[number in poses for number in numbers]])
-        return dict(zip(poses, render_clamped(shown, cameras, self.generator.settings)[0], strict=True))
+        pictures = render_clamped(shown, cameras, self.generator.settings)
+        return dict(zip(poses, zip(*pictures, strict=True), strict=True))
 
     def surfaces(self, volume: Volume, numbers: list[int], points: int, excluded: Counter[str]) -> dict[int, Tensor]:
         """Points [1, points, 3] on the surface of each object; those without one are counted."""

@@ -7,7 +7,8 @@ from vader3d.autodecoder.model import AutodecoderConfig
 from vader3d.config import Checked, override, unknown_name
 from vader3d.diffusion.model import DiffusionConfig
 from vader3d.evaluation.protocol import Protocol, load_protocol
-from vader3d.evaluation.score_table import Score, score_of
+from vader3d.evaluation.score import Score
+from vader3d.evaluation.score_table import score_of
 from vader3d.presets import preset
 
 

@@ -1,0 +1,89 @@
+"""Pairs of a colour and a type that stage 2 never meets.
+
+An object's pairs are the first colour word of each of its captions with its type. Of all the pairs of a data set a
+share is held out: those whose hashes come first, but none that would leave its colour or its type unknown. Objects with
+such a pair are not trained on. The hash is of the words alone, so another order, seed or machine holds out the same.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vader3d.untrusted import reading
+
+WORDS = re.compile(r"[^\W\d_]+")
+
+
+class Pair(NamedTuple):
+    """For instance red, chair."""
+
+    colour: str
+    type: str
+
+
+class Said(NamedTuple):
+    """What is said of one object: its captions and its type; "" where that is not known."""
+
+    captions: Sequence[str]
+    type: str
+
+
+def read_said(path: Path) -> list[Said]:
+    """What stage 1 wrote down of its objects, one a latent. ValueError: no such file, or a damaged one."""
+    if not path.is_file():
+        raise ValueError(f"held_out: wanted {path.name} of stage 1, which has the captions; got none in {path.parent}")
+    with reading(path, "a JSON object a line"), open(path, encoding="utf-8") as file:
+        objects = (json.loads(line) for line in file)
+        return [
+            said_of([str(each["text"]) for each in one["captions"]], str(one["category"]), one.get("tags", ()))
+            for one in objects
+        ]
+
+
+def said_of(captions: Sequence[str], category: str, tags: Iterable[str]) -> Said:
+    """The type is that of a tag `type:chair`, else the category."""
+    return Said(captions, next((tag.removeprefix("type:") for tag in tags if tag.startswith("type:")), category))
+
+
+def first_of(words: Collection[str], text: str) -> str:
+    """The word of a text that is one of `words` and comes first; "" where none is."""
+    return next((word for word in WORDS.findall(text.lower()) if word in words), "")
+
+
+def pairs_of(said: Said, colours: Collection[str]) -> set[Pair]:
+    """Of one object; none where it has no type, or no caption names a colour."""
+    found = {first_of(colours, caption) for caption in said.captions} - {""}
+    return {Pair(colour, said.type) for colour in found if said.type}
+
+
+def held_out_pairs(objects: Iterable[Said], share: float, colours: Collection[str]) -> list[Pair]:
+    """About `share` of the pairs of a data set, at least one unless it is 0, in alphabetical order.
+
+    ValueError: no pair can be held out.
+    """
+    if not share:
+        return []
+    pairs = {pair for said in objects for pair in pairs_of(said, colours)}
+    left = Counter(word for pair in pairs for word in (("colour", pair.colour), ("type", pair.type)))
+    chosen: list[Pair] = []
+    for pair in sorted(pairs, key=lambda pair: hashlib.sha256(" ".join(pair).encode()).digest()):
+        words = (("colour", pair.colour), ("type", pair.type))
+        if len(chosen) < max(1, round(share * len(pairs))) and all(left[word] > 1 for word in words):
+            chosen.append(pair)
+            left.subtract(words)
+    if not chosen:
+        raise ValueError(
+            f"held_out: wanted captions that name colours with types in several ways; got {len(pairs)} pairs of them; "
+            "write captions (`vader3d prepare captions`), or set held_out=0"
+        )
+    return sorted(chosen)
+
+
+def kept_objects(objects: Sequence[Said], held_out: Iterable[Pair], colours: Collection[str]) -> list[int]:
+    """The numbers of the objects without a pair that is held out."""
+    apart = {*held_out}
+    return [number for number, said in enumerate(objects) if not pairs_of(said, colours) & apart]
