@@ -12,19 +12,8 @@ from processes import environment
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {
-        "files",
-        "machine",
-        "randomness",
-        "config",
-        "progress",
-        "colour",
-        "cpu_layers",
-        "geometry",
-        "untrusted",
-        "captions",
-    },
-    {"native", "snapshots", "blocks"},
+    {"files", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry", "untrusted"},
+    {"native", "snapshots", "blocks", "captions"},
     {"render", "measures", "data", "training", "latents", "text", "hub"},
     {"export", "frozen"},
     {"pages", "assets"},

@@ -12,11 +12,11 @@ from vader3d.diffusion.model import build_denoiser
 from vader3d.diffusion.solvers import STOCHASTIC
 from vader3d.frozen.vocabulary import Vocabulary
 from vader3d.generate import Generator
+from vader3d.generate.recipes import Recipe
 from vader3d.latents import LatentStatistics
 from vader3d.machine import chosen_device
 from vader3d.presets import preset
 from vader3d.randomness import sample_seed
-from vader3d.recipes import Recipe
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -148,9 +148,13 @@ def latents(made: Generator, *arguments, **options) -> torch.Tensor:
 
 
 def test_one_object_is_what_it_is_in_any_batch(speaking):
-    many = latents(speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3.0, 1.0, 5.0])
+    many = latents(
+        speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3.0, 1.0, 5.0]
+    )
     assert many.shape == (6, *speaking.latent_shape)
-    again = latents(speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3, 1, 5], batch=1)
+    again = latents(
+        speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3, 1, 5], batch=1
+    )
     assert torch.equal(many, again)
     assert torch.equal(many[:2], latents(speaking, "a red chair", count=2, seed=3))
     assert torch.equal(many[2:3], latents(speaking, seed=3, guidance_scale=1.0))
@@ -179,9 +183,7 @@ def test_the_other_names_of_diffusers_mean_the_same(speaking):
     assert torch.equal(given, latents(speaking, "a chair", count=2, generator=torch.Generator().manual_seed(7)))
     one_each = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
     first = torch.randn(speaking.latent_shape, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(
-        latents(speaking, count=2, generator=one_each)[1:], latents(speaking, latents=first[None])
-    )
+    assert torch.equal(latents(speaking, count=2, generator=one_each)[1:], latents(speaking, latents=first[None]))
 
 
 def test_a_callback_sees_every_step_and_may_stop(speaking):
@@ -198,13 +200,18 @@ def test_a_callback_sees_every_step_and_may_stop(speaking):
     assert seen[0][2] == (3, *speaking.latent_shape)
     seen.clear()
     stop = 0
-    stopped = speaking("a chair", count=3, num_inference_steps=9, output_type="latent", callback_on_step_end=each, batch=2)
+    stopped = speaking(
+        "a chair", count=3, num_inference_steps=9, output_type="latent", callback_on_step_end=each, batch=2
+    )
     assert len(seen) == 1
     assert len(stopped) == 2  # those of the batch it stopped in
 
 
 def test_outputs_are_of_the_type_that_is_asked_for(speaking):
-    kinds = {kind: speaking("a chair", count=2, num_inference_steps=1, output_type=kind) for kind in ("asset", "pil", "np", "pt")}
+    kinds = {
+        kind: speaking("a chair", count=2, num_inference_steps=1, output_type=kind)
+        for kind in ("asset", "pil", "np", "pt")
+    }
     assert [asset.name for asset in kinds["asset"]] == ["a-chair-seed0-000", "a-chair-seed0-001"]
     assert kinds["asset"][1].provenance["prompt"] == "a chair"
     assert kinds["pil"][0].size == (128, 128)
@@ -235,7 +242,8 @@ def test_a_box_is_kept(speaking):
     base = Recipe(seed=1, steps=8)
     lower_half = (-1.0, -1.0, -1.0, 1.0, 1.0, 0.0)
     free, kept = (
-        speaking.latents_of([Recipe(seed=2, steps=8, start=base, strength=1.0, keep_box=box)]) for box in (None, lower_half)
+        speaking.latents_of([Recipe(seed=2, steps=8, start=base, strength=1.0, keep_box=box)])
+        for box in (None, lower_half)
     )
     one = speaking.latents_of([base])
     below = slice(0, 2)  # of the latent's four layers

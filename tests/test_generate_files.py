@@ -13,11 +13,11 @@ from tiny import write_things
 from vader3d import assets
 from vader3d.assets import Asset, save_assets
 from vader3d.cli.main import main
-from vader3d.files import checksum_of
 from vader3d.export.placement import ExportConfig
+from vader3d.files import checksum_of
 from vader3d.generate import Generator
-from vader3d.generated import generate_files
-from vader3d.recipes import recipes_for
+from vader3d.generate.files import generate_files
+from vader3d.generate.recipes import recipes_for
 from vader3d.render import RenderConfig, Volume
 
 FORMATS = ("glb", "webp")
@@ -39,7 +39,9 @@ def generator(demo) -> Generator:
 @pytest.fixture(autouse=True)
 def small_turntables(monkeypatch):
     whole = Asset.turntable
-    monkeypatch.setattr(Asset, "turntable", lambda self, frames=2, *, size=16, **more: whole(self, frames, size=size, **more))
+    monkeypatch.setattr(
+        Asset, "turntable", lambda self, frames=2, *, size=16, **more: whole(self, frames, size=size, **more)
+    )
 
 
 @pytest.fixture

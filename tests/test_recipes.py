@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vader3d.recipes import Recipe, recipe_from_dict, recipes_for, what_a_batch_shares
+from vader3d.generate.recipes import Recipe, recipe_from_dict, recipes_for, what_a_batch_shares
 
 BASE = Recipe(prompt="a red chair", seed=3, index=2)
 EDITED = [
@@ -21,8 +21,20 @@ def test_a_recipe_comes_back_from_strict_json(recipe):
 
 
 def test_names_tell_recipes_apart():
-    prompts = ["", "a red chair", "A red chair", "a red chair!", "ein roter Stuhl", "赤い椅子", "красный стул", "/../x", "!?"]
-    recipes = [Recipe(prompt=prompt, seed=seed, index=index) for prompt in prompts for seed in (0, 1) for index in (0, 1)]
+    prompts = [
+        "",
+        "a red chair",
+        "A red chair",
+        "a red chair!",
+        "ein roter Stuhl",
+        "赤い椅子",
+        "красный стул",
+        "/../x",
+        "!?",
+    ]
+    recipes = [
+        Recipe(prompt=prompt, seed=seed, index=index) for prompt in prompts for seed in (0, 1) for index in (0, 1)
+    ]
     names = [recipe.name for recipe in [*recipes, *EDITED]]
     assert len(set(names)) == len(names)
     assert all("/" not in name and len(name.encode()) < 200 for name in names)

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vader3d.config import config_from_dict, config_to_dict
 from vader3d.export.formats import FORMATS, check_formats, file_names, save_object
 from vader3d.export.mesh import EmptyVolumeError, volume_to_mesh
 from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.placement import ExportConfig
 from vader3d.export.turntable import straight_alpha
-from vader3d.config import config_from_dict, config_to_dict
 from vader3d.files import checksum_of, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.render import RenderConfig, Volume, render_views, render_volume
@@ -99,9 +99,7 @@ class Asset:
         depth = seen.depth.view(shape).cpu() / opacity.clamp_min(1e-3)
         return depth, seen.normals.view(*shape, 3).movedim(-1, 1).cpu(), opacity
 
-    def save(
-        self, path: str | Path, config: ExportConfig = ExportConfig(), *, mesh: "Trimesh | None" = None
-    ) -> Path:
+    def save(self, path: str | Path, config: ExportConfig = ExportConfig(), *, mesh: "Trimesh | None" = None) -> Path:
         """Write as the name's end asks, of those in `vader3d.export.formats.FORMATS`; `mesh` takes our own's place.
 
         ValueError: an unknown format, an empty volume. ImportError: a package that it needs is not here. OSError names

@@ -18,10 +18,10 @@ from vader3d.diffusion.model import DiffusionConfig, build_denoiser
 from vader3d.diffusion.sampler import edm_sigmas
 from vader3d.diffusion.solvers import heun
 from vader3d.diffusion.train import DiffusionTask, train_diffusion, without_held_out
-from vader3d.text.captions import OBJECTS
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
 from vader3d.snapshots import load_snapshot, save_snapshot
+from vader3d.text.captions import OBJECTS
 from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from tiny import Box, write_things
 
+from vader3d.colour import COLOURS
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.evaluation.prompts import KnownObjects, caption_prompts, filled_in, names_of, template_prompts
 from vader3d.evaluation.protocol import Prompts
-from vader3d.measures.colours import COLOURS
 from vader3d.text.heldout import held_out_pairs
 
 ASKED = Prompts(templates=("a {colour} {type}", "one {type}, {colour}"), attributes=("arms", "legs"))

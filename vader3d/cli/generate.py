@@ -10,7 +10,7 @@ from tyro.conf import Positional, UseAppendAction
 from vader3d.cli.parsing import checked
 
 if TYPE_CHECKING:
-    from vader3d.recipes import Recipe
+    from vader3d.generate.recipes import Recipe
 
 Solver = Literal["heun", "euler", "dpmpp_2m"]
 Box = tuple[float, float, float, float, float, float]
@@ -75,8 +75,17 @@ def generate_command(
     from vader3d.export.formats import check_formats
     from vader3d.export.placement import ExportConfig
     from vader3d.generate import Generator
-    from vader3d.generated import between, generate_files, like, lines_of, listed, read_recipe, save_grid, save_path
-    from vader3d.recipes import recipes_for
+    from vader3d.generate.files import (
+        between,
+        generate_files,
+        like,
+        lines_of,
+        listed,
+        read_recipe,
+        save_grid,
+        save_path,
+    )
+    from vader3d.generate.recipes import recipes_for
 
     check_formats(formats, formats)
     prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
@@ -126,6 +135,6 @@ def schema_command(model: Positional[str] = "") -> None:
     Args:
         model: As `vader3d generate --model` takes it.
     """
-    from vader3d.generated import schema
+    from vader3d.generate.files import schema
 
     print(json.dumps(schema(model), indent=1, ensure_ascii=False))

@@ -27,7 +27,7 @@ from vader3d.evaluation.sets import PictureSets
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.files import held, write_text
 from vader3d.frozen.embeddings import load_features
-from vader3d.generate import Generator
+from vader3d.generate.generator import Generator
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.latents import load_latents
 from vader3d.presets import preset

@@ -9,6 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from vader3d.colour import COLOURS
 from vader3d.diffusion.denoiser import Denoiser, training_sigmas
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser, following, save_denoiser
 from vader3d.diffusion.texts import Texts, captions_of
@@ -17,7 +18,6 @@ from vader3d.diffusion.unet import UNetBlock
 from vader3d.files import checksum_of, held, write_whole
 from vader3d.latents import LatentStatistics, load_latents
 from vader3d.machine import CPU, autocast
-from vader3d.measures.colours import COLOURS
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header

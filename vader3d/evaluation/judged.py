@@ -11,7 +11,7 @@ from vader3d.data.dataset import DataSet
 from vader3d.data.named import trainable_objects
 from vader3d.diffusion.model import DiffusionConfig, encoder_of, load_denoiser, text_of
 from vader3d.files import checksum_of
-from vader3d.generate import Generator
+from vader3d.generate.generator import Generator
 from vader3d.hub import weights_within
 from vader3d.machine import chosen_device
 from vader3d.snapshots import AUTODECODER, MODEL, read_header

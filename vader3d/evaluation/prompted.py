@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from vader3d.assets import Asset
+from vader3d.colour import COLOURS, dominant_colours
 from vader3d.evaluation.chunks import Measured, Measurement
 from vader3d.evaluation.measurements import Measurements
 from vader3d.evaluation.prompts import KnownObjects, Prompt, caption_prompts, template_prompts
 from vader3d.evaluation.sets import HELDOUT, NOT_FINITE, finite, owned
 from vader3d.export.turntable import straight_alpha
 from vader3d.frozen.joint import JointEncoder
-from vader3d.measures.colours import COLOURS, dominant_colours
 from vader3d.randomness import sample_seed
 from vader3d.render import Volume
 from vader3d.text.heldout import Pair

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vader3d.colour import COLOURS
 from vader3d.evaluation.chunks import Measured
 from vader3d.evaluation.prompted import REAL, PromptedMeasurements
 from vader3d.evaluation.prompts import Prompt, captions_of
 from vader3d.evaluation.scores import Scores, add_distances, mean_interval
 from vader3d.measures.adherence import Agreement, agreement, nearest_pictures, retrieval, voted
-from vader3d.measures.colours import COLOURS
 from vader3d.measures.memorisation import memorisation
 
 GROUPS = ("prompts", "heldout_pairs", "captions")

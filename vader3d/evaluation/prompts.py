@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 
+from vader3d.colour import COLOURS
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.dataset import DataSet
 from vader3d.evaluation.protocol import Prompts
-from vader3d.measures.colours import COLOURS
 from vader3d.text.heldout import Pair, first_of, kept_objects, said_of
 
 Group = Literal["prompts", "heldout_pairs", "captions"]

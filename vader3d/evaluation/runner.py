@@ -197,7 +197,8 @@ def prompted_measurements(
 ) -> PromptedMeasurements:
     """ValueError: the model knows no texts."""
     judged = measurements.sets.judged
-    draw = draw or getattr(judged.generator, "draw_prompts", None)
+    if draw is None and judged.generator.text_encoder:
+        draw = judged.generator.draw_prompts
     if draw is None:
         raise ValueError(
             f"model: wanted one that was trained with texts, since protocol {measurements.protocol.name} asks prompts; "

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from vader3d.colour import COLOURS, colour_word, dominant_colours
 from vader3d.data.making.chairs import PAINTS
-from vader3d.measures.colours import COLOURS, colour_word, dominant_colours
 
 
 @pytest.mark.parametrize("word", [*PAINTS])

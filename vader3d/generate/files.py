@@ -18,14 +18,15 @@ from vader3d.export.provenance import read_provenance
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import save_turntable
 from vader3d.files import held, write_bytes
-from vader3d.generate import Generator
+from vader3d.generate.generator import Generator
+from vader3d.generate.recipes import Recipe, SolverName, checked_prompt, recipe_from_dict
 from vader3d.hub import model_folder
 from vader3d.progress import track
-from vader3d.recipes import Recipe, SolverName, checked_prompt, recipe_from_dict
 from vader3d.snapshots import MODEL, read_header
 from vader3d.untrusted import reading
 
 ROWS, COLUMNS = 32, 16  # of a grid
+AS_IT_IS = ExportConfig()
 
 
 def generate_files(
@@ -34,7 +35,7 @@ def generate_files(
     recipes: Sequence[Recipe],
     *,
     formats: Sequence[str],
-    config: ExportConfig = ExportConfig(),
+    config: ExportConfig = AS_IT_IS,
     batch: int = 16,
 ) -> Saved:
     """An object of each recipe, written as soon as it is made; the same call again makes only what is missing.
@@ -82,14 +83,16 @@ def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The prompts of a text file, one a line, without empty ones. ValueError: a line that is no UTF-8, by its number."""
+    """The prompts of a text file, a line each, without empty ones. ValueError: the number of a line that is no UTF-8."""
     with reading(path, "a text file with a prompt a line"):
         lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, 1):
         try:
             text = line.decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: line {number}: wanted UTF-8; got {line[:40]!r}; save the file as UTF-8") from error
+            raise ValueError(
+                f"{path}: line {number}: wanted UTF-8; got {line[:40]!r}; save the file as UTF-8"
+            ) from error
         if text:
             yield text
 
@@ -100,7 +103,7 @@ def read_recipe(path: Path, generator: Generator) -> Recipe:
     for name, checksum in generator.checksums.items():
         if (other := found.pop(name, None)) != checksum:
             raise ValueError(
-                f"{path}: wanted a file of this model, {name} {checksum:.12}; got one of {str(other):.12}; name the "
+                f"{path}: wanted a file of this model, {name} {checksum:.12}; got one of {other!s:.12}; name the "
                 "model it was made with: --model"
             )
     if given := [name for name in ("latents", "prompt_embeds") if name in found]:
@@ -189,5 +192,14 @@ def schema(model: str) -> dict[str, Any]:
             "negative_prompt": words,
             "guidance": {"type": "number", "minimum": 0, "default": fields["guidance_scale"].default},
         }
-    about = {"latent_shape": header["latent_shape"], "text_encoder": text and text.name, "words": text and [*text.words]}
-    return {"title": f"vader3d generate --model {model or folder.name}", "type": "object", "properties": properties, "x-model": about}
+    about = {
+        "latent_shape": header["latent_shape"],
+        "text_encoder": text and text.name,
+        "words": text and [*text.words],
+    }
+    return {
+        "title": f"vader3d generate --model {model or folder.name}",
+        "type": "object",
+        "properties": properties,
+        "x-model": about,
+    }

@@ -1,0 +1,203 @@
+"""Noise and words to objects: the two stages meet here, and only here."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from vader3d.assets import Asset, pictures_of
+from vader3d.autodecoder.model import load_autodecoder
+from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
+from vader3d.diffusion.sampler import edm_sigmas
+from vader3d.diffusion.solvers import Callback
+from vader3d.files import checksum_of
+from vader3d.generate.recipes import Recipe, check_least, recipes_for, what_a_batch_shares
+from vader3d.generate.stages import Stages
+from vader3d.hub import model_folder
+from vader3d.machine import chosen_device
+from vader3d.snapshots import AUTODECODER, MODEL
+
+StepEnd = Callable[["Generator", int, float, dict[str, Tensor]], Any]
+OutputType = Literal["asset", "latent", "pil", "np", "pt"]
+
+
+class Generator(Stages):
+    """The face of both trained stages. A recipe gives the same object, whatever else and however many are made with it.
+
+    Codes and latents go in and come out on the CPU; networks and volumes are on one device. Without a denoiser and its
+    statistics it decodes only; without an encoder it knows no words.
+    """
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "",
+        *,
+        device: str = "auto",
+        text_encoder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = True,
+    ) -> "Generator":
+        """A model that ships with the package ("" is the default one), a run folder, a saved model, or a hub id.
+
+        device: auto (a GPU where there is one), cpu, cuda. text_encoder: where the one it learned with lies, if
+        elsewhere. ValueError: it is none of these.
+        """
+        folder = model_folder(model, revision=revision, local_files_only=local_files_only)
+        chosen = chosen_device(device)
+        autodecoder, config, _ = load_autodecoder(folder / AUTODECODER)
+        denoiser, statistics, header = load_denoiser(folder / MODEL)
+        checksums = {"denoiser": checksum_of(folder / MODEL), "autodecoder": checksum_of(folder / AUTODECODER)}
+        decoder = autodecoder.decoder.to(chosen)
+        encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
+        return cls(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
+
+    def compiled(self) -> "Generator":
+        """The same generator whose denoiser is compiled at its first use, for every batch size anew.
+
+        On a GPU it runs as one CUDA graph, so that small batches do not wait for launches.
+        """
+        made = copy.copy(self)
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        made._denoiser = torch.compile(self.denoiser, mode=mode, dynamic=False)  # type: ignore[assignment]
+        return made
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        count: int = 1,
+        seed: int | Sequence[int] = 0,
+        num_inference_steps: int = 32,
+        guidance_scale: float | Sequence[float] = 3.0,
+        negative_prompt: str | Sequence[str] | None = None,
+        num_images_per_prompt: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        prompt_embeds: Tensor | None = None,
+        callback_on_step_end: StepEnd | None = None,
+        output_type: OutputType = "asset",
+        solver: str = "heun",
+        stochastic: bool = False,
+        batch: int = 16,
+    ) -> Any:
+        """`count` new objects of each prompt. Names that diffusers' pipelines have mean what they mean there.
+
+        Object k of a prompt and a seed is made of noise number `sample_seed(seed, k)`, whatever else is asked for.
+        prompt: one, several, or None or "" for whatever the model knows. seed, guidance_scale, negative_prompt: one, or
+        one for each prompt. num_images_per_prompt: another name for count. generator: draws the noise in the seeds'
+        place, one for all objects, or one for each. latents: that unit noise itself, [N, C, D, H, W]. prompt_embeds:
+        tokens in the prompts' place, [P, T, S]. callback_on_step_end(self, step, sigma, {"latents": x}): after every
+        step; where it sets `interrupt`, sampling ends there. output_type: asset; latent: raw ones, [N, C, D, H, W];
+        pil, pt, np: a picture of each (PIL; [N, 3, H, W]; [N, H, W, 3], in [0, 1]). ValueError names what is wrong.
+        """
+        if output_type not in get_args(OutputType):
+            raise ValueError(f"output_type: wanted one of {', '.join(get_args(OutputType))}; got {output_type!r}")
+        count = count if num_images_per_prompt is None else num_images_per_prompt
+        if prompt is None and prompt_embeds is not None:
+            prompt = [""] * len(prompt_embeds)
+        recipes = recipes_for(
+            prompt,
+            count=count,
+            seed=seed,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            steps=num_inference_steps,
+            solver=solver,
+            stochastic=stochastic,
+        )
+        check_least(1, batch=batch)
+        self.tokens([text for recipe in recipes for text in (recipe.prompt, recipe.negative_prompt)])  # or says why not
+        noise = latents if generator is None else drawn_from(generator, (len(recipes), *self.latent_shape))
+        check_shape("latents", noise, (len(recipes), *self.latent_shape))
+        tokens = prompt_embeds
+        if tokens is not None:
+            width = self.text_encoder.width if self.text_encoder else 0
+            check_shape(
+                "prompt_embeds", tokens, (len(recipes) // count, tokens.shape[1] if tokens.dim() == 3 else 0, width)
+            )
+            tokens = tokens.repeat_interleave(count, 0)
+        made, self.interrupt = [], False
+        for start in range(0, len(recipes), batch):
+            part = slice(start, start + batch)
+            made += self.latents_of(
+                recipes[part],
+                noise=None if noise is None else noise[part],
+                tokens=None if tokens is None else tokens[part],
+                callback=self.step_end(callback_on_step_end, num_inference_steps),
+            )
+            if self.interrupt:
+                break
+        if output_type == "latent":
+            return torch.stack(made)
+        given = {
+            name: digest_of(value)
+            for name, value in (("latents", noise), ("prompt_embeds", tokens))
+            if value is not None
+        }
+        assets = [self.asset(recipe, latent[None], given) for recipe, latent in zip(recipes, made, strict=False)]
+        return assets if output_type == "asset" else pictures_of(assets, output_type)
+
+    def draw_prompts(
+        self, prompts: Sequence[str | None], seeds: Sequence[int], guidance_scale: float, *, steps: int, solver: str
+    ) -> list[Asset]:
+        """One object of each prompt (None: of none) and seed, from which all of its randomness comes."""
+        recipes = [
+            Recipe(prompt=prompt or "", steps=steps, solver=solver, guidance_scale=guidance_scale)  # type: ignore[arg-type]
+            for prompt in prompts
+        ]
+        latents = self.latents_of(recipes, noise=self.noises(seeds)[0])
+        return [self.asset(recipe, latent[None]) for recipe, latent in zip(recipes, latents, strict=True)]
+
+    def step_end(self, callback: StepEnd | None, steps: int) -> Callback | None:
+        """A solver's callback that calls diffusers' kind."""
+        if callback is None:
+            return None
+        sigmas = edm_sigmas(steps)
+
+        def after(step: int, x: Tensor, denoised: Tensor) -> bool:
+            callback(self, step, float(sigmas[step]), {"latents": x, "denoised": denoised})
+            return self.interrupt
+
+        return after
+
+    def draw(self, recipes: Iterable[Recipe], *, batch: int = 16) -> Iterator[Asset]:
+        """The objects of recipes one by one, in their order; `batch` alike ones after another are made at a time."""
+        check_least(1, batch=batch)
+        for _, alike in groupby(recipes, key=what_a_batch_shares):
+            while part := [*islice(alike, batch)]:
+                latents = self.latents_of(part)
+                yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
+
+    def asset(self, recipe: Recipe, latent: Tensor, given: Mapping[str, str] = MappingProxyType({})) -> Asset:
+        """The object of a raw latent [1, C, D, H, W]. given: checksums of what came from elsewhere."""
+        return Asset(self.decode(latent), self.settings, recipe.name, {**self.provenance(recipe), **given})
+
+    def provenance(self, recipe: Recipe) -> dict[str, Any]:
+        """All that an object depends on, plain values: the models' checksums and the recipe."""
+        return {**self.checksums, **recipe.to_dict()}
+
+
+def drawn_from(generator: torch.Generator | Sequence[torch.Generator], shape: tuple[int, ...]) -> Tensor:
+    """Unit noise [N, ...] from one generator, or each row from its own; ValueError for another number of them."""
+    if isinstance(generator, torch.Generator):
+        return torch.randn(shape, generator=generator, device=generator.device)
+    if len(generator) != shape[0]:
+        raise ValueError(f"generator: wanted one, or one for each of {shape[0]} objects; got {len(generator)}")
+    return torch.stack([torch.randn(shape[1:], generator=each, device=each.device).cpu() for each in generator])
+
+
+def check_shape(name: str, given: Tensor | None, shape: tuple[int, ...]) -> None:
+    """ValueError unless it is None, or of this shape and finite."""
+    if given is not None and (tuple(given.shape) != shape or not bool(given.isfinite().all())):
+        raise ValueError(f"{name}: wanted {list(shape)}, finite; got {list(given.shape)}")
+
+
+def digest_of(given: Tensor) -> str:
+    return hashlib.sha256(given.float().cpu().contiguous().numpy().tobytes()).hexdigest()
