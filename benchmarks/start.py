@@ -8,7 +8,6 @@ same recipe, batch and data; seconds are the process's own, measuring left out, 
 
 import argparse
 import time
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,7 @@ from vader3d.autodecoder.extract import mean_psnr, training_latents
 from vader3d.autodecoder.model import AutodecoderConfig, read_config
 from vader3d.autodecoder.start import start_config
 from vader3d.autodecoder.train import AutodecoderTask
-from vader3d.config import override
+from vader3d.config import override, without_free
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
@@ -76,19 +75,16 @@ def main() -> None:
     parser.add_argument("--objects-seen", type=int, default=2000)
     parser.add_argument("--every", type=float, default=4.0, help="CPU seconds between measurements")
     parser.add_argument("--set", dest="settings", nargs="*", default=[], help="overrides of what starts from the model")
-    parser.add_argument("--only-model", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     init = autodecoder_file(model_folder(chosen.model))
     trained = read_config(init)
     length = [f"loop.objects_seen={chosen.objects_seen}", "loop.preview_seconds=0", "loop.checkpoint_seconds=1e9"]
-    gentle = override(start_config(trained), [*length, *chosen.settings])
-    scratch = override(replace(start_config(trained), decoder_rate=1.0), length)
+    further = override(start_config(trained), [*length, *chosen.settings])
+    scratch = override(without_free(trained), length)
     for count in chosen.objects:
         data = unseen(count)
-        for name, config, start in (("from the model", gentle, init), ("from scratch", scratch, None)):
-            if start is None and chosen.only_model:
-                continue
+        for name, config, start in (("from the model", further, init), ("from scratch", scratch, None)):
             points = curve(config, data, start, every=chosen.every)
             marks = [s for s in (5, 10, 15, 20, 30, 45, 60, 90, 120) if s < points[-1][0]]
             row = "  ".join(f"{s} s {at(points, s):.1f}" for s in marks)

@@ -69,7 +69,7 @@ def test_the_decoder_learns_at_its_share_of_the_rates(trained, further):
     rates = [[group["lr"] for one in task.optimisers for group in one.param_groups] for task in (whole, gentle, still)]
     *decoder, codes = zip(*rates, strict=True)
     assert all(gentle == 0.25 * whole and still == 0 for whole, gentle, still in decoder)
-    assert codes == (CONFIG.code_lr,) * 3
+    assert codes == (pytest.approx(3 * CONFIG.code_lr),) * 3
 
 
 def heldout_psnr(task, model, further) -> float:
@@ -78,7 +78,7 @@ def heldout_psnr(task, model, further) -> float:
 
 
 def test_further_objects_are_learned_sooner_than_from_scratch(trained, further, tmp_path):
-    config = override(start_config(read_config(trained)), ["loop.objects_seen=160", "decoder_rate=1.0"])
+    config = override(start_config(read_config(trained)), ["loop.objects_seen=160"])
     task = task_from(trained, further)
     learned = [
         heldout_psnr(task, train_autodecoder(further, config, tmp_path / name, init=init), further)
@@ -104,7 +104,8 @@ def test_what_is_free_is_not_taken_over_from_the_model(trained):
     )
     begun = start_config(trained_there)
     assert (begun.loop.device, begun.loop.seconds, begun.init) == ("auto", None, "")
-    assert (begun.views_per_object, begun.loop.objects_seen, begun.decoder_rate) == (3, 8000, 0.3)
+    assert (begun.views_per_object, begun.loop.objects_seen, begun.code_lr) == (3, 8000, CONFIG.code_lr)
+    assert start_config(read_config(trained)).code_lr == pytest.approx(3 * CONFIG.code_lr)  # once, not each time
 
 
 def test_another_configuration_is_refused_with_the_fields_that_differ(trained, tmp_path):

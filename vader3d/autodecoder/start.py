@@ -7,16 +7,19 @@ import torch
 
 from vader3d.autodecoder.codes import Codes
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder
-from vader3d.config import config_to_dict, override, without_free
+from vader3d.config import config_to_dict, without_free
 from vader3d.training.run import differences, flatten
 
 WEIGHTS = ("decoder.", "render.activation", "render.density_scale")  # fields that decoder's weights are right for
-GENTLE, BRIEF = "decoder_rate=0.3", "loop.objects_seen=8000"
+OBJECTS_SEEN = 8000
+QUICKER = 3.0  # what new codes learn at, of the rate at which the model learned its own (docs/results.md)
 
 
 def start_config(trained: AutodecoderConfig) -> AutodecoderConfig:
-    """How a model learns further objects where nothing else is said: as it was trained, its decoder gently, briefly."""
-    return override(replace(without_free(trained), init=""), [GENTLE, BRIEF])
+    """How a model learns further objects where nothing else is said: as it was trained, briefly, codes more quickly."""
+    own = without_free(trained)
+    rate = trained.code_lr * (1 if trained.init else QUICKER)
+    return replace(own, init="", code_lr=rate, loop=replace(own.loop, objects_seen=OBJECTS_SEEN))
 
 
 def check_start(config: AutodecoderConfig, trained: AutodecoderConfig, path: Path) -> None:

@@ -26,8 +26,8 @@ def train_autodecoder_command(
         data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
         output: The run folder.
         preset: See `vader3d presets`; small, or with --init the model's own configuration.
-        init: A trained model whose decoder learns on, gently, instead of one that begins anew: the folder of a run, a
-            demo or a saved model, the name of one that ships, or OWNER/NAME of a hub's that was fetched.
+        init: A trained model whose decoder learns on instead of one that begins anew: the folder of a run, a demo or a
+            saved model, the name of one that ships, or OWNER/NAME of a hub's that was fetched.
         minutes: Stop after so many, learning rates falling in time; else the preset's number of objects.
         settings: Overrides, e.g. --set decoder.code_length=512 --set loop.batch=4; `vader3d presets NAME` lists all
             fields of a preset with their meaning.
@@ -105,8 +105,7 @@ def stage1_start(preset: str | None, init: str) -> tuple[Path | None, Any]:
     if not init:
         return None, named_preset(preset or "small").autodecoder
     from vader3d.autodecoder.model import read_config
-    from vader3d.autodecoder.start import GENTLE, check_start, start_config
-    from vader3d.config import override
+    from vader3d.autodecoder.start import check_start, start_config
     from vader3d.hub import autodecoder_file, model_folder
 
     weights = autodecoder_file(model_folder(init))
@@ -115,7 +114,7 @@ def stage1_start(preset: str | None, init: str) -> tuple[Path | None, Any]:
         return weights, start_config(trained)
     config = named_preset(preset).autodecoder
     check_start(config, trained, weights)
-    return weights, override(config, [GENTLE])
+    return weights, config
 
 
 def resolved(config: Any, settings: tuple[str, ...], minutes: float | None) -> Any:
