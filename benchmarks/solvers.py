@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from vader3d.data.named import open_archive
-from vader3d.diffusion.sampler import edm_sigmas
-from vader3d.diffusion.solvers import SOLVERS, STOCHASTIC, Solver, heun
+from vader3d.diffusion.sampler import sigmas_for
+from vader3d.diffusion.solvers import STOCHASTIC, Solver, dpmpp_2m, dpmpp_2m_sde, euler, heun
 from vader3d.evaluation.judged import open_judged_model
 from vader3d.evaluation.measurements import Measurements
 from vader3d.evaluation.protocol import load_protocol
@@ -34,13 +34,16 @@ from vader3d.randomness import sample_seed
 
 BATCH = 16
 OTHER_NOISE = 1 << 20  # the number of the first sample of the second draw
-HEUN, EULER, MULTISTEP, STOCHASTIC_MULTISTEP = "Heun", "Euler", "DPM-Solver++(2M)", "its SDE variant"
-ROWS: list[tuple[str, Solver, tuple[int, ...]]] = [
-    (HEUN, heun, (64, 32, 16, 8, 4)),
-    (f"{HEUN}, churned", partial(heun, churn=STOCHASTIC), (64, 32)),
-    (EULER, SOLVERS["euler"], (64, 16)),
-    (MULTISTEP, SOLVERS["dpmpp_2m"], (32, 16, 12, 10, 8, 6, 4)),
-    (STOCHASTIC_MULTISTEP, SOLVERS["dpmpp_2m_sde"], (64, 32, 16, 10)),
+Row = tuple[str, Solver, str, tuple[int, ...]]  # a name, the solver, for which solver its levels are, steps
+ROWS: list[Row] = [
+    ("Heun", heun, "heun", (64, 32, 16, 8, 4)),
+    ("Heun, churned", partial(heun, churn=STOCHASTIC), "heun", (64, 32)),
+    ("Euler", euler, "euler", (64, 16)),
+    ("DPM-Solver++(2M), EDM's levels", dpmpp_2m, "heun", (32, 16, 12, 10, 8)),
+    ("DPM-Solver++(2M)", dpmpp_2m, "dpmpp_2m", (16, 12, 10, 8, 6, 4)),
+    ("its SDE variant, EDM's levels", dpmpp_2m_sde, "heun", (32, 16, 10)),
+    ("its SDE variant", dpmpp_2m_sde, "dpmpp_2m_sde", (32, 16, 10)),
+    ("Heun, these levels", heun, "dpmpp_2m", (8, 4)),
 ]
 
 
@@ -69,9 +72,10 @@ class Judge:
         self.reference: Moments = feature_moments(torch.cat(parts))
 
     @torch.no_grad()
-    def drawn(self, solver: Solver, steps: int, *, first: int = 0) -> Drawn:
+    def drawn(self, solver: Solver, levels: str, steps: int, *, first: int = 0) -> Drawn:
         """Samples number `first` and on."""
         calls, parts, start = 0, [], time.process_time()
+        sigmas = sigmas_for(levels, steps, self.generator.latent_shape)
 
         def counted(x: Tensor, sigma: Tensor) -> Tensor:
             nonlocal calls
@@ -81,7 +85,7 @@ class Judge:
         for numbers in torch.arange(first, first + self.samples).split(BATCH):
             draw = noise_of_seeds([sample_seed(0, int(n)) for n in numbers], self.generator.latent_shape)
             with self.generator.autocast():
-                parts.append(solver(counted, draw(), edm_sigmas(steps), draw=draw))
+                parts.append(solver(counted, draw(), sigmas, draw=draw))
         seconds = (time.process_time() - start) / self.samples
         return Drawn(torch.cat(parts), calls // len(parts), seconds)
 
@@ -102,16 +106,16 @@ def noise_of_seeds(seeds: list[int], shape: tuple[int, ...]) -> Callable[[], Ten
     return lambda: torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
 
-def table(judge: Judge, rows: list[tuple[str, Solver, tuple[int, ...]]]) -> str:
+def table(judge: Judge, rows: list[Row]) -> str:
     """In Markdown; the first row is what the others are compared with."""
     lines = [
         "| solver | steps | calls | CPU ms a latent | Frechet distance | to the first row | other latents |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     best, truth = None, None
-    for name, solver, choices in rows:
+    for name, solver, levels, choices in rows:
         for steps in choices:
-            made = judge.drawn(solver, steps)
+            made = judge.drawn(solver, levels, steps)
             distance = judge.frechet(made.latents)
             best, truth = (distance, made.latents) if best is None or truth is None else (best, truth)
             unlike = float((made.latents - truth).square().mean().sqrt() / truth.std())
@@ -120,8 +124,8 @@ def table(judge: Judge, rows: list[tuple[str, Solver, tuple[int, ...]]]) -> str:
                 f"| {100 * (distance / best - 1):+.1f} % | {unlike:.3f} |"
             )
             print(lines[-1], flush=True)
-    name, solver, choices = rows[0]
-    made = judge.drawn(solver, choices[0], first=OTHER_NOISE)
+    name, solver, levels, choices = rows[0]
+    made = judge.drawn(solver, levels, choices[0], first=OTHER_NOISE)
     distance = judge.frechet(made.latents)
     lines.append(f"| {name}, other noise | {choices[0]} | {made.calls} | {1e3 * made.seconds:.1f} | {distance:.1f} ")
     lines[-1] += f"| {100 * (distance / (best or distance) - 1):+.1f} % | - |"
@@ -138,9 +142,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "solvers.md")
     options = parser.parse_args(arguments)
     start = time.monotonic()
-    rows = [(HEUN, heun, (4,)), (MULTISTEP, SOLVERS["dpmpp_2m"], (4,))] if options.quick else ROWS
+    rows: list[Row] = [("Heun", heun, "heun", (4,)), ("DPM-Solver++(2M)", dpmpp_2m, "dpmpp_2m", (4,))]
     judge = Judge(options.model, options.data, options.samples)
-    made = table(judge, rows)
+    made = table(judge, rows if options.quick else ROWS)
     facts = f"{options.samples} samples x {judge.sets.protocol.views} views, {platform.machine()}, torch "
     facts += f"{torch.__version__}, {torch.get_num_threads()} threads, {time.monotonic() - start:.0f} s in all"
     write_text(options.output, f"# Solvers and steps\n\n{facts}\n\n{made}")

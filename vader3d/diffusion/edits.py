@@ -149,7 +149,7 @@ def agreeing(
     *,
     spread: float = 0.5,
     iterations: int = 12,
-    rate: float = 0.3,
+    rate: float = 0.6,
 ) -> Denoise:
     """A denoiser whose estimates are moved to where they agree with something known of what they decode to.
 
@@ -184,7 +184,7 @@ def matter(volume: Volume) -> Tensor:
 
 
 def unlike_in(
-    mask: Tensor, kept: Volume, decode: Callable[[Tensor], Volume], *, tolerance: float = 0.03
+    mask: Tensor, kept: Volume, decode: Callable[[Tensor], Volume], *, tolerance: float = 0.01
 ) -> Callable[[Tensor], Tensor]:
     """How unlike the `kept` volume, of one object, latents decode to within `mask` [D, H, W]: for `agreeing`.
 
