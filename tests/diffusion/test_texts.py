@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vader3d.autodecoder.model import AutodecoderConfig
+from vader3d.cli.main import main
 from vader3d.config import config_to_dict
 from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.model import DiffusionConfig, encoder_of, load_denoiser, text_of
@@ -164,6 +165,38 @@ def test_padding_that_is_masked_is_left_out_in_training(stage1, short_run):
     assert [shape[1] for shape in seen] == [2, 6]
 
 
+def test_processes_that_share_a_batch_see_the_texts_that_one_would(stage1, short_run):
+    tokens, note = captions_of(stage1).tokens(short_run / "tokens.safetensors")
+    config = changed(token_dim=note.width, mask_padding=False, token_dropout=0.3)
+    task = DiffusionTask(config, latents(), robust_statistics(latents()), texts=tokens, text=note)
+    seen = []
+    task.model.network.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
+    for share in (slice(None), slice(0, 8), slice(8, 16)):
+        generator = torch.Generator().manual_seed(0)
+        task.losses(objects_seen=0, batch=16, progress=0.0, generator=generator, share=share)
+    assert torch.equal(seen[0], torch.cat(seen[1:]))
+
+
+def test_the_command_trains_the_preset_with_text(stage1, tmp_path, capsys):
+    small = ["unet.model_channels=16", "loop.batch=8", "loop.objects_seen=16"]
+    settings = [word for setting in small for word in ("--set", setting)]
+    main(
+        [
+            "train",
+            "diffusion",
+            "--autodecoder",
+            str(stage1),
+            "--output",
+            str(tmp_path),
+            "--preset",
+            "small-text",
+            *settings,
+        ]
+    )
+    assert "trained" in capsys.readouterr().out
+    assert text_of(read_header(tmp_path / "model.safetensors")).words == ("blue", "chair", "red", "table")
+
+
 @pytest.mark.parametrize("name", ["", "none"])
 def test_without_an_encoder_nothing_is_conditional(tmp_path, stage1, name):
     train_diffusion(stage1, changed(text_encoder=name), tmp_path / "run")
@@ -254,7 +287,15 @@ def test_captions_that_cannot_be_are_refused(tmp_path, spoil, said):
 
 
 @pytest.mark.parametrize(
-    "text", [3, [], {"name": "vocabulary"}, {"name": 1}, {"name": "t5", "checksum": "", "width": 9, "length": 6}]
+    "text",
+    [
+        3,
+        [],
+        {"name": "vocabulary"},
+        {"name": 1},
+        {"name": "t5", "checksum": "", "width": 9, "length": 6},
+        {"name": "t5", "checksum": "", "width": 384, "length": 0},
+    ],
 )
 def test_a_damaged_record_of_the_encoder_is_one_line(short_run, tmp_path, text):
     tensors, header = load_snapshot(short_run / "model.safetensors")

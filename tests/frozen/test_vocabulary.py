@@ -62,7 +62,7 @@ def test_wordings_that_say_the_same_have_the_same_tokens(other):
 def test_colours_swapped_are_other_tokens():
     one, two = vocabulary().encode(["a red seat with blue legs", "a blue seat with red legs"])
     rows = [{tuple(token.tolist()) for token in tokens} for tokens in (one, two)]
-    assert len(rows[0] & rows[1]) == 1  # but for the padding
+    assert len(rows[0] - rows[1]) == len(rows[1] - rows[0]) == 2  # the colours
 
 
 def test_words_are_far_apart_and_the_same_in_every_process():
@@ -76,7 +76,7 @@ def test_words_are_far_apart_and_the_same_in_every_process():
     assert vector("chair")[:8].int().tolist() == CHAIR
 
 
-CHAIR = [1, 1, -1, 1, -1, 1, 1, 1]  # models that were trained with these words rely on it
+CHAIR = [-1, -1, 1, 1, 1, 1, -1, -1]  # models that were trained with these words rely on it
 
 
 def test_unknown_words_are_said_with_the_nearest_and_leave_no_token():

@@ -14,7 +14,7 @@ from vader3d.frozen.text import load_text_encoder
 from vader3d.latents import LatentStatistics, read_statistics
 from vader3d.snapshots import explained_by, filled, load_snapshot, save_snapshot
 from vader3d.text.heldout import Pair
-from vader3d.text.tokens import EncoderNote, TextEncoder
+from vader3d.text.tokens import MOST_TOKENS, EncoderNote, TextEncoder
 from vader3d.training.loop import LoopConfig
 from vader3d.training.optimisers import OptimiserConfig
 from vader3d.untrusted import reading
@@ -34,9 +34,10 @@ class DiffusionConfig(Checked):
     P_std: float = ranged(1.2, at_least=0)  # standard deviation of ln sigma in training
     # share of texts that are dropped, so that guidance has its unconditional case (A24)
     token_dropout: float = ranged(0.1, at_least=0, at_most=1)
-    # what makes tokens of captions: vocabulary, minilm, a folder or an id of `transformers`; "" or none: no text
-    text_encoder: str = ""
-    text_length: int = ranged(32, at_least=1)  # tokens of a text: longer ones are cut, shorter ones end in zeros
+    # what makes tokens of captions: vocabulary, minilm, a folder or an id of `transformers`; none: no text
+    text_encoder: str = "none"
+    # tokens of a text: longer ones are cut, shorter ones end in zeros
+    text_length: int = ranged(32, at_least=1, at_most=MOST_TOKENS)
     # share of the captions' pairs of colour and type whose objects are not trained on, to be asked for later
     held_out: float = ranged(0.0, at_least=0, below=1)
 

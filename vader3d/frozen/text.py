@@ -57,7 +57,8 @@ def load_text_encoder(
             f"text_encoder: wanted transformers for {name!r}; got no such package; pip install 'vader3d[text]', or "
             f"choose {VOCABULARY}, which needs nothing"
         ) from error
-    only, told = {"local_files_only": not download}, transformers.logging.get_verbosity()
+    only: dict[str, Any] = {"local_files_only": not download}
+    told = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()  # else it lists all weights that texts do not need
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **only)
@@ -73,7 +74,7 @@ def load_text_encoder(
     return PretrainedEncoder(name, tokenizer, model.to(device), length=length)
 
 
-def text_model(place: str, only: dict[str, bool]) -> Any:
+def text_model(place: str, only: dict[str, Any]) -> Any:
     """The text part of a model; of one that also decodes, the encoder."""
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, CLIPTextModel
 

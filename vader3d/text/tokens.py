@@ -6,20 +6,21 @@ each text's tokens depend on: the encoder's checksum, its length and the text.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from vader3d.config import config_from_dict, config_to_dict
+from vader3d.config import config_from_dict, config_to_dict, within
 from vader3d.files import write_whole
 from vader3d.progress import track
 from vader3d.snapshots import explained_by, load_snapshot, packed_header
 
 TOKENS = "tokens.safetensors"
 TEXTS_PER_BATCH = 64
+MOST_TOKENS = 1 << 16  # of a text
 SHOWN = 60  # letters of a text that a remark repeats
 
 
@@ -61,8 +62,8 @@ class EncoderNote:
 
     name: str
     checksum: str
-    width: int
-    length: int
+    width: int = field(metadata=within(at_least=1))
+    length: int = field(metadata=within(at_least=1, at_most=MOST_TOKENS))
     words: tuple[str, ...] = ()
 
     def check(self, encoder: TextEncoder) -> None:
@@ -129,7 +130,8 @@ def stored(path: Path, encoder: TextEncoder) -> dict[bytes, Tensor]:
         tokens, keys = tensors["tokens"], tensors["keys"]
     except (ValueError, KeyError):  # damaged, or another's: made anew
         return {}
-    if tokens.dtype != torch.float16 or tokens.shape != (len(keys), encoder.length, encoder.width):
+    whole = tokens.dtype == torch.float16 and keys.dtype == torch.uint8 and keys.shape[1:] == (32,)
+    if not whole or tokens.shape != (len(keys), encoder.length, encoder.width):
         return {}
     return dict(zip(map(bytes, keys.numpy()), tokens, strict=True))
 
