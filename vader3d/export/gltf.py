@@ -16,7 +16,6 @@ from vader3d.export.provenance import TAG
 from vader3d.export.splats import Splats
 from vader3d.export.triangles import Triangles, png_bytes
 
-
 FLOAT, UINT16, UINT32 = 5126, 5123, 5125  # glTF component types
 SHAPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963
@@ -121,4 +120,3 @@ class Glb:
         body = bytes(self.body) + b"\0" * (-len(self.body) % 4)
         chunks = struct.pack("<I4s", len(header), b"JSON") + header + struct.pack("<I4s", len(body), b"BIN\0") + body
         return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
-

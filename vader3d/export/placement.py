@@ -38,13 +38,19 @@ class ExportConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value, known in (("pivot", self.pivot, ("centre", "base")), ("up", self.up, ("auto", *UP_FROM_WORLD))):
+        for name, value, known in (
+            ("pivot", self.pivot, ("centre", "base")),
+            ("up", self.up, ("auto", *UP_FROM_WORLD)),
+        ):
             if value not in known:
                 raise ValueError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
 
     def with_own_up(self) -> "ExportConfig":
         """The same for a format whose law says what is up."""
         return replace(self, up="auto")
+
+
+AS_IT_IS = ExportConfig()
 
 
 class Placement(NamedTuple):
@@ -74,5 +80,6 @@ def placement(bounds: np.ndarray, config: ExportConfig, *, up: str, millimetres:
 def usual_size_cm(caption: str) -> float | None:
     """The longest side that things called so have, such as 90 for "a wooden chair"; None where no word is known."""
     words = re.findall(r"[a-z]+", caption.lower().split(" with ")[0])
-    known = [USUAL_CM[each] for word in words for each in (word, word.removesuffix("s"), word.removesuffix("es")) if each in USUAL_CM]
+    singular = (each for word in words for each in (word, word.removesuffix("s"), word.removesuffix("es")))
+    known = [USUAL_CM[word] for word in singular if word in USUAL_CM]
     return float(known[-1]) if known else None

@@ -27,7 +27,7 @@ class Triangles(NamedTuple):
     texture: "Image | None" = None
 
     def welded(self) -> "Triangles":
-        """Without vertices that stand where another does, such as those along a texture's seams; without the texture."""
+        """Without the texture, and without vertices where others stand, such as those along its seams."""
         first, inverse = same_places(self.vertices)
         return Triangles(self.vertices[first], inverse[self.faces], self.normals[first], self.colours[first])
 
@@ -51,14 +51,18 @@ def triangles_of(mesh: "Trimesh", place: Placement) -> Triangles:
     normals = np.where(lengths > 0.5, smooth, [0.0, 0.0, 1.0]) @ place.rotation.T  # a degenerate corner has none
     uv = texture = None
     if isinstance(mesh.visual, trimesh.visual.TextureVisuals):
-        texture = getattr(mesh.visual.material, "baseColorTexture", None) or getattr(mesh.visual.material, "image", None)
+        texture = getattr(mesh.visual.material, "baseColorTexture", None) or getattr(
+            mesh.visual.material, "image", None
+        )
         if texture is None or mesh.visual.uv is None or np.shape(mesh.visual.uv) != (len(mesh.vertices), 2):
             raise ValueError("mesh: wanted a texture with its picture and uv [P, 2]; got one without")
         texture, uv = texture.convert("RGB"), np.asarray(mesh.visual.uv)
         colours = trimesh.visual.color.uv_to_interpolated_color(uv, texture)[:, :3]
     else:
         colours = mesh.visual.vertex_colors[:, :3]  # type: ignore[union-attr]
-    return Triangles(place.points(np.asarray(mesh.vertices)), faces, normals, np.asarray(colours, np.uint8), uv, texture)
+    return Triangles(
+        place.points(np.asarray(mesh.vertices)), faces, normals, np.asarray(colours, np.uint8), uv, texture
+    )
 
 
 def same_places(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
