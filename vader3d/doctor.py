@@ -15,6 +15,8 @@ EXTRAS = {
     "distributed": (("accelerate",), "training on several processes"),
     "shards": (("fsspec", "s3fs"), "data sets in tar shards at URLs (S3, HTTP)"),
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
+    "usd": (("pxr",), "USDZ files"),
+    "video": (("av",), "MP4 turntables"),
 }
 
 

@@ -156,8 +156,8 @@ def write_stl(path: Path, parts: Parts) -> None:
 
 
 def write_phone(path: Path, parts: Parts) -> None:
-    how = {"name": parts.name, "provenance": parts.provenance}
-    write_whole(path, lambda temporary: write_usdz(temporary, taken(parts.triangles), **how))
+    triangles, provenance = taken(parts.triangles), parts.provenance
+    write_whole(path, lambda temporary: write_usdz(temporary, triangles, name=parts.name, provenance=provenance))
 
 
 def write_turntable(path: Path, parts: Parts, *, encode: Callable[..., bytes]) -> None:
@@ -166,9 +166,8 @@ def write_turntable(path: Path, parts: Parts, *, encode: Callable[..., bytes]) -
 
 
 def write_video(path: Path, parts: Parts) -> None:
-    how = {"frames_per_second": parts.config.frames_per_second, "provenance": parts.provenance}
-    frames = parts.frames()
-    write_whole(path, lambda temporary: write_mp4(temporary, frames, **how))
+    frames, speed, provenance = parts.frames(), parts.config.frames_per_second, parts.provenance
+    write_whole(path, lambda temporary: write_mp4(temporary, frames, frames_per_second=speed, provenance=provenance))
 
 
 def write_depth(path: Path, parts: Parts) -> None:

@@ -50,6 +50,9 @@ class ExportConfig(Checked):
         return replace(self, up="auto")
 
 
+AS_IT_IS = ExportConfig()
+
+
 class Placement(NamedTuple):
     """point in the file = scale * rotation @ (point in the world - origin); rotation [3, 3], origin [3]."""
 
@@ -77,10 +80,6 @@ def placement(bounds: np.ndarray, config: ExportConfig, *, up: str, millimetres:
 def usual_size_cm(caption: str) -> float | None:
     """The longest side that things called so have, such as 90 for "a wooden chair"; None where no word is known."""
     words = re.findall(r"[a-z]+", caption.lower().split(" with ")[0])
-    known = [
-        USUAL_CM[each]
-        for word in words
-        for each in (word, word.removesuffix("s"), word.removesuffix("es"))
-        if each in USUAL_CM
-    ]
+    singular = (each for word in words for each in (word, word.removesuffix("s"), word.removesuffix("es")))
+    known = [USUAL_CM[word] for word in singular if word in USUAL_CM]
     return float(known[-1]) if known else None

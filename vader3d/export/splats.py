@@ -2,7 +2,8 @@
 
 A lattice finer than the voxels; at each of its points that light reaches stands one round Gaussian, whose peak is such
 that a wall of them takes as much light as the volume there: a layer of Gaussians of standard deviation s, apart by h,
-of peak a, has the mean optical thickness 2 pi s^2 / h^2 Li2(a), for the integral of -ln(1 - a exp(-u)) over u is Li2(a).
+of peak a, has the mean optical thickness 2 pi s^2 / h^2 Li2(a), the integral of -ln(1 - a exp(-u)) over u being Li2(a).
+The outermost ones stand back from the surface, all by the same distance, since Gaussians reach beyond their middles.
 """
 
 import math
@@ -16,9 +17,9 @@ from vader3d.export.mesh import EmptyVolumeError, surface_level
 from vader3d.export.placement import Placement
 from vader3d.render.volume import ALIGN_CORNERS, Volume
 
-LATTICE = 95  # points along the longest side, at least, of those where splats may stand
+LATTICE = 90  # points along the longest side, at least, of those where splats may stand
 WIDTH = 0.5  # standard deviation of a splat, in the lattice's spacing
-EROSION = 1.5  # standard deviations by which splats stand back from surfaces, since they reach beyond their middles
+EROSION = 2.5  # standard deviations by which splats stand back from surfaces: best of 1 to 2.7 against pictures
 AIR = 0.01  # optical thickness of a cell that counts as none
 HIDDEN = 5.0  # optical thickness on the shortest way out, behind which nothing is seen
 FAINTEST, STRONGEST = 1 / 255, 0.99  # peaks: viewers leave out what is fainter and cap what is stronger
@@ -121,7 +122,7 @@ def thickness_on_the_way_out(thickness: Tensor) -> Tensor:
 
 
 def ply_bytes(splats: Splats, comments: list[str]) -> bytes:
-    """A classic 3DGS .ply, binary, with all names that its readers ask for; scales as logarithms, opacities as logits."""
+    """A classic 3DGS .ply with all names that its readers ask for; scales are logarithms, opacities logits."""
     count = len(splats.positions)
     names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *(f"f_rest_{i}" for i in range(REST))]
     names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]

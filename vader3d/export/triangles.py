@@ -27,7 +27,7 @@ class Triangles(NamedTuple):
     texture: "Image | None" = None
 
     def welded(self) -> "Triangles":
-        """Without vertices that stand where another does, such as those along a texture's seams; without the texture."""
+        """Without the texture, and without vertices where others stand, such as those along its seams."""
         first, inverse = same_places(self.vertices)
         return Triangles(self.vertices[first], inverse[self.faces], self.normals[first], self.colours[first])
 

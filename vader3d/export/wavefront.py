@@ -25,7 +25,7 @@ def obj_text(triangles: Triangles, *, name: str, materials: str, provenance: Map
 
 
 def mtl_text(triangles: Triangles, *, texture: str) -> str:
-    """A matt material: the texture of this file name, or else the mean colour for readers that know none of vertices."""
+    """A matt material: the texture of this name, or the mean colour for readers that know none of vertices."""
     mean = "1 1 1" if triangles.texture else "{:.4f} {:.4f} {:.4f}".format(*(triangles.colours / 255).mean(0))
     picture = f"map_Kd {texture}\n" if triangles.texture else ""
     return f"newmtl surface\nKa 0 0 0\nKd {mean}\nKs 0 0 0\nNs 10\nd 1\nillum 1\n{picture}"

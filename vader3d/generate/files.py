@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vader3d.assets import LIST, AssetFolder, Saved
 from vader3d.diffusion.model import text_of
 from vader3d.export.formats import FORMATS, check_formats
-from vader3d.export.placement import ExportConfig
+from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.provenance import read_provenance
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import save_turntable
@@ -26,7 +26,6 @@ from vader3d.snapshots import MODEL, read_header
 from vader3d.untrusted import reading
 
 ROWS, COLUMNS = 32, 16  # of a grid
-AS_IT_IS = ExportConfig()
 
 
 def generate_files(
