@@ -99,7 +99,7 @@ def full_light(brightness: np.ndarray) -> tuple[float, np.ndarray]:
     """
     median = np.median(brightness)
     for quantile in (0.95, 0.85, 0.75, 0.65):
-        full = float(np.quantile(brightness, quantile))
+        full = float(np.quantile(brightness, quantile, method="higher"))  # a pixel has it: some are within
         if median >= TYPICAL * full:
             break
     return full, (brightness >= DIMMEST * full) & (brightness <= full / TYPICAL) | (full == 0)
