@@ -12,9 +12,8 @@ from processes import environment
 PACKAGE = Path(__file__).parents[1] / "vader3d"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
-    {"files", "machine", "randomness", "config", "progress", "colour", "captions", "cpu_layers", "geometry"}
-    | {"untrusted"},
-    {"native", "snapshots", "blocks"},
+    {"files", "machine", "randomness", "config", "progress", "colour", "cpu_layers", "geometry", "untrusted"},
+    {"native", "snapshots", "blocks", "captions"},
     {"render", "measures", "data", "training", "latents", "text"},
     {"export", "frozen"},
     {"pages", "assets"},

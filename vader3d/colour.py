@@ -85,7 +85,7 @@ def dominant_colours(pictures: np.ndarray) -> list[tuple[str, float]]:
         group = np.flatnonzero(chosen)
         while len(group) > LEAST_SHARE / 4 * len(solid):
             full, within = full_light(largest[group])
-            lit = (solid[group[within]] / largest[group[within], None]).mean(0) * full
+            lit = (solid[group[within]] / np.maximum(largest[group[within], None], 1e-6)).mean(0) * full
             counts[colour_word(lit)] += int(within.sum())
             group = group[~within]
     shares = [(word, count / len(solid)) for word, count in counts.most_common()]
