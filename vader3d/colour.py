@@ -85,7 +85,7 @@ def dominant_colours(pictures: np.ndarray) -> list[tuple[str, float]]:
         group = np.flatnonzero(chosen)
         while len(group) > LEAST_SHARE / 4 * len(solid):
             full, within = full_light(largest[group])
-            lit = (solid[group[within]] / largest[group[within], None]).mean(0) * full
+            lit = (solid[group[within]] / np.maximum(largest[group[within], None], 1e-6)).mean(0) * full
             counts[colour_word(lit)] += int(within.sum())
             group = group[~within]
     shares = [(word, count / len(solid)) for word, count in counts.most_common()]
@@ -99,7 +99,7 @@ def full_light(brightness: np.ndarray) -> tuple[float, np.ndarray]:
     """
     median = np.median(brightness)
     for quantile in (0.95, 0.85, 0.75, 0.65):
-        full = float(np.quantile(brightness, quantile))
+        full = float(np.quantile(brightness, quantile, method="higher"))  # a pixel has it: some are within
         if median >= TYPICAL * full:
             break
     return full, (brightness >= DIMMEST * full) & (brightness <= full / TYPICAL) | (full == 0)

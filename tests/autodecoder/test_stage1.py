@@ -19,6 +19,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.latents import LatentConfig, LatentsWriter, load_latents
 from vader3d.render import RenderConfig, render_views
 from vader3d.snapshots import load_snapshot
+from vader3d.text.captions import OBJECTS, read_objects
 from vader3d.training.checkpoint import load_state
 from vader3d.training.errors import TrainingDiverged
 from vader3d.training.log import read_metrics
@@ -118,6 +119,7 @@ def test_the_volume_is_dense_where_the_things_are(model):
 def test_the_run_ends_with_the_latents_of_its_codes(model, run):
     latents, statistics, header = load_latents(run / "latents.safetensors")
     assert latents.shape == (4, *CONFIG.decoder.latent_shape)
+    assert [(said.name, said.caption) for said in read_objects(run / OBJECTS)] == [(n, f"a {n}") for n in THINGS]
     torch.testing.assert_close(latents, latents_of(model))
     normalised = statistics.normalise(latents)
     report = header["report"]

@@ -20,9 +20,11 @@ def open_archive(path_or_name: str | Path) -> Archive | Shards:
         everything = Archive(Path(__file__).parent / "assets" / "furniture.zip")
         return everything if name == "furniture-all" else everything.subset("furniture")
     if name == "chairs" or name.startswith("chairs:"):
-        from vader3d.data.making.chairs import cached_chairs
+        from vader3d.data.making.chairs import cached_chairs, with_captions
 
-        return Archive(cached_chairs(name))
+        archive = Archive(cached_chairs(name))
+        archive.records = [with_captions(record, 0, index) for index, record in enumerate(archive.records)]
+        return archive
     if holds_shards(path_or_name):
         return Shards(path_or_name)
     path = Path(path_or_name)

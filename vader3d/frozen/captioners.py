@@ -35,11 +35,9 @@ class ImageCaptioner:
             images=images, text=[self.worded(question)] * len(images), padding=True, return_tensors="pt"
         ).to(self.device)
         tokens = self.network.generate(**inputs, max_new_tokens=LONGEST, do_sample=False)
-        if (
-            not getattr(self.network.config, "is_encoder_decoder", False)
-            and tokens.shape[1] > inputs["input_ids"].shape[1]
-        ):
-            tokens = tokens[:, inputs["input_ids"].shape[1] :]  # decoders alone repeat what they were asked
+        asked = inputs["input_ids"].shape[1]
+        if not getattr(self.network.config, "is_encoder_decoder", False) and tokens.shape[1] > asked:
+            tokens = tokens[:, asked:]  # decoders alone repeat what they were asked
         texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         return [text.strip().removeprefix(question.lower()).removeprefix(question).strip() for text in texts]
 
@@ -73,7 +71,7 @@ class ClipScorer:
 def load_captioner(
     name: str, prompt: str = PROMPT, *, download: bool = False, device: torch.device | str = "cpu"
 ) -> ImageCaptioner:
-    """A network by folder or id. ValueError: it is not here, or none that describes pictures; ImportError: no package."""
+    """A network by folder or id. ValueError: it is not here, or does something else; ImportError: no package."""
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
     except ImportError as error:

@@ -5,7 +5,9 @@ import pytest
 import torch
 import trimesh
 
-from vader3d.data.making.chairs import PAINTS, WOODS, build, cached_chairs, design, prepare_chairs
+from vader3d.colour import COLOURS
+from vader3d.data.captioning.template import attributes
+from vader3d.data.making.chairs import PAINTS, STEEL, WOODS, build, cached_chairs, design, prepare_chairs
 from vader3d.data.making.joinery import box, strut
 from vader3d.data.making.surface import OBJECT_RADIUS
 from vader3d.data.named import open_archive
@@ -29,6 +31,27 @@ def test_captions_say_what_there_is():
         assert ("cushion" in words) == bool(piece.cushion)
         assert ("three" in words) == (piece.leg_count == 3)
     assert design(0, 1).caption == "a pink wooden chair with four straight legs, a solid back and arms"
+
+
+def test_every_piece_has_four_exact_wordings_and_its_attributes():
+    assert design(0, 0).captions == (
+        "a red metal chair with a grey steel pedestal, a ladder back and arms",
+        "a red chair",
+        "a metal chair with a square red seat, a red ladder back, a grey steel pedestal and red arms",
+        "a red metal chair",
+    )
+    for index in range(200):
+        piece = design(0, index)
+        tags = attributes(piece.tags)
+        full, brief, parted, made_of = piece.captions
+        assert brief.split(" ", 1)[1] == f"{tags['colour']} {tags['type']}"
+        assert (tags["type"], tags["legs"], tags["back"]) == (piece.kind, piece.legs, piece.back)
+        assert tags["colour"] in COLOURS
+        assert made_of in full.replace("round ", "").replace("an ", "a ") or made_of[2:] in full
+        assert (tags["arms"] == "yes") == piece.arms == ("arms" in parted)
+        assert ("grey steel" in full) == (piece.leg_colour == STEEL) == ("grey steel" in parted)
+        assert tags.get("leg-count", "4") == str(piece.leg_count)
+        assert f"{tags['seat']} {tags['colour']}" in parted
 
 
 def test_the_series_holds_chairs_foremost_and_all_styles():
@@ -70,7 +93,9 @@ def test_meshes_stand_in_the_cube_on_level_feet():
 def test_an_archive_of_them_keeps_pictures_captions_and_meshes(tmp_path):
     prepare_chairs(tmp_path / "a.zip", count=3, views=6, size=32, processes=1)
     archive = open_archive(tmp_path / "a.zip")
-    assert [record.caption for record in archive.records] == [design(0, index).caption for index in range(3)]
+    for index, record in enumerate(archive.records):
+        assert [caption.text for caption in record.captions] == list(design(0, index).captions)
+        assert {caption.source for caption in record.captions} == {"chairs"}
     for index in range(3):
         pictures, cameras = archive.read(index)
         mesh = archive.true_mesh(index)
@@ -92,6 +117,7 @@ def test_named_sets_are_made_once_into_the_cache(tmp_path, monkeypatch):
     archive = open_archive("chairs:2")
     assert len(archive) == 2
     assert archive.path.parent == tmp_path / "cache"
+    assert [caption.text for caption in archive.records[1].captions] == list(design(0, 1).captions)
     stamp = archive.path.stat().st_mtime_ns
     assert cached_chairs("chairs:2").stat().st_mtime_ns == stamp
     for wrong in ("chairs:0", "chairs:many", "chairs:-3"):

@@ -24,7 +24,7 @@ NAMES = {  # as catalogues have them: misspelt, in French or Spanish, brands, or
     "chaussette": "sock",
     "children game": "playground slide",
     "class seat": "school chair",
-    "clear sofa": "light sofa",
+    "clear sofa": "sofa",
     "clothes horse": "clothes airer",
     "contemporary living room": "wall unit",
     "convertible sofa bz": "sofa bed",
@@ -172,7 +172,7 @@ def clean_name(name: str) -> str:
 
     Colours go because pictures tell them. Empty where nothing is left.
     """
-    words = re.sub(r"[^\w\s'-]|\s-\s", " ", name.lower().replace("_", " ")).split()
+    words = re.sub(r"[^\w\s'-]|\s-\s|-(?=\d)", " ", name.lower().replace("_", " ")).split()
     plain = NAMES.get(" ".join(words)) or " ".join(word for word in words if not any(c.isdigit() for c in word))
     mended = " ".join(WORDS.get(word, word) for word in NAMES.get(plain, plain).split())
     mended = re.sub(r"(?<=window)( small)? panes$", "", re.sub(r".*\bplug$", "wall socket", mended))

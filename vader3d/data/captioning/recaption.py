@@ -88,11 +88,11 @@ def captions_for(record: ObjectRecord, look: Look | None = None, *, seed: int = 
     return template_captions(record, look) if look is not None else ()
 
 
-def tags_for(record: ObjectRecord, look: Look) -> tuple[str, ...]:
-    """Its tags, without noise, and its attributes as key:value."""
+def tags_for(record: ObjectRecord, look: Look | None = None) -> tuple[str, ...]:
+    """Its tags, without noise, and its attributes as key:value, those of a chair of ours exact."""
     if match := OURS.fullmatch(record.source):
         return design(int(match[1]), int(match[2])).tags
-    return (*clean_tags(record.tags), *template_tags(record, look))
+    return (*clean_tags(record.tags), *(template_tags(record, look) if look else ()))
 
 
 def recaption(
@@ -154,9 +154,12 @@ def tell(data: DataSet, index: int, describer: Describer, usual: float | None) -
     """What a describer says of an object; ArchiveError where it cannot be read."""
     if not (describer.template or describer.captioner):
         return Told()
-    record, views = data.records[index], data.read(index)
-    look = look_of(views) if describer.template else None
-    exact = captions_for(record)
+    record = data.records[index]
+    exact = captions_for(record) if describer.template else ()
+    if exact and not (describer.captioner or describer.scorer):
+        return Told(exact, tags_for(record))
+    views = data.read(index)
+    look = look_of(views) if describer.template and not exact else None
     captions = list(exact or (template_captions(record, look, usual_size=usual) if look else ()))
     chosen = np.linspace(0, len(views.pictures) - 1, min(describer.views, len(views.pictures))).round().astype(int)
     pictures = on_black(views.pictures[chosen])
@@ -169,7 +172,7 @@ def tell(data: DataSet, index: int, describer: Describer, usual: float | None) -
         scores = describer.scorer([caption.text for caption in captions], pictures)
         good = zip(captions, scores, strict=True)
         kept = [caption for caption, score in good if caption in exact or score >= describer.least_score]
-    return Told(tuple(kept), tags_for(record, look) if look else (), len(captions) - len(kept))
+    return Told(tuple(kept), tags_for(record, look) if describer.template else (), len(captions) - len(kept))
 
 
 def on_black(pictures: np.ndarray) -> np.ndarray:
@@ -182,6 +185,8 @@ def usual_size(data: DataSet) -> float | None:
     sizes = []
     for index in np.unique(np.linspace(0, len(data) - 1, ASKED).round().astype(int)).tolist():
         try:
+            if captions_for(data.records[index]):
+                continue
             sizes.append(look_of(data.read(index)).size)
         except ArchiveError:
             continue

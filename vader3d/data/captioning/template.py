@@ -12,6 +12,7 @@ from vader3d.data.captioning.kinds import clean_name, kind_of, with_article
 from vader3d.data.inspection.hull import visual_hull
 
 CATALOGUED = "Sweet Home 3D library"  # how the sources begin of what libraries of furniture hold
+ROOMS = {room: room for room in ("living room", "bedroom", "office", "kitchen", "bathroom")} | {"exterior": "garden"}
 SECOND_SHARE = 0.2  # of its pixels that a second colour must have to be named
 CELLS = 32
 TALL, FLAT, LONG = 1.6, 0.3, 1.9  # height over width, the same, width over depth
@@ -73,7 +74,10 @@ def name_of(record: ObjectRecord) -> str:
 
 
 def template_captions(record: ObjectRecord, look: Look, *, usual_size: float | None = None) -> tuple[Caption, ...]:
-    """Two or three wordings: all that is known, colour and name, colour and kind of thing; () for a thing unknown."""
+    """Two or three wordings: all that is known, colour and name, colour and kind of thing; () for a thing unknown.
+
+    A plain thing, of which all of them are one, is also said to be of its room, or without its colour.
+    """
     name = name_of(record)
     kind = kind_of(name, record.tags)
     if not name:
@@ -81,6 +85,8 @@ def template_captions(record: ObjectRecord, look: Look, *, usual_size: float | N
     main, both = " ".join(look.colours[:1]), " and ".join(look.colours)
     adjectives = [word for word in (size_word(look, usual_size), look.shape) if word and word not in name.split()]
     worded = [([*adjectives, both], name), ([main], name), ([main], kind)]
+    if len({" ".join(filter(None, (*before, noun))) for before, noun in worded}) == 1:  # a plain thing
+        worded.append(([main, ROOMS[record.category]], name) if record.category in ROOMS else ([], name))
     texts = [with_article(" ".join([*filter(None, before), noun]), noun) for before, noun in worded]
     return tuple(Caption(text, "template") for text in dict.fromkeys(texts))
 

@@ -1,7 +1,7 @@
 """Chairs, stools and tables of our own making, in any number."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,8 @@ class Design:
         """Exact phrases: all there is, type and colour alone, each part with its colour, and what it is made of."""
         legs = "grey steel" if self.leg_colour == STEEL else self.hue
         parts = [f"{with_article(f'{self.shape} {self.hue}')} {'top' if self.kind == 'table' else 'seat'}"]
-        parts += [BACKS[self.back].replace(" back", f" {self.hue} back"), self.base(f"{legs} ")]
+        back = BACKS[self.back].removeprefix("a ").removeprefix("an ")
+        parts += [with_article(f"{self.hue} {back}") if back else "", self.base(f"{legs} ")]
         parts += [f"{self.hue} arms" if self.arms else "", f"a {self.hue} lower shelf" if self.shelf else ""]
         parts += [f"a {self.cushion} cushion" if self.cushion else ""]
         brief = with_article(f"{self.hue} {self.kind}")
@@ -239,14 +240,18 @@ def make_chair(seed: int, index: int, photography: Photography) -> PreparedObjec
     pictures, cameras = render_object(surface_from_scene(mesh), f"{seed}.{name}", photography)
     record = ObjectRecord(
         name,
-        captions_of(piece),
         category=piece.kind,
-        tags=piece.tags,
         creator="vader3d",
         licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
         source=f"vader3d chairs, edition {EDITION}, series {seed}, piece {index}",
     )
-    return PreparedObject(record, pictures, cameras, mesh)
+    return PreparedObject(with_captions(record, seed, index), pictures, cameras, mesh)
+
+
+def with_captions(record: ObjectRecord, seed: int, index: int) -> ObjectRecord:
+    """The record of a piece with all that can be said of it, whatever an older version said."""
+    piece = design(seed, index)
+    return replace(record, captions=captions_of(piece), tags=piece.tags)
 
 
 def shades() -> Iterator[float]:
