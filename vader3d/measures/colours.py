@@ -1,4 +1,4 @@
-"""Colours in words: what a colour is called, and the colour of most of an object.
+"""Colours in words, and which one most of an object has.
 
 Each pixel of the object has one vote, so highlights, shaded sides and small parts do not mix into a colour that is
 nowhere. Votes are for the nearest example in CIELAB, where lightness counts less than hue: shading moves it.
