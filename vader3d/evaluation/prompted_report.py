@@ -1,4 +1,4 @@
-"""Prompted samples for readers: pictures beside their prompts, and scores over guidance."""
+"""Prompted samples for readers: pictures, and scores over guidance."""
 
 from collections.abc import Mapping
 from pathlib import Path

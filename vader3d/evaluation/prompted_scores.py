@@ -1,4 +1,4 @@
-"""Scores of prompted samples, each with its interval, its control and its ceiling."""
+"""Scores of prompted samples, each with its control and its ceiling."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Scores over scales of guidance: as charts of the page, and as one small picture."""
+"""Scores over scales of guidance: as charts, and as one picture."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

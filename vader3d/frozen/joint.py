@@ -1,4 +1,4 @@
-"""Encoders of both pictures and texts: CLIP, from a folder of `transformers`."""
+"""One encoder of both pictures and texts: CLIP, from its folder."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
