@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,9 +23,11 @@ from vader3d.export.formats import check_formats as check_formats  # handed on
 from vader3d.export.mesh import EmptyVolumeError, volume_to_mesh
 from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.placement import AS_IT_IS, ExportConfig
+from vader3d.export.surface import SurfaceConfig, surfaces_of
 from vader3d.export.turntable import straight_alpha
 from vader3d.files import checksum_of, held, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.measures.pictures import foreground_psnr
 from vader3d.render import RenderConfig, Volume, render_views, render_volume
 from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.untrusted import read_json, reading
@@ -36,7 +38,19 @@ if TYPE_CHECKING:
 LIST = "generated.json"
 PICTURE_PX = 128
 ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is not what they show
-LOOKS, LOOK_SIZE = 6, 64  # pictures that this is judged by, and their size in px
+LOOKS, COLOUR_LOOKS, LOOK_SIZE = 24, 8, 64  # pictures that silhouettes and colours are judged by, their size in px
+POINTS_A_VOXEL = 4  # at which those rays read the volume, so that no thin leg slips between
+GOLDEN_DEGREES = 137.508
+
+
+class Likeness(NamedTuple):
+    """How a mesh looks beside its volume: mean IoU of silhouettes in [0, 1], PSNR of the foreground in dB."""
+
+    iou: float
+    psnr: float
+
+    def __str__(self) -> str:
+        return f"silhouettes: IoU {self.iou:.3f} over {LOOKS} views, colours: {self.psnr:.1f} dB over {COLOUR_LOOKS}"
 
 
 @dataclass(frozen=True)
@@ -62,9 +76,16 @@ class Asset:
         colour, opacity = self.render(turn(frames, size=size, elevation_degrees=elevation_degrees))
         return (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1)
 
-    def mesh(self) -> "Trimesh":
-        """A coloured trimesh.Trimesh, z up. ValueError where the volume is empty."""
-        return self._mesh.copy()
+    def mesh(self, surface: SurfaceConfig | None = None) -> "Trimesh":
+        """A coloured trimesh.Trimesh, z up: as `surface` says, or with all faces and vertex colours.
+
+        ValueError where the volume is empty; ImportError names what is to be installed.
+        """
+        return self._mesh.copy() if surface is None else self.meshes(replace(surface, lods=1))[0]
+
+    def meshes(self, surface: SurfaceConfig) -> "list[Trimesh]":
+        """The levels of detail that `surface` wants, the finest first. Errors: as those of `mesh`."""
+        return surfaces_of(self.volume, surface)
 
     @cached_property
     def _mesh(self) -> "Trimesh":
@@ -76,12 +97,22 @@ class Asset:
 
     def mesh_likeness(self) -> float:
         """IoU of the silhouettes of mesh and volume, in [0, 1]. ValueError where the volume is empty."""
-        cameras = turn(LOOKS, size=LOOK_SIZE, elevation_degrees=20.0)
-        rendered, target = (
-            mesh_pictures(self._mesh, cameras)[..., 3] >= 128,
-            self.render(cameras)[1][:, 0].numpy() >= 0.5,
+        return self.likeness(self._mesh).iou
+
+    def likeness(self, mesh: "Trimesh") -> Likeness:
+        """How like the volume's pictures those of its mesh are, from all sides, one ray for each pixel of both."""
+        fine = replace(
+            self.settings,
+            samples_per_ray=max(self.settings.samples_per_ray, POINTS_A_VOXEL * max(self.volume.grid.shape[2:])),
         )
-        return float((rendered & target).sum() / max(1, (rendered | target).sum()))
+        cameras = all_round(LOOKS, size=LOOK_SIZE)
+        colour, opacity = replace(self, settings=fine).render(cameras)
+        seen = torch.from_numpy(mesh_pictures(mesh, cameras, samples_per_side=1)).movedim(-1, 1) / 255
+        rendered, target = seen[:, 3] >= 0.5, opacity[:, 0] >= 0.5
+        ious = (rendered & target).sum((1, 2)) / (rendered | target).sum((1, 2)).clamp_min(1)
+        some = slice(None, None, LOOKS // COLOUR_LOOKS)
+        psnr = foreground_psnr(seen[some, :3] * seen[some, 3:], colour[some], opacity[some])
+        return Likeness(float(ious.mean()), float(psnr.mean()))
 
     def geometry(
         self, frames: int = 8, *, size: int = 128, elevation_degrees: float = 20.0
@@ -146,6 +177,13 @@ def pictures_of(assets: Sequence[Asset], output_type: str) -> Any:
         return pictures
     array = pictures.movedim(1, -1).numpy()
     return array if output_type == "np" else [Image.fromarray((each * 255).round().astype("uint8")) for each in array]
+
+
+def all_round(views: int, *, size: int) -> Cameras:
+    """Cameras [V] evenly spread over the sphere, none straight above or below."""
+    number = torch.arange(views)
+    elevations = torch.rad2deg(torch.asin(1 - (2 * number + 1) / views))
+    return orbit_cameras(number * GOLDEN_DEGREES % 360, elevations * 0.9, size=size)
 
 
 class Saved(NamedTuple):

@@ -26,7 +26,8 @@ SMALLEST_PART = 0.01  # connected parts with a smaller share of the faces are fl
 LINES = 1 << 13  # through the cube, along which a mesh is compared with its volume
 SPARE = 0.005  # of likeness, which may be lost to a lower level, so that no thin part ends just above it
 SMOOTHING = 10  # Taubin's steps against the grid's steps: volume within 0.2 %, silhouettes .002 IoU nearer the masks
-COLOUR_DEPTHS = torch.arange(-0.5, 2.5, 0.375)  # in voxels, along the inward normal
+COLOUR_DEPTHS = torch.tensor([-0.75, -0.5, -0.25, 0, 0.25, 0.5, 1, 2])  # in voxels, along the inward normal
+SHRINKING, THINNEST = 0.8, 0.2  # in what steps a level is lowered to join parts, and how far
 SURFACES = 2  # another number where volumes give other surfaces than they did
 FORMATS = (".glb", ".obj", ".ply")
 
@@ -38,10 +39,26 @@ class EmptyVolumeError(ValueError):
 def volume_to_mesh(volume: Volume, *, smallest_part: float = SMALLEST_PART, resolution: int = 63) -> "Trimesh":
     """The surface of one object's volume [1, 4 + K, D, H, W] as a mesh in [-1, 1]^3 with vertex colours.
 
+    Colours are what a ray along the inward normal would composite. For the rest see `outer_surface`.
+    """
+    return with_vertex_colours(outer_surface(volume, smallest_part=smallest_part, resolution=resolution), volume)
+
+
+def outer_surface(
+    volume: Volume,
+    *,
+    smallest_part: float = SMALLEST_PART,
+    resolution: int = 63,
+    smoothing: int = SMOOTHING,
+    one_shell: bool = False,
+) -> "Trimesh":
+    """The surface of one object's volume [1, 4 + K, D, H, W] as a closed mesh in [-1, 1]^3 without colours.
+
     Marching cubes at `surface_level`, closed where the object touches the cube's faces; cavities that no ray can see
     are filled, parts of under `smallest_part` of the faces dropped, the grid's steps smoothed. A grid coarser than
-    `resolution` points is refined first, by a whole factor, which rounds the surface and does not move it. Colours are
-    what a ray along the inward normal would composite. Raises EmptyVolumeError; ValueError for another shape, NaN.
+    `resolution` points is refined first, by a whole factor, which rounds the surface and does not move it. `one_shell`
+    lowers the level until the parts join, within reason, and keeps the largest. Raises EmptyVolumeError; ValueError for
+    another shape, NaN.
     """
     import trimesh
     from skimage.measure import marching_cubes
@@ -51,18 +68,50 @@ def volume_to_mesh(volume: Volume, *, smallest_part: float = SMALLEST_PART, reso
         raise ValueError(f"volume: wanted one object, [1, 4 + K, D, H, W] of 2 points or more; got {sizes}")
     if not volume.grid.isfinite().all():
         raise ValueError("volume: wanted finite values; got NaN or infinity; train the decoder anew, it has diverged")
-    volume = volume.with_grid(volume.grid.detach().float().cpu())
+    volume = on_cpu(volume)
     level = surface_level(volume)
-    raw = closed_field(refined(volume.raw_density[0, 0], resolution), level)
+    field = refined(volume.raw_density[0, 0], resolution)
+    if one_shell:
+        level, smallest_part = joining_level(volume, field, level, smallest_part), 1.0
+    raw = closed_field(field, level)
     corners, faces, _, _ = marching_cubes(raw, level, gradient_direction="descent")
     vertices = (corners - 1) / (np.array(raw.shape) - 3) * 2 - 1  # minus the padding
     vertices, faces = without_small_parts(vertices[:, ::-1], faces, smallest_part)  # (z, y, x) -> (x, y, z)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
-    trimesh.smoothing.filter_taubin(mesh, iterations=SMOOTHING)
+    trimesh.smoothing.filter_taubin(mesh, iterations=smoothing)
+    return mesh
+
+
+def with_vertex_colours(mesh: "Trimesh", volume: Volume) -> "Trimesh":
+    """The same mesh, coloured by its volume."""
+    import trimesh
+
+    volume = on_cpu(volume)
     inward = -torch.tensor(mesh.vertex_normals, dtype=torch.float32) * voxel_size(volume)
     colours = surface_colours(volume, torch.tensor(mesh.vertices, dtype=torch.float32), inward)
     mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.round(colours.numpy() * 255).astype(np.uint8))
     return mesh
+
+
+def on_cpu(volume: Volume) -> Volume:
+    """Where meshes are made: float32 on the CPU, without gradients."""
+    return volume.with_grid(volume.grid.detach().float().cpu())
+
+
+def joining_level(volume: Volume, field: Tensor, level: float, smallest_part: float) -> float:
+    """The highest raw density up to `level` at which the parts that count are one; `level` where none is in reach."""
+    from scipy.ndimage import label
+
+    density = float(volume.density_from_raw(torch.tensor(level)))
+    share = 1.0
+    while share >= THINNEST:
+        lowered = level if share == 1 else volume.raw_from_density(density * share)
+        parts, _ = label((field > lowered).numpy())
+        sizes = np.bincount(parts.reshape(-1))[1:]
+        if (sizes >= smallest_part * sizes.sum()).sum() == 1:
+            return lowered
+        share *= SHRINKING
+    return level
 
 
 def voxel_size(volume: Volume) -> float:
@@ -146,17 +195,26 @@ def without_small_parts(vertices: np.ndarray, faces: np.ndarray, smallest_part: 
     return vertices[used], (np.cumsum(used) - 1)[faces[used[faces[:, 0]]]]
 
 
-def surface_colours(volume: Volume, vertices: Tensor, inward: Tensor) -> Tensor:
-    """The colour [P, 3] in [0, 1] that a ray sees which enters at each vertex [P, 3]; `inward` is one voxel long."""
-    points = vertices[:, None] + COLOUR_DEPTHS[:, None] * inward[:, None]
-    sampled = torch.nn.functional.grid_sample(
-        volume.grid[:, :4], points[None, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
-    )[0, :, 0]  # [4, P, S]
-    step = (COLOUR_DEPTHS[1] - COLOUR_DEPTHS[0]) * inward.norm(dim=-1, keepdim=True)
-    thickness = volume.density_from_raw(sampled[3]) * step
+def surface_colours(volume: Volume, points: Tensor, inward: Tensor) -> Tensor:
+    """The colour [P, 3] in [0, 1] that a ray sees which enters at each of the points [P, 3].
+
+    `inward` is one voxel long. The ray begins before the point, where fog may stand, and ends two voxels behind it.
+    Density and colour of each step are the means of its ends: eight points are then as good as the middles of 30 steps.
+    """
+    along = points[:, None] + COLOUR_DEPTHS[:, None] * inward[:, None]
+    colours, raw = torch.nn.functional.grid_sample(
+        volume.grid[:, :4], along[None, None], mode="bilinear", padding_mode="border", align_corners=ALIGN_CORNERS
+    )[0, :, 0].split([3, 1])  # [3, P, S], [1, P, S]
+    steps = COLOUR_DEPTHS.diff() * inward.norm(dim=-1, keepdim=True)
+    thickness = middles(volume.density_from_raw(raw[0])) * steps
     ray_weights = torch.exp(thickness - thickness.cumsum(-1)) * -torch.expm1(-thickness)
-    colours = (sampled[:3] * ray_weights).sum(-1) / ray_weights.sum(-1).clamp_min(1e-8)
-    return colours.T.clamp(0, 1)
+    seen = (middles(colours) * ray_weights).sum(-1) / ray_weights.sum(-1).clamp_min(1e-8)
+    return seen.T.clamp(0, 1)
+
+
+def middles(values: Tensor) -> Tensor:
+    """Of neighbours along the last axis [..., S], the means [..., S - 1]."""
+    return (values[..., 1:] + values[..., :-1]) / 2
 
 
 def sample_surface_points(mesh: "Trimesh", count: int, *, seed: int) -> Tensor:
