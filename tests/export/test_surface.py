@@ -51,6 +51,15 @@ def test_touching_sheets_are_drawn_apart_into_their_own_sides():
     assert mesh.volume == pytest.approx(2, rel=0.02)
 
 
+def test_crumbs_are_dropped_and_parts_kept():
+    parts = [trimesh.creation.icosphere(subdivisions=3, radius=radius) for radius in (0.4, 0.2, 0.01)]
+    for place, part in enumerate(parts):
+        part.apply_translation([place, 0, 0])
+    mesh = simplified(trimesh.util.concatenate(parts), 2000)
+    assert soundness(mesh)[:2] == (True, 2)
+    assert mesh.bounds[1, 0] == pytest.approx(1.2, abs=0.01)
+
+
 def test_small_meshes_are_left_alone_and_open_ones_refused():
     ball = trimesh.creation.icosphere(subdivisions=3)
     assert simplified(ball, len(ball.faces)) is ball
