@@ -56,7 +56,7 @@ class Parts:
 
     @property
     def name(self) -> str:
-        return self.object.name or "object"
+        return " ".join(self.object.name.split()) or "object"
 
     @property
     def provenance(self) -> Mapping[str, Any]:
