@@ -46,7 +46,8 @@ def load_joint_encoder(folder: Path, *, device: torch.device | str = "cpu") -> J
     settings = read_json(folder / PREPROCESSOR, "a CLIP model's preprocessor")
     with reading(folder, "a CLIP model"):
         mean, std = (torch.tensor(settings[key])[:, None, None].to(device) for key in ("image_mean", "image_std"))
-        model = CLIPModel.from_pretrained(folder, local_files_only=True).to(device).eval().requires_grad_(False)
+        model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
+        model = model.to(device).eval().requires_grad_(False)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def network(pictures: Tensor) -> Tensor:
