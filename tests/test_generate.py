@@ -196,7 +196,7 @@ def test_a_callback_sees_every_step_and_may_stop(speaking):
     stop = -1
     latents(speaking, "a chair", count=3, callback_on_step_end=each)
     assert [step for step, _, _ in seen] == [0, 1]
-    assert seen[0][1] == pytest.approx(80)
+    assert seen[0][1] == pytest.approx(80)  # 10 sqrt(4^3)
     assert seen[0][2] == (3, *speaking.latent_shape)
     seen.clear()
     stop = 0

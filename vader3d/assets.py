@@ -23,7 +23,7 @@ from vader3d.export.formats import check_formats as check_formats  # handed on
 from vader3d.export.mesh import EmptyVolumeError, volume_to_mesh
 from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.placement import AS_IT_IS, ExportConfig
-from vader3d.export.surface import SurfaceConfig, surfaces_of
+from vader3d.export.surface import SurfaceConfig, soundness, surfaces_of
 from vader3d.export.turntable import straight_alpha
 from vader3d.files import checksum_of, held, write_text
 from vader3d.geometry.cameras import Cameras, orbit_cameras
@@ -219,10 +219,17 @@ class AssetFolder:
         """Whether an object of this name was made by something else."""
         return self.objects.get(name, {}).get("provenance", provenance) != provenance
 
-    def holds(self, name: str, provenance: Mapping[str, Any], formats: Sequence[str]) -> bool:
-        """Whether an object lies there whole, made by just this, or is known to be empty."""
+    def holds(
+        self,
+        name: str,
+        provenance: Mapping[str, Any],
+        formats: Sequence[str],
+        config: ExportConfig = AS_IT_IS,
+        surface: SurfaceConfig | None = None,
+    ) -> bool:
+        """Whether an object lies there whole, made and written by just this, or is known to be empty."""
         known = self.objects.get(name)
-        if known is None or known["provenance"] != provenance:
+        if known is None or known["provenance"] != provenance or known.get("how") != how_written(config, surface):
             return False
         main = [f"{name}.{form}" for form in formats]
         wanted = [file for file in file_names(name, formats) if file in main or file in known["files"]]
@@ -231,8 +238,17 @@ class AssetFolder:
             for file in wanted
         )
 
-    def save(self, asset: Asset, formats: Sequence[str], config: ExportConfig = AS_IT_IS) -> list[Path]:
-        """Write an object's files, and remember it; an empty one has none where a mesh is asked for."""
+    def save(
+        self,
+        asset: Asset,
+        formats: Sequence[str],
+        config: ExportConfig = AS_IT_IS,
+        surface: SurfaceConfig | None = None,
+    ) -> list[Path]:
+        """Write an object's files, and remember it; an empty one has none where a mesh is asked for.
+
+        surface: as `Asset.mesh` takes it; coarser levels of detail become NAME-lod1.glb and so on.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.objects.get(asset.name, {})
         known: dict[str, Any] = {
@@ -240,16 +256,24 @@ class AssetFolder:
             "empty": False,
             "files": {},
             "mesh_likeness": None,
+            "how": how_written(config, surface),
         }
-        if before.get("provenance") == known["provenance"]:
+        if all(before.get(part) == known[part] for part in ("provenance", "how")):
             known |= before
-        written = []
+        written: list[Path] = []
+        meshes: list[Trimesh | None] = [None]
         try:
-            if any("mesh" in FORMATS[form].needs for form in formats):
-                known["mesh_likeness"] = round(asset.mesh_likeness(), 3)
-            written = [asset.save(self.path / f"{asset.name}.{form}", config) for form in formats]
-            there = [file for file in file_names(asset.name, formats) if (self.path / file).is_file()]
-            known["files"] |= {file: checksum_of(self.path / file) for file in there}
+            with_mesh = [form for form in formats if "mesh" in FORMATS[form].needs]
+            if with_mesh:
+                meshes = [*asset.meshes(surface)] if surface else [asset.mesh()]
+                known["mesh"] = soundness(meshes[0])._asdict()
+                known["mesh_likeness"] = round(asset.likeness(meshes[0]).iou, 3)
+            for level, mesh in enumerate(meshes):
+                name = f"{asset.name}-lod{level}" if level else asset.name
+                forms = with_mesh if level else formats
+                written += [asset.save(self.path / f"{name}.{form}", config, mesh=mesh) for form in forms]
+                there = [file for file in file_names(name, forms) if (self.path / file).is_file()]
+                known["files"] |= {file: checksum_of(self.path / file) for file in there}
         except EmptyVolumeError:
             known["empty"] = True
         self.objects[asset.name] = known
@@ -260,6 +284,11 @@ class AssetFolder:
         known = {name: self.objects[name] for name in names}
         unlike = [name for name, each in known.items() if (each["mesh_likeness"] or 1.0) < ALIKE]
         return Saved(written, sum(each["empty"] for each in known.values()), unlike)
+
+
+def how_written(config: ExportConfig, surface: SurfaceConfig | None) -> dict[str, Any]:
+    """Plain values that tell files of one object apart."""
+    return {**config_to_dict(config), "surface": surface and config_to_dict(surface)}
 
 
 def save_assets(

@@ -1,15 +1,18 @@
 """`vader3d generate` and `vader3d schema`."""
 
 import json
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, UseAppendAction
 
-from vader3d.cli.parsing import checked
+from vader3d.cli.parsing import checked, note
 
 if TYPE_CHECKING:
+    from vader3d.export.surface import SurfaceConfig
     from vader3d.generate.recipes import Recipe
 
 Solver = Literal["heun", "euler", "dpmpp_2m"]
@@ -27,8 +30,8 @@ def generate_command(
     guidance: float = 3.0,
     count: int = 8,
     seed: int = 0,
-    steps: int = 32,
-    solver: Solver = "heun",
+    steps: int | None = None,
+    solver: Solver = "dpmpp_2m",
     stochastic: bool = False,
     interpolate: tuple[str, str] | None = None,
     frames: int = 24,
@@ -37,6 +40,11 @@ def generate_command(
     keep_box: Box | None = None,
     again: Path | None = None,
     formats: tuple[str, ...] = ("glb", "webp"),
+    preset: Literal["print", "mobile", "game", "high"] | None = None,
+    faces: int | None = None,
+    colour: Literal["texture", "vertex"] | None = None,
+    texture_size: int | None = None,
+    lods: int | None = None,
     size_cm: float | None = None,
     pivot: Literal["centre", "base"] = "centre",
     text_encoder: str | None = None,
@@ -55,7 +63,7 @@ def generate_command(
         guidance: How closely to follow the prompts; 1 does not insist, the paper has 3.
         count: How many of each prompt.
         seed: Object i of a prompt and a seed is always the same.
-        steps: Sampling steps; more is finer and slower.
+        steps: Sampling steps; more is finer and slower. Default: 12 of dpmpp_2m, 32 of the others.
         solver: What takes the steps (docs/text.md).
         stochastic: Add fresh noise while sampling, as in the paper's main results.
         interpolate: Two prompts, or two seeds: --frames objects from the one to the other, and an animation.
@@ -65,6 +73,11 @@ def generate_command(
         keep_box: With --vary: x0 y0 z0 x1 y1 z1, a box in [-1, 1]^3 whose inside stays as it is.
         again: A file that was generated: the same object anew.
         formats: What to write of each object (docs/formats.md); webp is a turntable.
+        preset: What the meshes are for (docs/assets.md); the next four go before it.
+        faces: At most so many triangles.
+        colour: A texture, or a colour for each vertex; default: a texture where its packages are installed.
+        texture_size: Pixels a side.
+        lods: Levels of detail, each of half the faces of the one before.
         size_cm: The longest side of the object in its files; default: as the model has it.
         pivot: What the files' origin is: the middle of the cube, or of the object's base.
         text_encoder: Where the text encoder of the model lies, if not where it was in training.
@@ -86,11 +99,15 @@ def generate_command(
         save_path,
     )
     from vader3d.generate.recipes import recipes_for
+    from vader3d.text.tokens import remarks
 
     check_formats(formats, formats)
     prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
     generator = Generator.from_pretrained(model, device=device, text_encoder=text_encoder)
     generator = generator.compiled() if compiled else generator
+    for text in (*prompts, negative_prompt):
+        for remark in remarks(generator.text_encoder, text) if generator.text_encoder else ():
+            note(remark)
     recipes: list[Recipe]
     if again is not None:
         recipes = [read_recipe(again, generator)]
@@ -115,7 +132,8 @@ def generate_command(
         )
         recipes = between(recipes[0], *interpolate, frames=frames) if interpolate else recipes
     config = ExportConfig(size_cm=size_cm, pivot=pivot)
-    saved = generate_files(generator, output, recipes, formats=formats, config=config)
+    surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size, lods=lods)
+    saved = generate_files(generator, output, recipes, formats=formats, config=config, surface=surface)
     sheets = [save_path(output, recipes)] if interpolate else [save_grid(output, recipes)] if prompts else []
     if report == "json":
         return print(json.dumps(listed(output, recipes), indent=1, ensure_ascii=False))
@@ -127,6 +145,17 @@ def generate_command(
     if saved.unlike:
         print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
     return None
+
+
+def surface_for(preset: str | None, **chosen: Any) -> "SurfaceConfig | None":
+    """What was chosen, over the preset; None, plain meshes, where nothing was and the packages are not here."""
+    from vader3d.export.surface import SurfaceConfig, surface_preset
+
+    asked = {name: value for name, value in chosen.items() if value is not None}
+    there = all(map(find_spec, ("fast_simplification", "manifold3d", "xatlas")))
+    if not (there or asked or preset):
+        return None
+    return replace(surface_preset(preset) if preset else SurfaceConfig(), **asked)
 
 
 def schema_command(model: Positional[str] = "") -> None:

@@ -15,6 +15,7 @@ from vader3d.diffusion.model import text_of
 from vader3d.export.formats import FORMATS, check_formats
 from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.provenance import read_provenance
+from vader3d.export.surface import SurfaceConfig
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import save_turntable
 from vader3d.files import held, write_bytes
@@ -35,6 +36,7 @@ def generate_files(
     *,
     formats: Sequence[str],
     config: ExportConfig = AS_IT_IS,
+    surface: SurfaceConfig | None = None,
     batch: int = 16,
 ) -> Saved:
     """An object of each recipe, written as soon as it is made; the same call again makes only what is missing.
@@ -53,13 +55,15 @@ def generate_files(
                     f"output: wanted a folder for this model, these steps; got {folder}, whose {name} was made "
                     f"otherwise ({LIST} says how); name another folder"
                 )
-        missing = [recipe for name, (recipe, made) in made_by.items() if not place.holds(name, made, formats)]
+        missing = [
+            recipe for name, (recipe, made) in made_by.items() if not place.holds(name, made, formats, config, surface)
+        ]
         place.write_list()  # fails before the work where nothing can be written
         written: list[Path] = []
         try:
             assets = generator.draw(missing, batch=batch)
             for done, asset in enumerate(track(assets, "objects", total=len(missing)), 1):
-                written += place.save(asset, formats, config)
+                written += place.save(asset, formats, config, surface)
                 if done % batch == 0:
                     place.write_list()
         finally:
@@ -82,7 +86,7 @@ def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The prompts of a text file, a line each, without empty ones. ValueError: the number of a line that is no UTF-8."""
+    """The prompts of a text file, a line each, without empty ones. ValueError: the number of a line not in UTF-8."""
     with reading(path, "a text file with a prompt a line"):
         lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, 1):

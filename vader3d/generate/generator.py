@@ -14,7 +14,6 @@ from torch import Tensor
 from vader3d.assets import Asset, pictures_of
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
-from vader3d.diffusion.sampler import edm_sigmas
 from vader3d.diffusion.solvers import Callback
 from vader3d.files import checksum_of
 from vader3d.generate.recipes import Recipe, check_least, recipes_for, what_a_batch_shares
@@ -74,7 +73,7 @@ class Generator(Stages):
         *,
         count: int = 1,
         seed: int | Sequence[int] = 0,
-        num_inference_steps: int = 32,
+        num_inference_steps: int | None = None,
         guidance_scale: float | Sequence[float] = 3.0,
         negative_prompt: str | Sequence[str] | None = None,
         num_images_per_prompt: int | None = None,
@@ -83,7 +82,7 @@ class Generator(Stages):
         prompt_embeds: Tensor | None = None,
         callback_on_step_end: StepEnd | None = None,
         output_type: OutputType = "asset",
-        solver: str = "heun",
+        solver: str = "dpmpp_2m",
         stochastic: bool = False,
         batch: int = 16,
     ) -> Any:
@@ -95,7 +94,8 @@ class Generator(Stages):
         place, one for all objects, or one for each. latents: that unit noise itself, [N, C, D, H, W]. prompt_embeds:
         tokens in the prompts' place, [P, T, S]. callback_on_step_end(self, step, sigma, {"latents": x}): after every
         step; where it sets `interrupt`, sampling ends there. output_type: asset; latent: raw ones, [N, C, D, H, W];
-        pil, pt, np: a picture of each (PIL; [N, 3, H, W]; [N, H, W, 3], in [0, 1]). ValueError names what is wrong.
+        pil, pt, np: a picture of each (PIL; [N, 3, H, W]; [N, H, W, 3], in [0, 1]). num_inference_steps: None takes as
+        many as the solver needs. ValueError names what is wrong.
         """
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type: wanted one of {', '.join(get_args(OutputType))}; got {output_type!r}")
@@ -130,7 +130,7 @@ class Generator(Stages):
                 recipes[part],
                 noise=None if noise is None else noise[part],
                 tokens=None if tokens is None else tokens[part],
-                callback=self.step_end(callback_on_step_end, num_inference_steps),
+                callback=self.step_end(callback_on_step_end, recipes[0]),
             )
             if self.interrupt:
                 break
@@ -155,11 +155,11 @@ class Generator(Stages):
         latents = self.latents_of(recipes, noise=self.noises(seeds)[0])
         return [self.asset(recipe, latent[None]) for recipe, latent in zip(recipes, latents, strict=True)]
 
-    def step_end(self, callback: StepEnd | None, steps: int) -> Callback | None:
+    def step_end(self, callback: StepEnd | None, recipe: Recipe) -> Callback | None:
         """A solver's callback that calls diffusers' kind."""
         if callback is None:
             return None
-        sigmas = edm_sigmas(steps)
+        sigmas = self.sigmas(recipe)
 
         def after(step: int, x: Tensor, denoised: Tensor) -> bool:
             callback(self, step, float(sigmas[step]), {"latents": x, "denoised": denoised})

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 
 SolverName = Literal["heun", "euler", "dpmpp_2m"]
+USUAL_STEPS = {"heun": 32, "euler": 32, "dpmpp_2m": 12}  # docs/performance.md
 LONGEST_NAME = 48  # characters of a prompt that a file's name keeps
 
 
@@ -23,8 +24,8 @@ class Recipe(Checked):
     negative_prompt: str = ""  # what guidance leads away from; empty: from no text
     seed: int = ranged(0, at_least=0, below=1 << 63)
     index: int = ranged(0, at_least=0)  # of the seed's noises
-    steps: int = ranged(32, at_least=1)  # noise levels of the solver
-    solver: SolverName = "heun"
+    steps: int = ranged(12, at_least=1)  # noise levels of the solver
+    solver: SolverName = "dpmpp_2m"
     stochastic: bool = False  # with fresh noise at every step, as in the paper's main results
     guidance_scale: float = ranged(3.0, at_least=0)  # 1: none; the paper: 3
     # lowest and highest noise level at which guidance acts; None: at all
@@ -70,17 +71,21 @@ def recipes_for(
     seed: int | Sequence[int] = 0,
     guidance_scale: float | Sequence[float] = 3.0,
     negative_prompt: str | Sequence[str] | None = None,
-    steps: int,
-    solver: Any = "heun",
+    steps: int | None = None,
+    solver: Any = "dpmpp_2m",
     stochastic: bool = False,
 ) -> list[Recipe]:
-    """`count` recipes for each prompt, one after the other; ValueError names what is wrong."""
+    """`count` recipes for each prompt, one after the other; ValueError names what is wrong.
+
+    steps: None takes as many as the solver needs.
+    """
     if not isinstance(prompt, (str, Sequence, type(None))):
         raise ValueError(f"prompt: wanted a string, or several; got {prompt!r}")
     prompts = [prompt or ""] if prompt is None or isinstance(prompt, str) else [*prompt]
-    check_least(1, count=count, steps=steps, prompts=len(prompts))
     if solver not in get_args(SolverName):
         raise ValueError(f"solver: wanted one of {', '.join(get_args(SolverName))}; got {solver!r}")
+    steps = USUAL_STEPS[solver] if steps is None else steps
+    check_least(1, count=count, steps=steps, prompts=len(prompts))
     each = zip(
         prompts,
         one_each("seed", seed, len(prompts)),

@@ -11,7 +11,7 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.edits import agreeing, box_mask, coarsened, keeping, lerp, slerp, unlike_in, vary
-from vader3d.diffusion.sampler import edm_sigmas
+from vader3d.diffusion.sampler import edm_sigmas, sigmas_for
 from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Callback, Churn, Denoise, Draw, Solver, heun
 from vader3d.generate.recipes import Recipe
 from vader3d.latents import LatentStatistics
@@ -136,8 +136,12 @@ class Stages:
                     denoiser, clean, noise, strength=first.strength, steps=first.steps, solver=solver, **options
                 )
             else:
-                made = solver(denoiser, noise, edm_sigmas(first.steps), draw=draw, callback=callback)
+                made = solver(denoiser, noise, self.sigmas(first), draw=draw, callback=callback)
         return self.statistics.denormalise(made.cpu())
+
+    def sigmas(self, recipe: Recipe) -> Tensor:
+        """The noise levels of a recipe, [steps + 1]."""
+        return sigmas_for(recipe.solver, recipe.steps, self.latent_shape)
 
     def between(self, noise: Tensor, recipe: Recipe) -> Tensor:
         """The noise [C, D, H, W] a `fraction` of the way to that of the recipe `towards`."""
