@@ -230,30 +230,30 @@ def plain_sheet(pictures: np.ndarray, *, columns: int, quality: int) -> bytes:
     return bytes([columns, quality]) + pictures.tobytes()
 
 
-def test_the_bytes_of_an_archive_are_those_of_the_first_version(tmp_path, monkeypatch):
-    """Runs know their data by its fingerprint; the constants are those of archives before records were prepared."""
+def test_the_bytes_of_an_archive_are_those_of_version_2(tmp_path, monkeypatch):
+    """Runs know their data by its fingerprint; these are of archives with several captions an object."""
     monkeypatch.setattr(archive_writer, "pictures_to_sheet", plain_sheet)
     data, digest = Fixed(), hashlib.sha256()
     with ArchiveWriter(tmp_path / "a.zip", title=data.title, resolution=data.resolution, quality=90) as writer:
         for index, record in enumerate(data.records):
             writer.add(PreparedObject(record, *data.read(index), mesh=data.true_mesh(index)))
         writer.set_subsets(data.subsets)
-    fingerprint = "f0358e5b141ae42f32e62a77e9cfa204180179c66424cd597d4b126ed07d1a03"
+    fingerprint = "50dfc6601af3e75b1bddc1703c85dc4c700a487910fe30d55687287385098971"
     assert Archive(tmp_path / "a.zip").fingerprint == fingerprint
     with zipfile.ZipFile(tmp_path / "a.zip") as written:  # deflated bytes change with zlib's version
         for info in written.infolist():
             digest.update(f"{info.filename} {info.compress_type} {info.date_time} {info.external_attr}".encode())
             digest.update(written.read(info))
-    assert digest.hexdigest() == "77f52c667b967861d6a9dc119fd5512756c5e9d6c2f561ef188267caa5417804"
+    assert digest.hexdigest() == "9f67827a699728755d3a9a1181e2339cbc0c5726c760832e20af49076e45a048"
 
 
-def test_the_bytes_of_shards_are_those_of_the_first_version(tmp_path, monkeypatch):
+def test_the_bytes_of_shards_are_those_of_version_2(tmp_path, monkeypatch):
     monkeypatch.setattr(shard_format, "pictures_to_sheet", plain_sheet)
     write_shards(Fixed(), tmp_path, objects_per_shard=2, quality=90)
     digest = hashlib.sha256()
     for path in sorted(tmp_path.iterdir()):
         digest.update(path.name.encode() + b" " + path.read_bytes())
-    assert digest.hexdigest() == "e8beb905ea1fd321d205368ff78f647d4bb3ca835c4e1f6612d7474ee1cb8ac9"
+    assert digest.hexdigest() == "9aaa81681c352981d9ee54093422ec9c24f9d168de89a160889921d3f2c0c6f0"
 
 
 def test_shards_of_objects_and_shards_of_their_archive_hold_the_same(tmp_path):
@@ -267,3 +267,12 @@ def test_shards_of_objects_and_shards_of_their_archive_hold_the_same(tmp_path):
     packed, direct = everything_in(tmp_path / "packed"), everything_in(tmp_path / "direct")
     assert packed.pop("shards.json") != direct.pop("shards.json")  # the fingerprints
     assert packed == direct
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_captions_must_be_captions_and_each_once(kind, tmp_path):
+    with opened(tmp_path, kind) as writer:
+        for wrong in (("a chair",), (Caption(""),), (Caption("a chair"), Caption("a chair", "me"))):
+            with pytest.raises(ValueError, match="captions: wanted"):
+                writer.add(PreparedObject(ObjectRecord("a", wrong), some_pictures(), some_cameras()))
+        writer.add(PreparedObject(ObjectRecord("a", (Caption("a chair"),)), some_pictures(), some_cameras()))

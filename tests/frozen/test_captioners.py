@@ -25,7 +25,7 @@ class Processor:
     def __call__(self, images, text, padding, return_tensors, truncation=False):
         self.text = text
         values = torch.tensor([float(np.asarray(image).mean()) for image in images])
-        return Inputs(input_ids=torch.full((len(text), 2), 3), pixel_values=values)
+        return Inputs(input_ids=torch.full((len(text), 5), 3), pixel_values=values)
 
     def apply_chat_template(self, said, *, add_generation_prompt, tokenize):
         assert (add_generation_prompt, tokenize) == (True, False)
@@ -33,17 +33,17 @@ class Processor:
 
     def batch_decode(self, tokens, skip_special_tokens):
         assert skip_special_tokens
-        return [" ".join(WORDS[i] for i in row) for row in tokens.tolist()]
+        return [" ".join(WORDS[i] for i in row) for row in map(torch.Tensor.tolist, tokens)]
 
 
 class Teller(nn.Module):
-    """Repeats what it was asked, then says whether a picture is dark."""
+    """Repeats what it was asked, unless told otherwise, then says whether a picture is dark."""
 
-    config = SimpleNamespace(is_encoder_decoder=False)
+    repeats = slice(None)
 
     def generate(self, input_ids, pixel_values, max_new_tokens, do_sample):
         assert not do_sample
-        return torch.cat([input_ids, torch.where(pixel_values < 100, 1, 2)[:, None]], 1)
+        return torch.cat([input_ids[:, self.repeats], torch.where(pixel_values < 100, 1, 2)[:, None]], 1)
 
 
 class Clip(nn.Module):
@@ -79,6 +79,12 @@ def test_every_picture_is_described_without_the_question(transformers):
     assert captioner.processor.text == [PROMPT.replace("{name}", "chair")] * 2
     assert captioner.name == "teller"
     assert transformers.asked == [("some/teller", True)] * 2  # nothing is fetched
+
+
+@pytest.mark.parametrize("repeats", [slice(None), slice(-1), slice(0)])
+def test_the_answer_is_whole_whatever_is_repeated(transformers, monkeypatch, repeats):
+    monkeypatch.setattr(Teller, "repeats", repeats)  # all of the question, all but its end mark, or nothing
+    assert load_captioner("teller")(PICTURES, "chair") == ["dark", "light"]
 
 
 def test_a_nameless_object_has_no_hint_and_a_chat_has_its_form(transformers, monkeypatch):

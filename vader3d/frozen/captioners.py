@@ -35,11 +35,8 @@ class ImageCaptioner:
             images=images, text=[self.worded(question)] * len(images), padding=True, return_tensors="pt"
         ).to(self.device)
         tokens = self.network.generate(**inputs, max_new_tokens=LONGEST, do_sample=False)
-        asked = inputs["input_ids"].shape[1]
-        if not getattr(self.network.config, "is_encoder_decoder", False) and tokens.shape[1] > asked:
-            tokens = tokens[:, asked:]  # decoders alone repeat what they were asked
-        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        return [text.strip().removeprefix(question.lower()).removeprefix(question).strip() for text in texts]
+        answers = [row[repeated(row, asked) :] for row, asked in zip(tokens, inputs["input_ids"], strict=True)]
+        return [text.strip() for text in self.processor.batch_decode(answers, skip_special_tokens=True)]
 
     def worded(self, question: str) -> str:
         """As the network's chat wants it, if it has one."""
@@ -47,6 +44,13 @@ class ImageCaptioner:
             return question
         said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
         return self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+
+
+def repeated(tokens: torch.Tensor, asked: torch.Tensor) -> int:
+    """How many of an answer's first tokens [T] are those asked [A], as of many networks; the first may differ."""
+    length = min(len(tokens), len(asked))
+    same = int((tokens[1:length] == asked[1:length]).long().cumprod(0).sum())
+    return same + 1 if same else 0
 
 
 class ClipScorer:

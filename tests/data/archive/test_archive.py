@@ -72,6 +72,19 @@ def manifest_with(path: Path, change) -> Path:
     return rewritten(path, {"archive.json": json.dumps(manifest).encode()})
 
 
+def test_archives_of_the_first_version_open(tmp_path):
+    def older(manifest: dict) -> None:
+        manifest["version"] = 1
+        for entry in manifest["objects"]:
+            entry["caption"] = entry.pop("captions")[0]["text"]
+        manifest["objects"][2]["caption"] = ""
+
+    archive = open_archive(manifest_with(write(tmp_path / "a.zip"), older))
+    assert [record.captions for record in archive.records] == [(Caption("caption 0"),), (Caption("caption 1"),), ()]
+    assert [record.caption for record in archive.records] == ["caption 0", "caption 1", ""]
+    assert np.array_equal(archive.read(1).pictures, some_pictures(1))
+
+
 def test_everything_comes_back(tmp_path):
     archive = open_archive(write(tmp_path / "a.zip"))
     assert (len(archive), archive.resolution, archive.title) == (3, (HEIGHT, WIDTH), "things")

@@ -135,3 +135,22 @@ def test_a_stopped_command_leaves_the_finished_archive_and_the_next_cleans_up(nu
     assert (tmp_path / "out.zip").read_bytes() == before
     written(tmp_path, [1])
     assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
+
+
+def test_captions_of_a_file_take_the_place_of_names(tmp_path):
+    (tmp_path / "c.csv").write_text("thing 1,a red thing\nthing 1,a thing\nthing 9,x\n")
+    report = written(tmp_path, [1, 2], captions=tmp_path / "c.csv")
+    first, second = open_archive(tmp_path / "out.zip").records
+    assert [caption.text for caption in first.captions] == ["thing 0"]
+    assert [caption.text for caption in second.captions] == ["a red thing", "a thing"]
+    assert report.notes[:2] == [
+        f"{tmp_path / 'c.csv'}: 1 names are no object's: thing 9",
+        f"{tmp_path / 'c.csv'}: 1 objects have no caption in it",
+    ]
+
+
+def test_a_faulty_caption_file_leaves_nothing(tmp_path):
+    (tmp_path / "c.csv").write_text("thing 1\n")
+    with pytest.raises(ValueError, match="line 1: wanted a name and a caption"):
+        written(tmp_path, [1, 2], captions=tmp_path / "c.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.csv"]

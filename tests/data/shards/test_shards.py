@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -71,11 +72,28 @@ def test_others_read_the_samples(archive, shards):
             assert np.array_equal(np.asarray(picture.convert("RGB")), pictures[view][..., :3])
 
 
+def test_shards_of_the_first_version_open(shards, tmp_path):
+    folder = shutil.copytree(shards, tmp_path / "old")
+    index = json.loads((folder / "shards.json").read_text())
+    index["version"] = 1
+    for shard in index["shards"]:
+        path = folder / shard["file"].replace(".tar", ".json")
+        spans = json.loads(path.read_text())
+        for entry in spans["objects"]:
+            entry["caption"] = entry.pop("captions")[0]["text"]
+        path.write_text(json.dumps(spans))
+        shard["index_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "shards.json").write_text(json.dumps(index))
+    old, new = open_archive(folder), open_archive(shards)
+    assert [record.caption for record in old.records] == [record.caption for record in new.records]
+    assert np.array_equal(old.read(3).pictures, new.read(3).pictures)
+
+
 def test_the_index_tells_what_is_there(shards):
     index = json.loads((shards / "shards.json").read_text())
     assert (index["format"], index["version"], index["objects"], index["resolution"]) == (
         "vader3d-shards",
-        1,
+        2,
         4,
         [24, 24],
     )
