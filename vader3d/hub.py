@@ -1,4 +1,4 @@
-"""Names of models become folders, and models get cards to be handed on with."""
+"""Names of models become folders, and models get cards."""
 
 import json
 import re

@@ -110,7 +110,7 @@ def test_what_is_free_is_not_taken_over_from_the_model(trained):
 
 def test_another_configuration_is_refused_with_the_fields_that_differ(trained, tmp_path):
     other = override(CONFIG, ["decoder.code_length=4", "render.density_scale=1.0", "code_lr=1.0"])
-    with pytest.raises(ValueError, match="a model of another configuration") as caught:
+    with pytest.raises(ValueError, match="wanted a model of this configuration; got another") as caught:
         check_start(other, CONFIG, trained)
     assert "(decoder.code_length: wanted 8; got 4; render.density_scale: wanted 25.0; got 1.0)" in str(caught.value)
     assert str(caught.value).startswith(str(trained))

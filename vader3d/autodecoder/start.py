@@ -1,4 +1,4 @@
-"""Stage 1 that starts from a trained model: its decoder, codes like its own."""
+"""Stage 1 that starts from a trained model: its decoder, new codes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def check_start(config: AutodecoderConfig, trained: AutodecoderConfig, path: Pat
     unlike = sorted(name for name in differences(there, here) if name.startswith(WEIGHTS))
     if unlike:
         told = "; ".join(f"{name}: wanted {there[name]!r}; got {here[name]!r}" for name in unlike)
-        raise ValueError(f"{path}: a model of another configuration ({told}); leave --preset out to take the model's")
+        raise ValueError(f"{path}: wanted a model of this configuration; got another ({told}); leave out --preset")
 
 
 def start_from(model: Autodecoder, config: AutodecoderConfig, path: Path) -> None:
