@@ -30,7 +30,7 @@ def main(*, output: Path = Path("runs/python"), preset: str = "tiny", objects: i
 
     # New objects. The folder of stage 2 holds all that generation needs.
     generator = Generator.from_pretrained(output / "diffusion")
-    for asset in generator(4, seed=0):
+    for asset in generator(count=4, seed=0):
         print(asset.save(output / f"{asset.name}.webp"))
 
 

@@ -31,7 +31,7 @@ follow_imports_for_stubs = true
 RIGHT = """
 from vader3d import Asset, Cameras, Generator, Volume
 
-asset: Asset = Generator.from_pretrained("x")(1, seed=3)[0]
+asset: Asset = Generator.from_pretrained("x")(count=1, seed=3)[0]
 volume: Volume = asset.volume
 cameras: Cameras
 asset.render(cameras[0].resized(64, 64))
@@ -42,7 +42,7 @@ import vader3d
 from vader3d import Cameras, Generator, Generatr
 
 Generator.from_pretrained("x")(seeds=1)
-Generator.from_pretrained("x")(1)[0].sav("y")
+Generator.from_pretrained("x")(count=1)[0].sav("y")
 vader3d.Generator.from_pretrained("x", gpu=True)
 vader3d.Volum
 Cameras(depth=1)

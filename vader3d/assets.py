@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vader3d.captions import Caption
 from vader3d.config import Range, config_from_dict, config_to_dict
 from vader3d.data.archive.format import OBJECT_VIEWS, SHEET_SIDE_PX, ObjectRecord
 from vader3d.data.archive.writer import ArchiveWriter
@@ -261,14 +262,14 @@ class AssetFolder:
         if all(before.get(part) == known[part] for part in ("provenance", "how")):
             known |= before
         written: list[Path] = []
-        meshes: list[Trimesh | None] = [None]
+        meshes: list[Trimesh] = []
         try:
             with_mesh = [form for form in formats if "mesh" in FORMATS[form].needs]
             if with_mesh:
-                meshes = [*asset.meshes(surface)] if surface else [asset.mesh()]
+                meshes = asset.meshes(surface) if surface else [asset.mesh()]
                 known["mesh"] = soundness(meshes[0])._asdict()
                 known["mesh_likeness"] = round(asset.likeness(meshes[0]).iou, 3)
-            for level, mesh in enumerate(meshes):
+            for level, mesh in enumerate(meshes or [None]):
                 name = f"{asset.name}-lod{level}" if level else asset.name
                 forms = with_mesh if level else formats
                 written += [asset.save(self.path / f"{name}.{form}", config, mesh=mesh) for form in forms]
@@ -302,6 +303,12 @@ def save_assets(
     return place.saved([asset.name for asset in assets], written)
 
 
+def said_by(provenance: Mapping[str, Any]) -> tuple[Caption, ...]:
+    """The prompt of an object as its caption, if it had one."""
+    prompt = str(provenance.get("prompt") or "")
+    return (Caption(prompt, "prompt"),) if prompt else ()
+
+
 def as_dataset(
     assets: Iterable[Asset], folder: Path, *, views: int = 24, size: int = 128, seed: int = 0
 ) -> dict[str, bool]:
@@ -323,7 +330,7 @@ def as_dataset(
             pictures = (straight_alpha(colour, opacity) * 255).round().to(torch.uint8).movedim(1, -1).numpy()
             kept[asset.name] = bool((pictures[..., 3] >= 128).any((1, 2)).all())
             if kept[asset.name]:
-                record = ObjectRecord(asset.name, str(asset.provenance.get("prompt") or ""), source="vader3d")
+                record = ObjectRecord(asset.name, captions=said_by(asset.provenance), source="vader3d")
                 prepared = PreparedObject(record, pictures, cameras)
                 archive.add(prepared)
                 write_scene(folder / asset.name, prepared, asset.geometry_from(cameras)[0].numpy())

@@ -123,7 +123,8 @@ class Generator(Stages):
                 "prompt_embeds", tokens, (len(recipes) // count, tokens.shape[1] if tokens.dim() == 3 else 0, width)
             )
             tokens = tokens.repeat_interleave(count, 0)
-        made, self.interrupt = [], False
+        made: list[Tensor] = []
+        self.interrupt = False
         for start in range(0, len(recipes), batch):
             part = slice(start, start + batch)
             made += self.latents_of(
