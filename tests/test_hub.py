@@ -209,7 +209,7 @@ def test_a_command_saves_a_model_with_a_card_of_one_s_own(run, tmp_path, capsys)
     main(["save", str(run), "--output", str(output), "--half", "--card", str(tmp_path / "card.md")])
     assert capsys.readouterr().out.startswith(f"{output}: ")
     assert (output / CARD).read_text().endswith("---\n\nWords.\n")
-    assert Generator.from_pretrained(output)(1, steps=1)[0].name == "seed0-000"
+    assert Generator.from_pretrained(output)(count=1, num_inference_steps=1)[0].name == "seed0-000"
 
 
 def test_evaluation_takes_a_name(shelf, archive, tmp_path, monkeypatch, capsys):

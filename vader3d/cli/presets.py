@@ -50,7 +50,7 @@ def field_rows(config: Any) -> list[str]:
     """`path.to.field = value    meaning` for every settable field, values as `--set` takes them."""
     rows = []
     for path, value, choices, meaning in described_fields(config):
-        text = value if isinstance(value, str) else json.dumps(value)
+        text = value if isinstance(value, str) and value else json.dumps(value)
         rows.append((f"{path} = {text}", f"{' | '.join(choices)}: {meaning}" if choices else meaning))
     width = max(len(assignment) for assignment, _ in rows)
     return [f"{assignment:{width}}    {meaning}" for assignment, meaning in rows]

@@ -76,8 +76,8 @@ def train_diffusion_command(
         captions: A .csv, .json or .jsonl file, or a folder of texts, with captions of objects by name, in place of
             those that stage 1 noted; for presets with text.
         download: The text encoder may be fetched where it is not on this machine.
-        settings: Overrides, e.g. --set unet.dropout=0.1; `vader3d presets NAME` lists all fields of a preset with
-            their meaning.
+        settings: `vader3d presets NAME` lists all fields of a preset with their meaning; here others may be set, e.g.
+            --set unet.dropout=0.1
         dry_run: Print the resolved configuration, with what it costs, and stop.
         profile: Trace so many steps; leaves profile/trace.json in the run folder.
     """

@@ -75,7 +75,7 @@ class Prompts(Checked):
     what a picture shows. retrieval: the ranks of R@k.
     """
 
-    templates: tuple[str, ...]
+    templates: tuple[str, ...] = ("a {colour} {type}",)
     guidance_scales: tuple[float, ...] = ranged((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0), at_least=0)
     guidance_scale: float = ranged(3.0, at_least=0)
     of_each: int = ranged(24, at_least=1)

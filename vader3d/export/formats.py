@@ -13,8 +13,8 @@ from torch import Tensor
 from vader3d.export.extras import EXTRAS, needed
 from vader3d.export.gltf import Glb
 from vader3d.export.placement import ExportConfig, placement
-from vader3d.export.provenance import line_of
 from vader3d.export.splats import Splats, ply_bytes, volume_to_splats
+from vader3d.export.stamp import line_of
 from vader3d.export.threemf import stl_bytes, threemf_bytes
 from vader3d.export.triangles import Triangles, png_bytes, triangles_of
 from vader3d.export.turntable import turntable_bytes

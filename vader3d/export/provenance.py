@@ -1,23 +1,16 @@
 """What made a file, written in it, and read again."""
 
-import json
 import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vader3d.export.stamp import TAG
 from vader3d.untrusted import parsed_json, reading
 
-TAG = "vader3d"
 IMAGE_DESCRIPTION = 0x010E  # Exif's
 HEAD_BYTES = 1 << 20  # of a file whose first lines are looked through
 LINE = re.compile(rb"^(?:#|comment) vader3d (\{.*\})\s*$", re.MULTILINE)
-
-
-def line_of(provenance: Mapping[str, Any]) -> str:
-    """One line of ASCII that says what made a file, for comments and descriptions."""
-    return f"{TAG} {json.dumps(dict(provenance))}"
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

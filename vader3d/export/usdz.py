@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vader3d.export.provenance import TAG, line_of
+from vader3d.export.stamp import TAG, line_of
 from vader3d.export.triangles import Triangles, png_bytes
 
 PATH = "/object"

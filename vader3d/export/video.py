@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vader3d.export.extras import needed
-from vader3d.export.provenance import TAG, line_of
+from vader3d.export.stamp import TAG, line_of
 
 BACKGROUND = 255  # of video, which has no alpha
 CODECS = ("libx264", "libopenh264", "h264", "mpeg4")  # the first that is there: H.264 plays everywhere
