@@ -37,7 +37,9 @@ def generator(demo) -> Generator:
 @pytest.fixture(autouse=True)
 def small_turntables(monkeypatch):
     whole = Asset.turntable
-    monkeypatch.setattr(Asset, "turntable", lambda self, frames=2, *, size=16, **more: whole(self, 2, size=16))
+    monkeypatch.setattr(
+        Asset, "turntable", lambda self, frames=2, *, size=16, **more: whole(self, min(frames, 4), size=min(size, 48))
+    )
 
 
 @pytest.fixture
