@@ -40,7 +40,7 @@ def generator(demo) -> Generator:
 def small_turntables(monkeypatch):
     whole = Asset.turntable
     monkeypatch.setattr(
-        Asset, "turntable", lambda self, frames=2, *, size=16, **more: whole(self, frames, size=size, **more)
+        Asset, "turntable", lambda self, frames=2, *, size=16, **more: whole(self, min(frames, 4), size=min(size, 48))
     )
 
 

@@ -1,11 +1,15 @@
 """Objects that tests of formats write: an egg as volume, as coloured mesh, as textured mesh."""
 
+import importlib.util
+
 import numpy as np
+import pytest
 import torch
 import trimesh
 from PIL import Image
 
 from vader3d.assets import Asset
+from vader3d.export.formats import FORMATS
 from vader3d.render import RenderConfig, Volume
 
 PROVENANCE = {"model": "ab" * 32, "seed": 3, "prompt": "Stuhl <&> 椅子\n", "guidance": None, "steps": [1, 2.5]}
@@ -56,3 +60,10 @@ def all_values() -> Image.Image:
     """256 x 64 px: red rises along u, green falls, blue rises upwards."""
     ramp = np.broadcast_to(np.arange(256), (64, 256))
     return Image.fromarray(np.stack([ramp, 255 - ramp, ramp.T[:64, :1].repeat(256, 1) * 4], -1).astype(np.uint8))
+
+
+def need(name: str) -> None:
+    """Skips a test of a format whose package is not installed."""
+    package = FORMATS[name].package
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")

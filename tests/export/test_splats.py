@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from glb_files import array_of, document_of
 from rasteriser import rasterise, read_splats
 from solids import EGG, MIDDLE, egg, egg_volume
-from test_formats import array_of, document_of
 
 from vader3d.assets import Asset
 from vader3d.export.placement import ExportConfig

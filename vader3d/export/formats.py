@@ -1,4 +1,4 @@
-"""All formats in one table: a file name's end, what writes it, what that needs."""
+"""All formats in one table: what writes each, and what that needs."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vader3d.export.extras import EXTRAS, needed
 from vader3d.export.gltf import Glb
+from vader3d.export.line import line_of
 from vader3d.export.placement import ExportConfig, placement
 from vader3d.export.splats import Splats, ply_bytes, volume_to_splats
 from vader3d.export.stamp import line_of

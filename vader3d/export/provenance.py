@@ -1,11 +1,15 @@
-"""What made a file, written in it, and read again."""
+"""What made a file, read from it again."""
 
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from vader3d.export.stamp import TAG
+from vader3d.export.line import TAG
+from vader3d.export.threemf import CORE, MODEL, PROVENANCE
+from vader3d.export.usdz import layer_data
+from vader3d.export.video import comment_of
+from vader3d.snapshots import read_header
 from vader3d.untrusted import parsed_json, reading
 
 IMAGE_DESCRIPTION = 0x010E  # Exif's
@@ -59,8 +63,6 @@ def from_picture(path: Path) -> Any:
 def from_3mf(path: Path) -> Any:
     from xml.etree import ElementTree
 
-    from vader3d.export.threemf import CORE, MODEL, PROVENANCE
-
     with zipfile.ZipFile(path) as file, file.open(MODEL) as model:
         head = model.read(HEAD_BYTES).partition(b"<resources>")[0]
     if b"<!" in head:  # declarations of entities, which may unfold without bounds
@@ -72,20 +74,14 @@ def from_3mf(path: Path) -> Any:
 
 
 def from_usdz(path: Path) -> Any:
-    from vader3d.export.usdz import layer_data
-
     return layer_data(path).get(TAG)
 
 
 def from_mp4(path: Path) -> Any:
-    from vader3d.export.video import comment_of
-
     return comment_of(path)
 
 
 def from_safetensors(path: Path) -> Any:
-    from vader3d.snapshots import read_header
-
     return read_header(path, "volume").get("provenance")
 
 

@@ -1,4 +1,4 @@
-"""Triangles as 3MF, the format of printers: millimetres, colours at the vertices."""
+"""Triangles for printers, in millimetres: 3MF with colours, and STL."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Triangles as USDZ, the format of phones: y-up, metres, packed as ARKit asks for."""
+"""Triangles as USDZ, for phones: y-up, metres, packed as ARKit asks."""
 
 import tempfile
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vader3d.export.stamp import TAG, line_of
+from vader3d.export.line import TAG, line_of
 from vader3d.export.triangles import Triangles, png_bytes
 
 PATH = "/object"

@@ -1,4 +1,4 @@
-"""Turning objects as MP4 and animated PNG, and as pictures of depth and normals."""
+"""Turning objects as MP4 and PNG, and their depth and normals."""
 
 import io
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vader3d.export.extras import needed
-from vader3d.export.stamp import TAG, line_of
+from vader3d.export.line import TAG, line_of
 
 BACKGROUND = 255  # of video, which has no alpha
 CODECS = ("libx264", "libopenh264", "h264", "mpeg4")  # the first that is there: H.264 plays everywhere

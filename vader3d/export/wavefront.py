@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vader3d.export.stamp import line_of
+from vader3d.export.line import line_of
 from vader3d.export.triangles import Triangles
 
 
