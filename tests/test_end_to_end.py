@@ -48,7 +48,7 @@ def test_generated_meshes_open_elsewhere(road):
 
 def test_an_object_does_not_depend_on_its_batch(road):
     generator = Generator.from_pretrained(road / "gen")
-    three, alone = generator(3, seed=5, steps=4), generator(3, seed=5, steps=4, batch=1)
+    three, alone = (generator(count=3, seed=5, num_inference_steps=4, batch=batch) for batch in (16, 1))
     for a, b in zip(three, alone, strict=True):
         difference = (a.volume.grid - b.volume.grid).abs().max()
         assert difference < 0.05 * a.volume.grid.abs().max()

@@ -18,7 +18,7 @@ from vader3d.snapshots import halved, load_snapshot, save_snapshot
 
 def picture_of(folder: Path) -> Tensor:
     """The first two objects of a model from four sides, [2, 4, 3, 24, 24]."""
-    objects = Generator.from_pretrained(folder, device="cpu")(2, steps=4)
+    objects = Generator.from_pretrained(folder, device="cpu")(count=2, num_inference_steps=4)
     return torch.stack([asset.render(ring(4, 24))[0] for asset in objects])
 
 

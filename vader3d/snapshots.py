@@ -113,10 +113,15 @@ def check_finite(path: Path) -> None:
 
 def load_snapshot(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header; halves become float32, the type networks are kept in. ValueError as `read_header`."""
+    tensors, header = load_as_stored(path, kind)
+    return {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in tensors.items()}, header
+
+
+def load_as_stored(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors as the file has them, mapped, and its header. ValueError as `read_header`."""
     header = read_header(path, kind)
     with reading(path, "a whole safetensors file"), safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return {name: tensor.float() if tensor.dtype in HALVES else tensor for name, tensor in tensors.items()}, header
+        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from vader3d.export.gltf import Glb
 from vader3d.export.line import line_of
 from vader3d.export.placement import ExportConfig, placement
 from vader3d.export.splats import Splats, ply_bytes, volume_to_splats
-from vader3d.export.stamp import line_of
 from vader3d.export.threemf import stl_bytes, threemf_bytes
 from vader3d.export.triangles import Triangles, png_bytes, triangles_of
 from vader3d.export.turntable import turntable_bytes

@@ -14,7 +14,6 @@ from vader3d import __version__
 from vader3d.colour import linear_from_srgb
 from vader3d.export.line import TAG
 from vader3d.export.splats import Splats
-from vader3d.export.stamp import TAG
 from vader3d.export.triangles import Triangles, png_bytes
 
 FLOAT, UINT16, UINT32 = 5126, 5123, 5125  # glTF component types

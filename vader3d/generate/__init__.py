@@ -1,3 +1,3 @@
-"""Noise and words to objects to files: the two stages meet here, and only here."""
+"""Noise and words to objects: the two stages meet here, and only here."""
 
 from vader3d.generate.generator import Generator as Generator

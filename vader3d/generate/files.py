@@ -1,4 +1,4 @@
-"""Objects of recipes as files: written as they are made, and gone on with."""
+"""Objects of recipes as files, written as soon as they are made."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The two trained stages together: noise and words to latents, latents to volumes."""
+"""The two trained stages: noise and words to latents to volumes."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

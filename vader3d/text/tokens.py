@@ -16,7 +16,7 @@ from torch import Tensor
 from vader3d.config import config_from_dict, config_to_dict, within
 from vader3d.files import write_whole
 from vader3d.progress import track
-from vader3d.snapshots import explained_by, load_snapshot, packed_header
+from vader3d.snapshots import explained_by, load_as_stored, packed_header
 
 TOKENS = "tokens.safetensors"
 TEXTS_PER_BATCH = 64
@@ -126,7 +126,7 @@ def stored(path: Path, encoder: TextEncoder) -> dict[bytes, Tensor]:
     if not path.is_file():
         return {}
     try:
-        tensors, _ = load_snapshot(path, "tokens")
+        tensors, _ = load_as_stored(path, "tokens")
         tokens, keys = tensors["tokens"], tensors["keys"]
     except (ValueError, KeyError):  # damaged, or another's: made anew
         return {}
@@ -141,7 +141,7 @@ def read_tokens(path: Path, texts: Sequence[str]) -> tuple[Tensor, EncoderNote]:
 
     With what made them. ValueError: the file has others.
     """
-    tensors, header = load_snapshot(path, "tokens")
+    tensors, header = load_as_stored(path, "tokens")
     with explained_by(path, header):
         note = config_from_dict(EncoderNote, header["encoder"])
         if tensors["keys"].numpy().tobytes() != b"".join(key_of(note, text) for text in texts):

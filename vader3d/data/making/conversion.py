@@ -144,8 +144,10 @@ def made_objects(jobs: Sequence[Job], processes: int) -> Generator[Result, None,
                 pool = started_pool(processes)
                 continue
             yield ahead.popleft()[0], result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    except BaseException:  # whoever is stopped has files to delete first; workers that are just starting take seconds
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def started_pool(processes: int) -> ProcessPoolExecutor:
