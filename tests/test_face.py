@@ -42,7 +42,7 @@ import vader3d
 from vader3d import Cameras, Generator, Generatr
 
 Generator.from_pretrained("x")(seeds=1)
-Generator.from_pretrained("x")(count=1)[0].sav("y")
+next(Generator.from_pretrained("x").draw([])).sav("y")
 vader3d.Generator.from_pretrained("x", gpu=True)
 vader3d.Volum
 Cameras(depth=1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tiny import Box, write_things
 
+from vader3d.captions import Caption
 from vader3d.colour import COLOURS
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.evaluation.prompts import KnownObjects, caption_prompts, filled_in, names_of, template_prompts
@@ -27,7 +28,7 @@ def without_some(data) -> KnownObjects:
 
 
 def test_attributes_are_those_of_tags_else_of_category_and_caption():
-    plain = ObjectRecord("it", "a lamp of red paper", category="lamp", tags=("paper",))
+    plain = ObjectRecord("it", (Caption("a lamp of red paper"),), category="lamp", tags=("paper",))
     assert names_of(plain) == {"type": "lamp", "colour": "red", "pair": "red lamp"}
     tagged = replace(plain, tags=("type:chair", "colour:light brown", "arms:yes"))
     assert names_of(tagged) == {"type": "chair", "colour": "brown", "arms": "yes", "pair": "brown chair"}

@@ -33,7 +33,7 @@ class Prompt:
 
 
 def captions_of(record: ObjectRecord) -> list[str]:
-    return [record.caption] if record.caption else []
+    return [caption.text for caption in record.captions]
 
 
 def names_of(record: ObjectRecord) -> dict[str, str]:

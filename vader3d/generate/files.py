@@ -17,7 +17,7 @@ from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.provenance import read_provenance
 from vader3d.export.surface import SurfaceConfig
 from vader3d.export.triangles import png_bytes
-from vader3d.export.turntable import save_turntable
+from vader3d.export.turntable import turntable_bytes
 from vader3d.files import held, write_bytes
 from vader3d.generate.generator import Generator
 from vader3d.generate.recipes import Recipe, SolverName, checked_prompt, recipe_from_dict
@@ -170,7 +170,7 @@ def save_path(folder: Path, recipes: Sequence[Recipe]) -> Path | None:
     frames = [np.asarray(frame.convert("RGBA")) for recipe in recipes if (frame := first_frame(folder, recipe))]
     if not frames:
         return None
-    save_turntable(folder / "path.webp", np.stack(frames))
+    write_bytes(folder / "path.webp", turntable_bytes(np.stack(frames)))
     return folder / "path.webp"
 
 
