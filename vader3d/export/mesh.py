@@ -1,22 +1,15 @@
-"""Volumes to coloured, closed triangle meshes, and meshes to files.
+"""Volumes to coloured, closed triangle meshes.
 
-A mesh has world axes (z up) and sRGB vertex colours. PLY files keep the axes; GLB and OBJ files are y-up, as their
-readers take them.
+A mesh has world axes (z up) and sRGB vertex colours.
 """
 
-import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vader3d.export.glb import glb_bytes
-from vader3d.export.obj import mtl_text, obj_text
-from vader3d.files import write_bytes, write_text
 from vader3d.render.volume import ALIGN_CORNERS, Volume
 
 if TYPE_CHECKING:
@@ -29,7 +22,6 @@ SMOOTHING = 10  # Taubin's steps against the grid's steps: volume within 0.2 %, 
 COLOUR_DEPTHS = torch.tensor([-0.75, -0.5, -0.25, 0, 0.25, 0.5, 1, 2])  # in voxels, along the inward normal
 SHRINKING, THINNEST = 0.8, 0.2  # in what steps a level is lowered to join parts, and how far
 SURFACES = 2  # another number where volumes give other surfaces than they did
-FORMATS = (".glb", ".obj", ".ply")
 
 
 class EmptyVolumeError(ValueError):
@@ -223,33 +215,3 @@ def sample_surface_points(mesh: "Trimesh", count: int, *, seed: int) -> Tensor:
 
     points, _ = trimesh.sample.sample_surface(mesh, count, seed=seed)
     return torch.tensor(np.asarray(points), dtype=torch.float32)
-
-
-def save_mesh(path: str | Path, mesh: "Trimesh", provenance: Mapping[str, Any] | None = None) -> None:
-    """Write a mesh with vertex colours as .glb, .obj or .ply, whole or not at all.
-
-    GLB: y-up, linear colours, normals, a matt material. OBJ: y-up, sRGB colours on the vertices, normals, its material
-    in an .mtl beside it. PLY: z-up, sRGB colours. `provenance`, plain values: GLB's `asset.extras`, a comment in OBJ
-    and PLY.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"path: wanted a name that ends in {', '.join(FORMATS)}; got {path.name!r}")
-    if len(mesh.faces) == 0:
-        raise EmptyVolumeError(f"mesh: wanted faces to write to {path.name}; got none")
-    if suffix == ".ply":
-        data = mesh.export(file_type="ply")
-        assert isinstance(data, bytes)
-        head, body = data.split(b"element vertex", 1)
-        comment = f"comment vader3d {json.dumps(provenance)}\n".encode() if provenance else b""
-        return write_bytes(path, head + comment + b"element vertex" + body)
-    lengths = np.linalg.norm(mesh.vertex_normals, axis=1, keepdims=True)
-    normals = np.where(lengths > 0.5, mesh.vertex_normals, [0.0, 0.0, 1.0])  # a degenerate corner has none
-    colours = mesh.visual.vertex_colors[:, :3] / 255  # type: ignore[union-attr]
-    if suffix == ".glb":
-        return write_bytes(path, glb_bytes(mesh.vertices, mesh.faces, normals, colours, provenance))
-    materials = path.with_suffix(".mtl")
-    write_text(materials, mtl_text(colours))
-    text = obj_text(mesh.vertices, mesh.faces, normals, colours, materials=materials.name, provenance=provenance)
-    return write_text(path, text)
