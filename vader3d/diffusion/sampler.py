@@ -1,4 +1,4 @@
-"""The noise levels that solvers go through: EDM's, and fewer of a narrower range.
+"""The noise levels that solvers go through: EDM's, or fewer of them.
 
 Karras et al., arXiv:2206.00364, Eq. 5; docs/paper.md A26 and A27.
 """
