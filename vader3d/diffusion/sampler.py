@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The noise levels that solvers go through: EDM's and shorter ones.
-=======
-"""The noise levels that solvers go through: EDM's, or fewer of them.
->>>>>>> solvers
 
 Karras et al., arXiv:2206.00364, Eq. 5; docs/paper.md A26 and A27.
 """
