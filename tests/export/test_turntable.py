@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vader3d.export.turntable import GAP_PX, contact_sheet, save_turntable
+from vader3d.export.turntable import GAP_PX, contact_sheet, turntable_bytes
 
 
 def turning_bar(channels: int, frames: int = 8, size: int = 48) -> np.ndarray:
@@ -21,7 +21,7 @@ def turning_bar(channels: int, frames: int = 8, size: int = 48) -> np.ndarray:
 @pytest.mark.parametrize("channels", [3, 4])
 def test_a_turntable_keeps_its_frames_and_loops(tmp_path, channels):
     frames = turning_bar(channels)
-    save_turntable(tmp_path / "a.webp", frames, frames_per_second=10)
+    (tmp_path / "a.webp").write_bytes(turntable_bytes(frames, frames_per_second=10))
     with Image.open(tmp_path / "a.webp") as animation:
         assert (animation.n_frames, animation.info["loop"]) == (8, 0)
         for number, frame in enumerate(frames):
@@ -33,25 +33,22 @@ def test_a_turntable_keeps_its_frames_and_loops(tmp_path, channels):
             assert np.abs((shown - wanted)[..., :3] * visible).mean() < 6
         assert animation.info["duration"] == 100
     assert (tmp_path / "a.webp").stat().st_size < frames.nbytes / 8
-    assert [path.name for path in tmp_path.iterdir()] == ["a.webp"]
 
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_a_turntable_says_what_made_it(tmp_path, channels):
     provenance = {"model": "ab" * 32, "seed": 3, "index": 17, "steps": 32}
-    save_turntable(tmp_path / "a.webp", turning_bar(channels), provenance=provenance)
+    (tmp_path / "a.webp").write_bytes(turntable_bytes(turning_bar(channels), provenance=provenance))
     with Image.open(tmp_path / "a.webp") as animation:
         assert animation.n_frames == 8
         assert json.loads(animation.getexif()[0x010E].removeprefix("vader3d ")) == provenance
 
 
-def test_wrong_frames_and_names_are_refused(tmp_path):
+def test_wrong_frames_are_refused():
     with pytest.raises(ValueError, match="uint8"):
-        save_turntable(tmp_path / "a.webp", turning_bar(3).astype(np.float32))
+        turntable_bytes(turning_bar(3).astype(np.float32))
     with pytest.raises(ValueError, match="3 or 4"):
-        save_turntable(tmp_path / "a.webp", turning_bar(3)[0])
-    with pytest.raises(ValueError, match=r"\.webp"):
-        save_turntable(tmp_path / "a.gif", turning_bar(3))
+        turntable_bytes(turning_bar(3)[0])
 
 
 def test_a_contact_sheet_places_pictures_row_by_row():

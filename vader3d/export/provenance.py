@@ -7,12 +7,12 @@ from typing import Any
 
 from vader3d.export.line import TAG
 from vader3d.export.threemf import CORE, MODEL, PROVENANCE
+from vader3d.export.turntable import IMAGE_DESCRIPTION
 from vader3d.export.usdz import layer_data
 from vader3d.export.video import comment_of
 from vader3d.snapshots import read_header
 from vader3d.untrusted import parsed_json, reading
 
-IMAGE_DESCRIPTION = 0x010E  # Exif's
 HEAD_BYTES = 1 << 20  # of a file whose first lines are looked through
 LINE = re.compile(rb"^(?:#|comment) vader3d (\{.*\})\s*$", re.MULTILINE)
 

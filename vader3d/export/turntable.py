@@ -1,9 +1,7 @@
 """Turning objects as animated WebP, and contact sheets of pictures."""
 
 import io
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vader3d.files import write_bytes
+from vader3d.export.line import line_of
 
 GAP_PX = 2
 IMAGE_DESCRIPTION = 0x010E  # Exif's
@@ -29,7 +27,7 @@ def turntable_bytes(
     first, *rest = (Image.fromarray(frame) for frame in frames)
     exif = Image.Exif()
     if provenance:
-        exif[IMAGE_DESCRIPTION] = f"vader3d {json.dumps(provenance)}"
+        exif[IMAGE_DESCRIPTION] = line_of(provenance)
     file = io.BytesIO()
     first.save(
         file,
@@ -43,22 +41,6 @@ def turntable_bytes(
         exif=exif.tobytes() if provenance else b"",
     )
     return file.getvalue()
-
-
-def save_turntable(
-    path: str | Path,
-    frames: np.ndarray,
-    *,
-    frames_per_second: float = 12,
-    quality: int = 80,
-    provenance: Mapping[str, Any] | None = None,
-) -> None:
-    """Write `turntable_bytes` to `path` (.webp), whole or not at all."""
-    path = Path(path)
-    if path.suffix.lower() != ".webp":
-        raise ValueError(f"path: wanted a name that ends in .webp; got {path.name!r}")
-    data = turntable_bytes(frames, frames_per_second=frames_per_second, quality=quality, provenance=provenance)
-    write_bytes(path, data)
 
 
 def straight_alpha(colour: Tensor, opacity: Tensor) -> Tensor:
