@@ -40,8 +40,8 @@ class AutodecoderConfig(Checked):
     noise_steps: int | None = ranged(None, at_least=1)
     # standard deviation of noise on the codes in training: neighbours then decode alike
     code_noise: float = ranged(0.0, at_least=0)
-    # SHA-256 of the autodecoder that the decoder was taken from (--init); none: trained from scratch
-    init: str = ""
+    # SHA-256 of the autodecoder that the decoder was taken from (--init); None: it began anew
+    init: str | None = None
     # codes then begin so many of its codes' standard deviations around their mean
     init_spread: float = ranged(0.3, at_least=0)
     decoder_rate: float = ranged(1.0, at_least=0)  # the decoder's share of its learning rates; 0: codes alone learn
