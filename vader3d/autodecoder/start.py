@@ -19,7 +19,7 @@ def start_config(trained: AutodecoderConfig) -> AutodecoderConfig:
     """How a model learns further objects where nothing else is said: as it was trained, briefly, codes more quickly."""
     own = without_free(trained)
     rate = trained.code_lr * (1 if trained.init else QUICKER)
-    return replace(own, init="", code_lr=rate, loop=replace(own.loop, objects_seen=OBJECTS_SEEN))
+    return replace(own, init=None, code_lr=rate, loop=replace(own.loop, objects_seen=OBJECTS_SEEN))
 
 
 def check_start(config: AutodecoderConfig, trained: AutodecoderConfig, path: Path) -> None:

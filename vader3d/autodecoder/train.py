@@ -148,7 +148,7 @@ def train_autodecoder(
     init: a trained autodecoder's weights, whose decoder is taken; `config.init` notes which. profile: so many steps are
     traced.
     """
-    config = replace(config, init=checksum_of(init) if init else "")
+    config = replace(config, init=checksum_of(init) if init else None)
     processes = join_processes(config.loop.device)
     with held(run, rooms=ROOMS, by=processes.is_main):
         return train_held(archive, config, run, processes, init=init, profile=profile)
