@@ -40,16 +40,11 @@ class AutodecoderConfig(Checked):
     noise_steps: int | None = ranged(None, at_least=1)
     # standard deviation of noise on the codes in training: neighbours then decode alike
     code_noise: float = ranged(0.0, at_least=0)
-<<<<<<< HEAD
     # every object is learned so many times, turned about z by equal angles, each with a code and a latent of its own:
     # stage 2 sees more of few objects. 2 and 4 turn the cube onto itself; others may cut what fills its corners
     yaw_copies: int = ranged(1, at_least=1)
-    # SHA-256 of the autodecoder that the decoder was taken from (--init); none: trained from scratch
-    init: str = ""
-=======
     # SHA-256 of the autodecoder that the decoder was taken from (--init); None: it began anew
     init: str | None = None
->>>>>>> hub
     # codes then begin so many of its codes' standard deviations around their mean
     init_spread: float = ranged(0.3, at_least=0)
     decoder_rate: float = ranged(1.0, at_least=0)  # the decoder's share of its learning rates; 0: codes alone learn
