@@ -45,7 +45,7 @@ $(VENV)/installed: pyproject.toml constraints.txt setup.py
 
 # torch-fidelity lies apart: beside torchmetrics it would be taken for whole, which it is not without torchvision.
 $(VENV)/tested: $(VENV)/installed
-	@echo "Installing what tests and linters need. To download: .3 GB, .1 GB where torch came with CUDA."
+	@echo "Installing what tests and linters need. To download: .4 GB, .2 GB where torch came with CUDA."
 	@$(RUN)python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@$(RUN)python -m pip install --quiet --no-deps --upgrade --target $(VENV)/judges torch-fidelity==0.4.0
 	@touch $@

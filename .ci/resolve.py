@@ -1,7 +1,7 @@
 """Whether a plain Linux machine can install this: pip resolves, reads metadata alone, installs nothing.
 
 For each Python, with the torch that pip takes by itself, which has CUDA; for this one also with what this machine's
-settings offer. Markers that ask for the Python version are those of the one that runs. Exit code 1 where the versions
+settings offer. Exit code 1 where the versions
 contradict each other; a package index that cannot be reached is no answer, which is said.
 """
 
@@ -24,12 +24,15 @@ NO_NETWORK = ("Retrying (", "ConnectionError", "HTTP error", "from versions: non
 SHOWN = ("torch", "triton", "numpy")
 
 
-def requirements() -> list[str]:
-    """What the tests' command installs, the extras that `dev` is made of included."""
+def requirements(python: str | None) -> list[str]:
+    """What the tests' command installs with a Python, the extras that `dev` is made of included."""
     every = [Requirement(text) for text in requires("vader3d") or []]
     extras = {"", "dev"}.union(*(one.extras for one in every if one.name == "vader3d"))
     wanted = [one for one in every if one.name != "vader3d"]
-    wanted = [one for one in wanted if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in extras)]
+    version = {"python_version": python, "python_full_version": f"{python}.0"} if python else {}
+    wanted = [
+        one for one in wanted if one.marker is None or any(one.marker.evaluate({"extra": e, **version}) for e in extras)
+    ]
     return sorted({str(one).partition(";")[0] for one in wanted})
 
 
@@ -44,7 +47,7 @@ def resolve(python: str | None) -> tuple[bool, str]:
         command += ["--isolated", "--python-version", python, *(f"--platform={platform}" for platform in PLATFORMS)]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
-        command += ["--target", folder, "--report", str(report), *requirements()]
+        command += ["--target", folder, "--report", str(report), *requirements(python)]
         done = subprocess.run(command, capture_output=True, text=True, env=settings)
         if done.returncode == 0:
             chosen = {
