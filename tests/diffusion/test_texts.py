@@ -13,7 +13,8 @@ from vader3d.cli.main import main
 from vader3d.config import config_to_dict
 from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.model import DiffusionConfig, encoder_of, load_denoiser, text_of
-from vader3d.diffusion.sampler import edm_sigmas, sample
+from vader3d.diffusion.sampler import edm_sigmas
+from vader3d.diffusion.solvers import heun
 from vader3d.diffusion.texts import captions_of
 from vader3d.diffusion.train import DiffusionTask, train_diffusion
 from vader3d.diffusion.unet import UNetConfig
@@ -82,7 +83,7 @@ def test_the_text_decides_what_is_drawn(stage1, tmp_path):
     tokens = encoder.encode(["chair, red"] * 8 + ["the blue chairs"] * 8 + ["a red table"] * 8)
     noise = torch.randn(24, *SHAPE, generator=torch.Generator().manual_seed(6))
     with torch.no_grad():
-        drawn = sample(guided(denoiser, tokens, guidance_scale=1.5), noise, edm_sigmas(12))
+        drawn = heun(guided(denoiser, tokens, guidance_scale=1.5), noise, edm_sigmas(12))
     samples = robust_statistics(latents()).denormalise(drawn)
     nearest = (samples[:, None] - latents()).square().flatten(2).mean(2).argmin(1)
     assert float((nearest == torch.arange(3).repeat_interleave(8)).float().mean()) > 0.8

@@ -9,12 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vader3d.diffusion.solvers import DETERMINISTIC as DETERMINISTIC
-from vader3d.diffusion.solvers import STOCHASTIC as STOCHASTIC
-from vader3d.diffusion.solvers import Churn as Churn
-from vader3d.diffusion.solvers import heun
-
-sample = heun  # as generation calls it
 MULTISTEP = ("dpmpp_2m", "dpmpp_2m_sde")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vader3d.assets import LIST, AssetFolder, Saved
+from vader3d.captions import numbered_lines
 from vader3d.diffusion.model import text_of
 from vader3d.export.formats import FORMATS, check_formats
 from vader3d.export.placement import AS_IT_IS, ExportConfig
@@ -45,7 +46,7 @@ def generate_files(
     """
     check_formats(formats, formats)
     AssetFolder(folder)  # says what is wrong with it before anything is written
-    generator.tokens([text for recipe in recipes for text in (recipe.prompt, recipe.negative_prompt)])  # so with these
+    generator.check_texts(text for recipe in recipes for text in recipe.texts)
     with held(folder):
         place = AssetFolder(folder)
         made_by = {recipe.name: (recipe, generator.provenance(recipe)) for recipe in recipes}
@@ -87,17 +88,7 @@ def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
 
 def lines_of(path: Path) -> Iterator[str]:
     """The prompts of a text file, a line each, without empty ones. ValueError: the number of a line not in UTF-8."""
-    with reading(path, "a text file with a prompt a line"):
-        lines = path.read_bytes().splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode("utf-8-sig").strip()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}: line {number}: wanted UTF-8; got {line[:40]!r}; save the file as UTF-8"
-            ) from error
-        if text:
-            yield text
+    return (text.strip() for _, text in numbered_lines(path) if text.strip())
 
 
 def read_recipe(path: Path, generator: Generator) -> Recipe:

@@ -113,7 +113,7 @@ class Generator(Stages):
             stochastic=stochastic,
         )
         check_least(1, batch=batch)
-        self.tokens([text for recipe in recipes for text in (recipe.prompt, recipe.negative_prompt)])  # or says why not
+        self.check_texts(text for recipe in recipes for text in recipe.texts)
         noise = latents if generator is None else drawn_from(generator, (len(recipes), *self.latent_shape))
         check_shape("latents", noise, (len(recipes), *self.latent_shape))
         tokens = prompt_embeds

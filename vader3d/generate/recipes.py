@@ -43,6 +43,11 @@ class Recipe(Checked):
         edited = f"-{digest(repr(self))}" if self.start or self.towards else ""
         return f"{slug(self.prompt)}seed{self.seed}-{self.index:03d}{edited}"
 
+    @property
+    def texts(self) -> tuple[str, str]:
+        """All that an encoder is to read of it."""
+        return self.prompt, self.negative_prompt
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without edits that there are none of."""
         return {name: value for name, value in config_to_dict(self).items() if value is not None}

@@ -1,6 +1,6 @@
 """The two trained stages: noise and words to latents to volumes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
@@ -19,6 +19,8 @@ from vader3d.machine import autocast
 from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume
 from vader3d.text.tokens import TextEncoder
+
+MOST_KNOWN = 256  # texts whose tokens are remembered from one batch to the next
 
 
 class Stages:
@@ -71,18 +73,24 @@ class Stages:
         """The arithmetic that training chooses where it is left to."""
         return autocast("auto", self.device)
 
-    def tokens(self, texts: Sequence[str]) -> Tensor:
-        """[len(texts), T, S], zeros for an empty one. ValueError: a text, and the model knows no words."""
-        written = [text for text in texts if text.strip()]
-        if written and self.text_encoder is None:
+    def check_texts(self, texts: Iterable[str]) -> None:
+        """ValueError: there is one that is not empty, and the model knows no words."""
+        written = next((text for text in texts if text.strip()), None)
+        if written is not None and self.text_encoder is None:
             raise ValueError(
-                f"prompt: wanted none, the model was trained without texts; got {written[0]!r}; train with "
+                f"prompt: wanted none, the model was trained without texts; got {written!r}; train with "
                 "--preset small-text, or leave it out"
             )
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """[len(texts), T, S], zeros for an empty one. ValueError: a text, and the model knows no words."""
+        self.check_texts(texts)
         if self.text_encoder is None:
             return torch.zeros(len(texts), 1, 0)
-        new = [text for text in dict.fromkeys(written) if text not in self._known_tokens]
+        new = [text for text in dict.fromkeys(texts) if text.strip() and text not in self._known_tokens]
         if new:
+            if len(self._known_tokens) > MOST_KNOWN:
+                self._known_tokens = {text: self._known_tokens[text] for text in texts if text in self._known_tokens}
             self._known_tokens |= zip(new, self.text_encoder.encode(new), strict=True)
         nothing = torch.zeros(self.text_encoder.length, self.text_encoder.width)
         return torch.stack([self._known_tokens[text] if text.strip() else nothing for text in texts])
@@ -115,7 +123,7 @@ class Stages:
         tokens: Tensor | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        """The raw latents of recipes that `alike` finds so, [len(recipes), C, D, H, W], made as one batch.
+        """The raw latents of recipes alike in `what_a_batch_shares`, [len(recipes), C, D, H, W], made as one batch.
 
         noise, tokens: instead of those that the recipes name. callback(step, x, denoised): true stops.
         """
@@ -131,9 +139,15 @@ class Stages:
             if first.start:
                 clean = torch.cat([self.start_of(recipe.start) for recipe in recipes if recipe.start])
                 denoiser = self.kept(denoiser, clean, first.keep_box) if first.keep_box else denoiser
-                options = {"draw": draw, "callback": callback}
                 made = vary(
-                    denoiser, clean, noise, strength=first.strength, steps=first.steps, solver=solver, **options
+                    denoiser,
+                    clean,
+                    noise,
+                    strength=first.strength,
+                    steps=first.steps,
+                    solver=solver,
+                    draw=draw,
+                    callback=callback,
                 )
             else:
                 made = solver(denoiser, noise, self.sigmas(first), draw=draw, callback=callback)
