@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
+from vader3d.machine import CPU, memory_bytes
 
 
 class DataSet(Protocol):
@@ -50,7 +51,7 @@ class DataSet(Protocol):
         """The true surface as a trimesh.Trimesh, or None where it is not known."""
 
 
-KEPT_BYTES = 1 << 32  # of decoded pictures of one data set
+KEPT_BYTES = max(1 << 30, memory_bytes(CPU) // 4)  # of decoded pictures of one data set
 
 
 @dataclass
@@ -67,7 +68,7 @@ KEPT: WeakKeyDictionary[DataSet, Kept] = WeakKeyDictionary()
 def read_kept(data: DataSet, index: int) -> ObjectViews:
     """`data.read(index)`, not to be written to: what was read first is kept while the data set is in use.
 
-    Up to KEPT_BYTES; what does not fit is decoded each time. Threads may share it.
+    Up to a quarter of the memory; what does not fit is decoded each time. Threads may share it.
     """
     kept = KEPT.setdefault(data, Kept())
     if index in kept.views:
