@@ -36,6 +36,17 @@ def test_every_colour_and_type_stays_known_and_no_object_names_a_pair(share):
     assert len(kept) == 12 - len(held_out)
 
 
+def test_well_known_words_go_first_and_the_share_is_of_objects():
+    """Thirty chairs and tables of each colour and a rarity of each; a pair costs thirty, and one fits into a sixth."""
+    many = [Said([f"a {colour} {kind}"], kind) for colour in COLOURS for kind in ("chair", "table") for _ in range(30)]
+    rare = [Said([f"a {colour} {kind}"], kind) for colour in COLOURS for kind in ("egg", "cup")]
+    held_out = held_out_pairs([*rare, *many], 0.15, COLOURS)
+    assert len(held_out) == 1
+    assert held_out[0].type in ("chair", "table")
+    assert len(held_out_pairs([*rare, *many], 0.3, COLOURS)) == 2
+    assert held_out_pairs(rare, 0.15, COLOURS)  # better than none
+
+
 def test_an_object_is_left_out_by_any_of_its_captions_and_nothing_without_a_share():
     said = [*OBJECTS, Said(["a black stool", "green stool"], "stool"), Said([], "chair")]
     kept = kept_objects(said, held_out_pairs(OBJECTS, 0.25, COLOURS), COLOURS)

@@ -38,7 +38,7 @@ class DiffusionConfig(Checked):
     text_encoder: str = "none"
     # tokens of a text: longer ones are cut, shorter ones end in zeros
     text_length: int = ranged(32, at_least=1, at_most=MOST_TOKENS)
-    # share of the captions' pairs of colour and type whose objects are not trained on, to be asked for later
+    # share of the objects that are not trained on: those of pairs of a colour and a type, to be asked for later
     held_out: float = ranged(0.0, at_least=0, below=1)
 
     @property

@@ -1,21 +1,22 @@
 """Pairs of a colour and a type that stage 2 never meets.
 
-An object's pairs are the first colour word of each of its captions with its type. Of all the pairs of a data set a
-share is held out: those whose hashes come first, but none that would leave its colour or its type unknown. Objects with
-such a pair are not trained on. The hash is of the words alone, so another order, seed or machine holds out the same.
+An object's pairs are the first colour word of each of its captions with its type. Pairs are held out, and with them a
+share of the objects: those whose hashes come first, but none that would leave its colour or its type with too few other
+objects to be learned from. The hash is of the words alone, so another order, seed or machine holds out the same.
 """
 
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from vader3d.untrusted import reading
 
 WORDS = re.compile(r"[^\W\d_]+")
+KNOWN = 20  # objects from which a word can be learned well
 
 
 class Pair(NamedTuple):
@@ -61,26 +62,40 @@ def pairs_of(said: Said, colours: Collection[str]) -> set[Pair]:
 
 
 def held_out_pairs(objects: Iterable[Said], share: float, colours: Collection[str]) -> list[Pair]:
-    """About `share` of the pairs of a data set, at least one unless it is 0, in alphabetical order.
+    """Pairs, in alphabetical order, that `share` of the objects have, or fewer; none where it is 0.
 
+    Their colours and types stay `KNOWN` from that many other objects; where that leaves no pair, from one.
     ValueError: no pair can be held out.
     """
     if not share:
         return []
-    pairs = {pair for said in objects for pair in pairs_of(said, colours)}
-    left = Counter(word for pair in pairs for word in (("colour", pair.colour), ("type", pair.type)))
-    chosen: list[Pair] = []
-    for pair in sorted(pairs, key=lambda pair: hashlib.sha256(" ".join(pair).encode()).digest()):
-        words = (("colour", pair.colour), ("type", pair.type))
-        if len(chosen) < max(1, round(share * len(pairs))) and all(left[word] > 1 for word in words):
-            chosen.append(pair)
-            left.subtract(words)
+    members: dict[Pair, set[int]] = {}
+    for number, said in enumerate(objects):
+        for pair in pairs_of(said, colours):
+            members.setdefault(pair, set()).add(number)
+    most = max(1, round(share * len({*chain(*members.values())})))
+    chosen = chosen_pairs(members, most, known=KNOWN) or chosen_pairs(members, most, known=1)
     if not chosen:
         raise ValueError(
-            f"held_out: wanted captions that name colours with types in several ways; got {len(pairs)} pairs of them; "
-            "write captions (`vader3d prepare captions`), or set held_out=0"
+            f"held_out: wanted captions that name colours with types in several ways; got {len(members)} pairs of "
+            "them; write captions (`vader3d prepare captions`), or set held_out=0"
         )
     return sorted(chosen)
+
+
+def chosen_pairs(members: Mapping[Pair, set[int]], most: int, *, known: int) -> list[Pair]:
+    """The first pairs that together cost at most `most` objects and leave `known` of each of their words."""
+    having: dict[tuple[str, str], set[int]] = {}
+    for pair, objects in members.items():
+        for word in pair._asdict().items():
+            having.setdefault(word, set()).update(objects)
+    chosen: list[Pair] = []
+    lost: set[int] = set()
+    for pair in sorted(members, key=lambda pair: hashlib.sha256(" ".join(pair).encode()).digest()):
+        without = lost | members[pair]
+        if len(without) <= most and all(len(having[word] - without) >= known for word in pair._asdict().items()):
+            chosen, lost = [*chosen, pair], without
+    return chosen
 
 
 def kept_objects(objects: Sequence[Said], held_out: Iterable[Pair], colours: Collection[str]) -> list[int]:
