@@ -143,7 +143,14 @@ def test_latents_are_written_a_batch_at_a_time(model, archive, run, monkeypatch,
     monkeypatch.setattr(extract, "OBJECTS_PER_BATCH", 3)
     views = PosedViews(archive, training_views)
     path = tmp_path / "latents.safetensors"
-    report = extract_latents(model, views, CONFIG, path, objects=torch.tensor([0, 1, 2, 3]), header={"objects": [7]})
+    reports = []
+
+    def told(report):
+        assert not path.exists()  # the file comes last: who finds it finds all
+        reports.append(report)
+
+    extract_latents(model, views, CONFIG, path, objects=torch.tensor([0, 1, 2, 3]), header={"objects": [7]}, told=told)
+    (report,) = reports
     assert added == [3, 1, 1, 1]  # median and spread are the last
     latents, _, header = load_latents(path)
     assert header["objects"] == [7]

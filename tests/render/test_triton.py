@@ -84,7 +84,9 @@ def test_rays_through_edges_in_faces_and_along_axes_equal_the_reference():
             [[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
         ]
     )
-    assert_equal_to_reference((scene(objects=1)[0], rays[None, :, 0], rays[None, :, 1]))
+    # eight samples: none on a face between voxels, where a gradient to the ray is either side's
+    march = March(8, early_stop=0.0)
+    assert_equal_to_reference((scene(objects=1)[0], rays[None, :, 0], rays[None, :, 1]), march=march)
 
 
 @runs_kernels

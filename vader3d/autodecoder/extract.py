@@ -1,6 +1,6 @@
 """The end of stage 1: all latents and how well they decode."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +96,22 @@ def extract_latents(
     *,
     objects: Tensor,
     header: dict[str, Any] | None = None,
-) -> dict[str, float | None]:
+    told: Callable[[dict[str, float | None]], None] = lambda report: None,
+) -> None:
     """Write latents [N, C, D, H, W] of `objects` [N] to `path`, with the statistics stage 2 normalises them with.
 
-    A batch at a time is in memory. Returns a report on their tails, which the file's header has beside `header`
-    (A11, A12): the clip, what it costs and touches; median and interquartile range, means over the groups (by
-    moments: the mean, and that range of a normal distribution); PSNR in dB of training views decoded from plain and
-    from normalised, clipped latents; true moments.
+    A batch at a time is in memory. `told` gets a report on their tails before the file takes its name, which is the
+    last thing done; the file's header has the report beside `header` (A11, A12): the clip, what it costs and touches;
+    median and interquartile range, means over the groups (by moments: the mean, and that range of a normal
+    distribution); PSNR in dB of training views decoded from plain and from normalised, clipped latents; true moments.
     """
     shape = (len(objects), *config.decoder.latent_shape)
     with LatentsWriter(path, shape, header or {}) as writer:
         for part in training_latents(model, objects):
             writer.add(part)
         statistics, report = described(writer.written, model, views, config, objects=objects)
+        told(report)
         writer.finish(statistics, {"report": report})
-    return report
 
 
 def described(

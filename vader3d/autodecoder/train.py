@@ -179,6 +179,10 @@ def train_held(
             console.print(f"{len(views) - len(readable)} of {len(views)} objects cannot be read: no latents of theirs")
         records = views.archive.records
         write_objects(run / OBJECTS, [records[number % len(views)] for number in objects.tolist()])
-        report = extract_latents(model, task.views, config, run / "latents.safetensors", objects=objects, header=header)
-        log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
+
+        def log(report: dict[str, float | None]) -> None:
+            log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
+
+        path = run / "latents.safetensors"
+        extract_latents(model, task.views, config, path, objects=objects, header=header, told=log)
     return model

@@ -19,6 +19,7 @@ from vader3d.render.settings import March
 from vader3d.render.volume import Volume
 
 WARP = 32
+INSTALLED = importlib.util.find_spec("triton") is not None  # asked once: torch.compile cannot trace the question
 OCCUPANCY_BLOCK = 4  # cells along an edge, as in triton_kernels.BLOCK
 
 
@@ -32,7 +33,7 @@ def why_not(grid: Tensor) -> str | None:
         return f"the triton back-end needs a CUDA device, and the grid is on {grid.device}"
     if grid.is_cuda and torch.cuda.get_device_capability(grid.device) < (8, 0):
         return "the triton back-end needs a GPU of compute capability 8.0 or later"
-    if importlib.util.find_spec("triton") is None:
+    if not INSTALLED:
         return "the triton back-end needs the package `triton`, which is not installed"
     return None
 

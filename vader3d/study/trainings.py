@@ -16,7 +16,7 @@ from vader3d.data.batches.views import PosedViews
 from vader3d.data.dataset import DataSet
 from vader3d.diffusion.model import DiffusionConfig, load_denoiser
 from vader3d.diffusion.train import train_diffusion
-from vader3d.files import held
+from vader3d.files import LOCK, held
 from vader3d.latents import LatentConfig, load_latents
 from vader3d.snapshots import MODEL, save_snapshot
 from vader3d.study.plans import StudyConfig
@@ -33,6 +33,11 @@ class Recipe:
     diffusion: DiffusionConfig | None = None
 
 
+def finished(folder: Path, last: str) -> bool:
+    """Whether all is there: the file that is written last, and no lock of a process that died before it let go."""
+    return (folder / last).is_file() and not (folder / LOCK).exists()
+
+
 def trained_autodecoder(archive: DataSet, config: StudyConfig, root: Path) -> Path:
     """The finished run of stage 1, trained or continued where there is none.
 
@@ -41,7 +46,7 @@ def trained_autodecoder(archive: DataSet, config: StudyConfig, root: Path) -> Pa
     decoder = replace(config.autodecoder.decoder, latent_resolution=BASE_RESOLUTION)
     shared = replace(config.autodecoder, decoder=decoder, latents=LatentConfig(measure_clip=False))
     run = root / f"autodecoder-{fingerprint(Recipe(archive.fingerprint, shared))}"
-    if not (run / LATENTS).is_file():  # the last that a training writes
+    if not finished(run, LATENTS):
         train_autodecoder(archive, shared, run)
     return run
 
@@ -50,7 +55,7 @@ def cut_latents(trained: Path, views: PosedViews, config: StudyConfig, root: Pat
     """What stage 2 trains on: the same weights, cut and normalised as `config` has it."""
     wanted = config.autodecoder
     folder = root / f"latents-{fingerprint(Recipe(views.archive.fingerprint, wanted))}"
-    if (folder / LATENTS).is_file():
+    if finished(folder, LATENTS):
         return folder
     with held(folder):
         model, _, header = load_autodecoder(trained)
@@ -64,7 +69,7 @@ def cut_latents(trained: Path, views: PosedViews, config: StudyConfig, root: Pat
 def trained_denoiser(latents: Path, data: str, config: StudyConfig, root: Path) -> Path:
     """The finished run of stage 2, trained or continued where there is none."""
     run = root / f"diffusion-{fingerprint(Recipe(data, config.autodecoder, config.diffusion))}"
-    if not (run / MODEL).is_file():
+    if not finished(run, MODEL):
         train_diffusion(latents, config.diffusion, run)
     return run
 
