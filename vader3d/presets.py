@@ -98,8 +98,8 @@ PRESETS = {
         picture_px=64,
     ),
     "medium-text": Preset(
-        note="128x128 pictures, 64^3 volumes, with text: the model that ships (docs/models.md). Stage 1 wants a GPU, where "
-        "it takes a quarter of an hour; stage 2 half an hour of a CPU core.",
+        note="128x128 pictures, 64^3 volumes, with text: the model that ships (docs/models.md). Stage 1 took a GPU "
+        "a quarter of an hour, stage 2 a CPU core half an hour.",
         autodecoder=replace(
             SMALL_STAGE1,
             decoder=replace(SMALL_STAGE1.decoder, channels=(320, 160), subvoxels=8),
