@@ -333,5 +333,6 @@ def as_dataset(
                 record = ObjectRecord(asset.name, captions=said_by(asset.provenance), source="vader3d")
                 prepared = PreparedObject(record, pictures, cameras)
                 archive.add(prepared)
-                write_scene(folder / asset.name, prepared, asset.geometry_from(cameras)[0].numpy())
+                depth = asset.geometry_from(cameras)[0].numpy()
+                write_scene(folder / asset.name, prepared, depth, asset.provenance)
     return kept

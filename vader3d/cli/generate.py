@@ -47,6 +47,9 @@ def generate_command(
     lods: int | None = None,
     size_cm: float | None = None,
     pivot: Literal["centre", "base"] = "centre",
+    as_dataset: bool = False,
+    views: int = 24,
+    size: int = 128,
     text_encoder: str | None = None,
     report: Annotated[Literal["human", "json"], tyro.conf.arg(name="format")] = "human",
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -80,6 +83,10 @@ def generate_command(
         lods: Levels of detail, each of half the faces of the one before.
         size_cm: The longest side of the object in its files; default: as the model has it.
         pivot: What the files' origin is: the middle of the cube, or of the object's base.
+        as_dataset: Posed pictures, masks and depth of each object, and all as an archive, in place of --formats
+            (docs/formats.md).
+        views: Pictures of each object of --as-dataset, from random sides.
+        size: Their pixels a side.
         text_encoder: Where the text encoder of the model lies, if not where it was in training.
         report: json prints what was made as JSON.
         device: auto takes a GPU where there is one.
@@ -90,6 +97,7 @@ def generate_command(
     from vader3d.generate import Generator
     from vader3d.generate.files import (
         between,
+        generate_dataset,
         generate_files,
         like,
         lines_of,
@@ -131,6 +139,9 @@ def generate_command(
             stochastic=stochastic,
         )
         recipes = between(recipes[0], *interpolate, frames=frames) if interpolate else recipes
+    if as_dataset:
+        seen = generate_dataset(generator, output, recipes, views=views, size=size)
+        return print_dataset(output, seen, report)
     config = ExportConfig(size_cm=size_cm, pivot=pivot)
     surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size, lods=lods)
     saved = generate_files(generator, output, recipes, formats=formats, config=config, surface=surface)
@@ -144,6 +155,19 @@ def generate_command(
         print(f"{saved.empty} were empty and have none")
     if saved.unlike:
         print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
+    return None
+
+
+def print_dataset(folder: Path, seen: dict[str, bool], report: str) -> None:
+    """What --as-dataset made of each object; `seen` as `generate_dataset` gives it."""
+    from vader3d.export.dataset import ARCHIVE
+
+    if report == "json":
+        scene = {name: str(folder / name / "transforms.json") if kept else None for name, kept in seen.items()}
+        return print(json.dumps({"archive": str(folder / ARCHIVE), "scenes": scene}, indent=1, ensure_ascii=False))
+    print(f"{folder / ARCHIVE}: {sum(seen.values())} objects, each also a folder beside it with its transforms.json")
+    if unseen := [name for name, kept in seen.items() if not kept]:
+        print(f"left out, since not seen in every picture: {', '.join(unseen)}")
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vader3d.assets import LIST, AssetFolder, Saved
+from vader3d.assets import LIST, AssetFolder, Saved, as_dataset
 from vader3d.captions import numbered_lines
 from vader3d.diffusion.model import text_of
 from vader3d.export.formats import FORMATS, check_formats
@@ -70,6 +70,16 @@ def generate_files(
         finally:
             place.write_list()
         return place.saved([*made_by], written)
+
+
+def generate_dataset(
+    generator: Generator, folder: Path, recipes: Sequence[Recipe], *, views: int, size: int, batch: int = 16
+) -> dict[str, bool]:
+    """An object of each recipe as posed pictures, not as files: see `as_dataset`, whose result and errors it has."""
+    generator.check_texts(text for recipe in recipes for text in recipe.texts)
+    once = {recipe.name: recipe for recipe in recipes}
+    assets = track(generator.draw(once.values(), batch=batch), "objects", total=len(once))
+    return as_dataset(assets, folder, views=views, size=size, seed=recipes[0].seed)
 
 
 def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
