@@ -271,7 +271,7 @@ def test_an_encoder_that_is_not_there_is_named(stage1, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.unlink(), r"without objects\.jsonl; run `vader3d train autodecoder` there again"),
+        (lambda path: path.unlink(), r"objects\.jsonl: wanted .*got no such file; run `vader3d train autodecoder`"),
         (lambda path: path.write_text(""), "wanted at least 1 caption of these objects; got none"),
         (
             lambda path: path.write_text(path.read_text().replace("a red chair", "x").replace('"text"', '"t"')),

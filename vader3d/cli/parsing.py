@@ -21,6 +21,8 @@ RANGES = {
     "count": Range(at_least=1),
     "frames": Range(at_least=2),
     "guidance": Range(at_least=0),
+    "guidance_interval": Range(at_least=0),
+    "guidance_rescale": Range(at_least=0, at_most=1),
     "least_score": Range(at_least=-1, at_most=1),
     "minutes": Range(above=0),
     "objects_per_shard": Range(at_least=1),
