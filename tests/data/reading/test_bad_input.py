@@ -82,7 +82,7 @@ NERFSTUDIO_FAULTS = {
     "frames not a list": (edited(lambda d: d.update(frames=3)), "wanted a list of frames"),
     "no focal length": (edited(lambda d: d.pop("fl_x")), "wanted fl_x or camera_angle_x; got neither"),
     "negative focal length": (edited(lambda d: d.update(fl_x=-5.0)), "focal lengths above 0"),
-    "fisheye": (edited(lambda d: d.update(camera_model="OPENCV_FISHEYE")), "undistort the pictures"),
+    "unknown lens": (edited(lambda d: d.update(camera_model="FOV")), "undistort the pictures"),
     "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "wanted finite numbers; got view 2 without"),
     "matrix with scale": (matrix_changed(lambda m: m @ np.diag([2.0, 2, 2, 1])), "rigid matrix .* view 2"),
     "mirrored matrix": (matrix_changed(lambda m: m @ np.diag([-1.0, 1, 1, 1])), "right-handed .* view 2"),
@@ -164,7 +164,9 @@ def test_missing_and_empty_folders_are_named(reader, tmp_path):
     with pytest.raises(ValueError, match=r"source: wanted a folder; got .*nowhere"):
         foreign.prepare(reader, tmp_path / "nowhere", tmp_path / "out.zip")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"source: wanted (transforms.json or|intrinsics.txt) .*; got none"):
+    with pytest.raises(
+        ValueError, match=r"source: wanted (transforms.json or|intrinsics.txt|sparse/0/cameras.bin or) .*; got none"
+    ):
         foreign.prepare(reader, tmp_path / "empty", tmp_path / "out.zip")
     with pytest.raises(ValueError, match="mask: wanted one of auto, alpha"):
         foreign.prepare(reader, tmp_path / "empty", tmp_path / "out.zip", mask="magic")
