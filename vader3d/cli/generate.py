@@ -1,10 +1,8 @@
 """`vader3d generate` and `vader3d schema`."""
 
 import json
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, UseAppendAction
@@ -12,7 +10,6 @@ from tyro.conf import Positional, UseAppendAction
 from vader3d.cli.parsing import checked, note
 
 if TYPE_CHECKING:
-    from vader3d.export.surface import SurfaceConfig
     from vader3d.generate.recipes import Recipe
 
 Solver = Literal["heun", "euler", "dpmpp_2m"]
@@ -87,6 +84,7 @@ def generate_command(
     """
     from vader3d.export.formats import check_formats
     from vader3d.export.placement import ExportConfig
+    from vader3d.export.surface import surface_for
     from vader3d.generate import Generator
     from vader3d.generate.files import (
         between,
@@ -145,17 +143,6 @@ def generate_command(
     if saved.unlike:
         print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
     return None
-
-
-def surface_for(preset: str | None, **chosen: Any) -> "SurfaceConfig | None":
-    """What was chosen, over the preset; None, plain meshes, where nothing was and the packages are not here."""
-    from vader3d.export.surface import SurfaceConfig, surface_preset
-
-    asked = {name: value for name, value in chosen.items() if value is not None}
-    there = all(map(find_spec, ("fast_simplification", "manifold3d", "xatlas")))
-    if not (there or asked or preset):
-        return None
-    return replace(surface_preset(preset) if preset else SurfaceConfig(), **asked)
 
 
 def schema_command(model: Positional[str] = "") -> None:

@@ -170,11 +170,9 @@ class Generator(Stages):
 
     def draw(self, recipes: Iterable[Recipe], *, batch: int = 16) -> Iterator[Asset]:
         """The objects of recipes one by one, in their order; `batch` alike ones after another are made at a time."""
-        check_least(1, batch=batch)
-        for _, alike in groupby(recipes, key=what_a_batch_shares):
-            while part := [*islice(alike, batch)]:
-                latents = self.latents_of(part)
-                yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
+        for part in batches(recipes, batch):
+            latents = self.latents_of(part)
+            yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
 
     def asset(self, recipe: Recipe, latent: Tensor, given: Mapping[str, str] = MappingProxyType({})) -> Asset:
         """The object of a raw latent [1, C, D, H, W]. given: checksums of what came from elsewhere."""
@@ -183,6 +181,14 @@ class Generator(Stages):
     def provenance(self, recipe: Recipe) -> dict[str, Any]:
         """All that an object depends on, plain values: the models' checksums and the recipe."""
         return {**self.checksums, **recipe.to_dict()}
+
+
+def batches(recipes: Iterable[Recipe], batch: int) -> Iterator[list[Recipe]]:
+    """Recipes in their order, at most `batch` alike ones after another together."""
+    check_least(1, batch=batch)
+    for _, alike in groupby(recipes, key=what_a_batch_shares):
+        while part := [*islice(alike, batch)]:
+            yield part
 
 
 def drawn_from(generator: torch.Generator | Sequence[torch.Generator], shape: tuple[int, ...]) -> Tensor:
