@@ -159,7 +159,10 @@ def load_volume(path: str | Path) -> Asset:
     """The object of a .safetensors file that `Asset.save` wrote. ValueError: another file, a damaged one."""
     tensors, header = load_snapshot(Path(path), "volume")
     with reading(path, "a volume"):
-        volume = Volume(tensors["grid"][None], header["activation"], header["density_scale"])
+        grid = tensors["grid"][None].to(
+            memory_format=torch.channels_last_3d
+        )  # as decoders leave it: the same to the bit
+        volume = Volume(grid, header["activation"], header["density_scale"])
         settings = config_from_dict(RenderConfig, header["render"])
         return Asset(volume, settings, str(header["name"]), header["provenance"])
 

@@ -1,10 +1,8 @@
 """`vader3d generate` and `vader3d schema`."""
 
 import json
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, UseAppendAction
@@ -13,7 +11,6 @@ from vader3d.cli.parsing import checked, note
 from vader3d.diffusion.solver_names import SolverName
 
 if TYPE_CHECKING:
-    from vader3d.export.surface import SurfaceConfig
     from vader3d.generate.recipes import Recipe
 
 Box = tuple[float, float, float, float, float, float]
@@ -102,6 +99,7 @@ def generate_command(
     """
     from vader3d.export.formats import check_formats, table_text
     from vader3d.export.placement import ExportConfig, usual_size_cm
+    from vader3d.export.surface import surface_for
     from vader3d.generate import Generator
     from vader3d.generate.files import (
         between,
@@ -186,17 +184,6 @@ def print_dataset(folder: Path, seen: dict[str, bool], report: str) -> None:
     if unseen := [name for name, kept in seen.items() if not kept]:
         print(f"left out, since not seen in every picture: {', '.join(unseen)}")
     return None
-
-
-def surface_for(preset: str | None, **chosen: Any) -> "SurfaceConfig | None":
-    """What was chosen, over the preset; None, plain meshes, where nothing was and the packages are not here."""
-    from vader3d.export.surface import SurfaceConfig, surface_preset
-
-    asked = {name: value for name, value in chosen.items() if value is not None}
-    there = all(map(find_spec, ("fast_simplification", "manifold3d", "xatlas")))
-    if not (there or asked or preset):
-        return None
-    return replace(surface_preset(preset) if preset else SurfaceConfig(), **asked)
 
 
 def schema_command(model: Positional[str] = "") -> None:

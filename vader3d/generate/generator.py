@@ -177,11 +177,9 @@ class Generator(Stages):
 
     def draw(self, recipes: Iterable[Recipe], *, batch: int = 16) -> Iterator[Asset]:
         """The objects of recipes one by one, in their order; `batch` alike ones after another are made at a time."""
-        check_least(1, batch=batch)
-        for _, alike in groupby(recipes, key=what_a_batch_shares):
-            while part := [*islice(alike, batch)]:
-                latents = self.latents_of(part)
-                yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
+        for part in batches(recipes, batch):
+            latents = self.latents_of(part)
+            yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
 
     def asset(self, recipe: Recipe, latent: Tensor, given: Mapping[str, str] = MappingProxyType({})) -> Asset:
         """The object of a raw latent [1, C, D, H, W]. given: checksums of what came from elsewhere."""
@@ -218,6 +216,14 @@ def opened(folder: Path, *, device: str = "auto", text_encoder: str | None = Non
     encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
     generator = Generator(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
     return Opened(generator, autodecoder.codes, config, about, header)
+
+
+def batches(recipes: Iterable[Recipe], batch: int) -> Iterator[list[Recipe]]:
+    """Recipes in their order, at most `batch` alike ones after another together."""
+    check_least(1, batch=batch)
+    for _, alike in groupby(recipes, key=what_a_batch_shares):
+        while part := [*islice(alike, batch)]:
+            yield part
 
 
 def drawn_from(generator: torch.Generator | Sequence[torch.Generator], shape: tuple[int, ...]) -> Tensor:

@@ -23,7 +23,7 @@ from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume
 from vader3d.text.tokens import TextEncoder
 
-MOST_KNOWN = 256  # texts whose tokens are remembered from one batch to the next
+MOST_KNOWN = 256  # texts whose tokens, and starts whose latents are remembered from one batch to the next
 
 
 class Stages:
@@ -176,7 +176,7 @@ class Stages:
         denoiser, solver = self.guided(recipes, tokens), solver_of(first)
         with self.autocast():
             if first.start:
-                clean = torch.cat([self.start_of(recipe.start) for recipe in recipes if recipe.start])
+                clean = torch.cat([self.start_of(recipe.start, callback) for recipe in recipes if recipe.start])
                 denoiser = self.kept(denoiser, clean, first.keep_box) if first.keep_box else denoiser
                 made = vary(
                     denoiser,
@@ -202,10 +202,15 @@ class Stages:
         other, _ = self.noises([sample_seed(recipe.towards.seed, recipe.towards.index)])
         return slerp(noise, other[0], recipe.fraction)
 
-    def start_of(self, recipe: Recipe) -> Tensor:
-        """The normalised latent [1, C, D, H, W] that a recipe makes, remembered."""
+    def start_of(self, recipe: Recipe, callback: Callback | None = None) -> Tensor:
+        """The normalised latent [1, C, D, H, W] that a recipe makes, remembered; the callback may raise, not stop."""
         if recipe not in self._starts:
-            self._starts[recipe] = self.statistics.normalise(self.latents_of([recipe])).to(self.device)
+            if len(self._starts) >= MOST_KNOWN:
+                self._starts.clear()
+            watched = callback and (lambda step, x, denoised: callback(step, x, denoised) and None)
+            self._starts[recipe] = self.statistics.normalise(self.latents_of([recipe], callback=watched)).to(
+                self.device
+            )
         return self._starts[recipe]
 
     def kept(self, denoiser: Denoise, clean: Tensor, corners: tuple[float, ...]) -> Denoise:
