@@ -1,4 +1,4 @@
-"""Who keeps the making process at work: hands it jobs, notes what it says, starts it anew where it dies."""
+"""Keeps the making process at work: jobs in, news out, a new one if dead."""
 
 import multiprocessing
 import secrets

@@ -1,4 +1,4 @@
-"""Who may ask for what: hosts, origins, the token, sizes, and what a browser may do with the answer."""
+"""Who may ask for what, and what a browser may do with the answer."""
 
 import asyncio
 import hashlib
