@@ -1,4 +1,7 @@
-"""The solvers that objects are asked of, by name; apart, for commands name them before torch is loaded."""
+"""The solvers by name.
+
+They stand apart, for commands name them before torch is loaded.
+"""
 
 from typing import Literal
 
