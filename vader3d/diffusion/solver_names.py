@@ -1,6 +1,6 @@
 """The solvers by name.
 
-Apart from them, for commands name them before torch is loaded.
+They stand apart, for commands name them before torch is loaded.
 """
 
 from typing import Literal

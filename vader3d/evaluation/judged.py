@@ -55,7 +55,7 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     generator, codes, config, about, header = opened(model_folder(run), device=device)
     trained_on = about.get("data")
     check_data(archive, objects=len(codes) // config.yaw_copies, trained_on=trained_on)
-    facts = {f"{stage}_checksum": checksum for stage, checksum in generator.checksums.items()}
+    facts: dict[str, Any] = {f"{stage}_checksum": checksum for stage, checksum in generator.checksums.items()}
     facts |= {"autodecoder_config": fingerprint(config), "trained_on": trained_on}
     if header:
         facts["diffusion_config"] = fingerprint(config_from_dict(DiffusionConfig, header["config"]))

@@ -189,6 +189,7 @@ def schema(model: str) -> dict[str, Any]:
         "steps": {"type": "integer", "minimum": 1, "default": fields["steps"].default},
         "solver": {"enum": [*get_args(SolverName)], "default": fields["solver"].default},
         "stochastic": {"type": "boolean", "default": False},
+        "guide": {"type": "string"},
         "formats": {"type": "array", "items": {"enum": [*FORMATS]}, "default": ["glb", "webp"]},
     }
     if text:
