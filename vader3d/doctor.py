@@ -18,7 +18,8 @@ EXTRAS = {
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
     "text": (("transformers",), "text encoders and captions of others' networks"),
     "usd": (("pxr",), "USDZ files"),
-    "video": (("av",), "MP4 turntables"),
+    "video": (("av",), "MP4 turntables; clips of objects"),
+    "photos": (("pycolmap",), "cameras of photographs"),
 }
 
 
