@@ -82,8 +82,8 @@ def table_session(seed: int, *, views: int = 20, height: int = 288, width: int =
     table = (np.array([0, 0, -0.65]), np.array([5.0, 5.0, 0.05]), noise_texture(rng, (0.55, 0.45, 0.35), 512))
     cameras = handheld_cameras(rng, views, height, width, focal=1.15 * width)
     floats = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), height, width)
-    whole = render_surface(textured_surface([*parts, table]), floats, rays_per_side=2)
-    alone = render_surface(textured_surface(parts), floats, rays_per_side=2)
+    whole = render_surface(textured_surface([*parts, table]), floats, rays_per_side=1)
+    alone = render_surface(textured_surface(parts), floats, rays_per_side=1)
     noisy = whole[..., :3] + rng.normal(0, 2.0, whole[..., :3].shape)
     return Session(noisy.clip(0, 255).astype(np.uint8), alone[..., 3] >= 128, cameras)
 

@@ -16,7 +16,7 @@ from vader3d.cli.main import main
 from vader3d.data.named import open_archive
 from vader3d.data.photographs import objects, structure
 from vader3d.data.photographs.objects import Photography, object_of
-from vader3d.data.photographs.prepare import object_sources, prepare_photographs
+from vader3d.data.photographs.prepare import object_names, object_sources, prepare_photographs
 from vader3d.data.reading.colmap_model import read_model
 from vader3d.frozen.matting import Matting
 from vader3d.geometry.cameras import Cameras
@@ -127,6 +127,11 @@ def test_folders_clips_and_single_objects_are_found(tmp_path):
     (tmp_path / "many" / "empty").mkdir()
     names = [path.relative_to(tmp_path / "many").as_posix() for path in object_sources(tmp_path / "many")]
     assert names == ["a", "b", "c/VID.MOV", "d.mp4"]
+    sources = object_sources(tmp_path / "many")
+    assert object_names(sources, tmp_path / "many") == ["a", "b", "c", "d"]
+    (tmp_path / "many" / "a.mp4").write_bytes(b"")
+    again = object_names(object_sources(tmp_path / "many"), tmp_path / "many")
+    assert again == ["a", "a.mp4", "b", "c", "d"]
     assert object_sources(tmp_path / "many" / "a") == [tmp_path / "many" / "a"]
     with pytest.raises(ValueError, match="wanted sub-folders of photographs, or clips"):
         object_sources(tmp_path / "many" / "empty")

@@ -1,4 +1,4 @@
-"""Pictures of an object: those of a folder or clip that are worth having."""
+"""Which photographs, or frames of a clip, are worth having."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

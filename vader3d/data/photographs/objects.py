@@ -1,4 +1,4 @@
-"""One object: from its photographs or clip to masked, posed pictures."""
+"""One object, from its photographs to masked, posed pictures."""
 
 import hashlib
 import json

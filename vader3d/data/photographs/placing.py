@@ -1,4 +1,4 @@
-"""Where an object stands among its cameras, by what its masks leave possible."""
+"""Where an object stands among its cameras, by its masks."""
 
 from typing import NamedTuple
 

@@ -63,8 +63,7 @@ def prepare_photographs(
     """
     source, rooms = Path(source), output.with_name(f"{output.name}.photos")
     sources = object_sources(source)
-    names = [each.stem if each.is_file() else each.name for each in sources]
-    names = [each.name if names.count(name) > 1 else name for each, name in zip(sources, names, strict=True)]
+    names = object_names(sources, source)
     if importlib.util.find_spec("pycolmap") is None and any(given_views(each) is None for each in sources):
         raise ImportError("pycolmap: wanted for photographs without cameras; got none; pip install 'vader3d[photos]'")
     how = replace(how, threads=max(1, (os.cpu_count() or 1) // max(1, min(processes, len(sources)))))
@@ -112,6 +111,13 @@ def object_sources(source: Path) -> list[Path]:
     if not found:
         raise ValueError(f"source: wanted sub-folders of photographs, or clips, in {source}; got none")
     return found
+
+
+def object_names(sources: Sequence[Path], source: Path) -> list[str]:
+    """The folders' names, also of a folder's only clip; the clips' names, with the suffix where two are alike."""
+    places = [each.parent if each.is_file() and each.parent != source else each for each in sources]
+    names = [place.resolve().name if place.is_dir() else place.stem for place in places]
+    return [place.name if names.count(name) > 1 else name for place, name in zip(places, names, strict=True)]
 
 
 def summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:

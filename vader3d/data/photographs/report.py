@@ -1,4 +1,4 @@
-"""What is told of photographed objects: faults of masks, and a picture an object."""
+"""Faults of photographs' masks, and a picture an object."""
 
 import io
 from collections.abc import Sequence

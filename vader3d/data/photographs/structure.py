@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FEATURES = 4096
+INLIERS = 50, 20  # matches of the first pair, and of every further picture
 LONGEST_SECONDS = 3600.0
 TAIL = 200  # letters of what a dead process said
 
@@ -75,6 +76,7 @@ def main(room: Path, options: dict[str, Any]) -> None:
     pycolmap.extract_features(database, images, camera_mode=mode, reader_options=reader, extraction_options=extraction)
     pycolmap.match_exhaustive(database, matching_options=matching)
     mapping.min_model_size, mapping.max_num_models = 3, 3
+    mapping.mapper.init_min_num_inliers, mapping.mapper.abs_pose_min_num_inliers = INLIERS  # frames are small
     mapping.num_threads = 1  # the same pictures give the same cameras
     mapping.random_seed = mapping.mapper.random_seed = mapping.triangulation.random_seed = 0
     models = pycolmap.incremental_mapping(database, images, room / "sparse", options=mapping)
