@@ -19,7 +19,8 @@ EXTRAS = {
     "studio": (("fastapi", "uvicorn"), "the studio in the browser"),
     "text": (("transformers",), "text encoders and captions of others' networks"),
     "usd": (("pxr",), "USDZ files"),
-    "video": (("av",), "MP4 turntables"),
+    "video": (("av",), "MP4 turntables; clips of objects"),
+    "photos": (("pycolmap",), "cameras of photographs"),
 }
 
 

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from vader3d.cli.parsing import checked
+from vader3d.cli.photos import prepare_photos_command
 
 if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
@@ -31,6 +32,7 @@ def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     """What makes pictures, a command for each of the readers, and what packs shards."""
     commands = SubcommandApp()
     commands.command(name="meshes")(prepare_meshes_command)
+    commands.command(name="photos")(prepare_photos_command)
     commands.command(name="chairs")(prepare_chairs_command)
     for name, reader in readers.items():
         commands.command(name=name)(reader_command(reader))

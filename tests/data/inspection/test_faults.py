@@ -74,6 +74,16 @@ def test_a_fault_is_named(fault, good):
     assert any(message in found for found in object_faults(spoil(good)))
 
 
+def test_a_few_cut_masks_are_told_from_wrong_cameras(good):
+    def cut(views):
+        alpha = views.pictures.copy()
+        middle = int(alpha[3, ..., 3].any(0).nonzero()[0].mean())
+        alpha[3, :, middle:, 3] = 0
+        return views._replace(pictures=alpha)
+
+    assert object_faults(cut(good)) == ["the mask is unlike those of the other views in 1 of 8 views (e.g. 3)"]
+
+
 def test_the_hull_of_right_cameras_holds_the_object_and_little_else(good):
     hull = visual_hull(good, cells=32)
     unframed = np.linalg.norm([0.5, 0.4, 0.525]) / OBJECT_RADIUS
