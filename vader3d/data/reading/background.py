@@ -1,0 +1,81 @@
+"""Tells an object from a plain background, measured at the borders."""
+
+import numpy as np
+
+RIM = 0.03  # of the shorter side: how wide the border is that is measured
+PLAIN, MOST_NOISE = 0.8, 8.0  # least share of the border that is plain; mean deviation there, of 255
+LEAST_STEP = {False: 3.0, True: 14.0}  # how far an object's colour is from the background's; lossy files ring
+CORE = 2  # px inside the outline, where colours are the object's own
+CORE_NOISE, MIXED = 0.04, {False: 4.0, True: 24.0}  # shares that are none or all; a mixture's error
+BRIGHTNESS = np.array([[0.299, -0.084, 0.25], [0.587, -0.166, -0.209], [0.114, 0.25, -0.041]])  # Y, Cb / 2, Cr / 2
+HOLE = 9  # px of background, at least, that an object encloses
+OBJECT = (0.002, 0.9)  # least and largest share of a picture
+
+
+def without_background(rgb: np.ndarray, *, lossy: bool, colour: float | None = None) -> np.ndarray:
+    """RGBA uint8 [H, W, 4] of a picture [H, W, 3], clear where it shows a plain background of any colour.
+
+    The colour is a quadratic of the place, fitted to the border (walls are lit unevenly), or `colour`, 255 for white.
+    The outline's pixels are parted into object and background by the colour of the object beside them, so that no rim
+    of the background stays. ValueError where the border is not plain, or nothing, or nearly all, is object.
+    """
+    from scipy import ndimage
+
+    background, noise = (np.full(3, colour), 0.0) if colour is not None else border_colour(rgb)
+    apart = np.abs(rgb - background).max(-1)
+    step = max(LEAST_STEP[lossy], 5 * noise)
+    places, count = ndimage.label(apart < step)
+    rim = np.unique(np.concatenate([places[0], places[-1], places[:, 0], places[:, -1]]))
+    numbers = np.arange(1, count + 1)
+    flat = ndimage.mean(apart, places, numbers) < max(step / 3, 1.0)
+    kept = np.isin(numbers, rim) | (flat & (ndimage.sum_labels(places > 0, places, numbers) >= HOLE))
+    solid = ~np.concatenate([[False], kept])[places]
+    if lossy or noise > 1:  # specks of noise
+        solid = ndimage.binary_opening(solid, iterations=1) | (solid & (apart > 3 * step))
+    share = solid.mean()
+    if not OBJECT[0] <= share <= OBJECT[1]:
+        raise ValueError(f"background: wanted an object before it; got one of {share:.1%} of the picture; give masks")
+    return outlined(rgb, np.broadcast_to(background, rgb.shape), solid, lossy=lossy)
+
+
+def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
+    """What the background looks like, float [H, W, 3], and how far the border's pixels are from it as a mean."""
+    height, width = rgb.shape[:2]
+    rim = max(2, round(RIM * min(height, width)))
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    border = np.ones((height, width), bool)
+    border[rim:-rim, rim:-rim] = False
+    colours, places = rgb[border].astype(float), terms[border]
+    near = np.abs(colours - np.median(colours, 0)).max(1) < 40
+    for _ in range(3):
+        if near.mean() < PLAIN:
+            break
+        factors = np.linalg.lstsq(places[near], colours[near], rcond=None)[0]
+        apart = np.abs(colours - places @ factors).max(1)
+        noise = float(apart[near].mean())
+        near = apart < max(4 * noise, 2.0)
+    if near.mean() < PLAIN or noise > MOST_NOISE:
+        raise ValueError(f"background: wanted a plain one along the borders; got {near.mean():.0%} of them alike")
+    return terms @ factors, noise
+
+
+def outlined(rgb: np.ndarray, background: np.ndarray, solid: np.ndarray, *, lossy: bool) -> np.ndarray:
+    """RGBA of an object and its outline, whose pixels get the share of them that is object and the object's colour.
+
+    Pixels that are no mixture of the colours beside them stay what they are. JPEG's brightness is finer than its hues.
+    """
+    from scipy import ndimage
+
+    core = ndimage.binary_erosion(solid, iterations=CORE)
+    away, nearest = ndimage.distance_transform_edt(~core, return_indices=True)
+    rim = ndimage.binary_dilation(solid) & ~core & (away <= 2 * CORE)
+    own = rgb[nearest[0], nearest[1]].astype(float)
+    weights = BRIGHTNESS if lossy else np.eye(3)
+    step, seen = (own - background) @ weights, (rgb - background) @ weights
+    share = (seen * step).sum(-1) / np.maximum((step * step).sum(-1), 1e-6)
+    mixture = np.abs(seen - share[..., None] * step).max(-1) < MIXED[lossy]
+    share = np.where(share > 1 - CORE_NOISE, 1.0, np.where(share < CORE_NOISE, 0.0, share))
+    alpha = np.where(rim & mixture & core.any(), share, solid)
+    colours = np.where((rim & mixture & (alpha < 1))[..., None], own, rgb)
+    return np.rint(np.concatenate([colours, 255 * alpha[..., None]], -1)).astype(np.uint8)
