@@ -100,6 +100,30 @@ def write_srn(folder: Path, views: list[ForeignView]) -> Path:
     return folder
 
 
+def write_eg3d(folder: Path, views: list[ForeignView]) -> Path:
+    """As EG3D: folders of pictures, one dataset.json above, OpenCV poses and lenses as shares of the side."""
+    labels, size = [], len(views[0].picture)
+    folder.mkdir(parents=True)
+    for number, view in enumerate(views):
+        Image.fromarray(view.picture).save(folder / f"img{number:08d}.png")
+        share = focal_px(size) / size
+        lens = [share, 0, 0.5, 0, share, 0.5, 0, 0, 1]
+        pose = view.pose @ np.diag([1, -1, -1, 1])
+        labels.append([f"{folder.name}/img{number:08d}.png", [*pose.flatten().tolist(), *lens]])
+    (folder.parent / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return folder
+
+
+def write_objaverse(folder: Path, views: list[ForeignView]) -> Path:
+    """As zero123's renderer: camera_from_world in .npy, OpenCV axes."""
+    folder.mkdir(parents=True)
+    for number, view in enumerate(views):
+        Image.fromarray(view.picture).save(folder / f"{number:03d}.png")
+        pose = view.pose @ np.diag([1, -1, -1, 1])
+        np.save(folder / f"{number:03d}.npy", np.linalg.inv(pose)[:3].astype(np.float32))
+    return folder
+
+
 def prepare(reader: Reader, source: Path, output: Path, *, processes: int = 1, **reading) -> PrepareReport:
     """Read a folder into an archive; `reading` are fields of Reading."""
     return prepare_folders(reader, source, output, Reading(**reading), processes=processes)

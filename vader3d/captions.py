@@ -11,6 +11,8 @@ from vader3d.untrusted import TEXT_BYTES, read_json, read_text, reading
 
 NAME_KEYS = ("name", "uid", "id", "object", "key", "file", "file_name")
 TEXT_KEYS = ("caption", "captions", "text", "texts", "description", "descriptions")
+BESIDE = ("captions", "metadata", "prompts")  # names of files of captions in a data set's folder
+BESIDE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 WEAK = ("name", "category")  # sources of what stands in for a caption where there is none
 SHOWN = 5  # names that a note lists
 
@@ -102,6 +104,12 @@ def read_captions(path: Path) -> CaptionFile:
     if not found:
         raise ValueError(f"{path}: wanted at least 1 caption; got none")
     return CaptionFile(path, {name: tuple(captions.values()) for name, captions in found.items()})
+
+
+def files_of_captions(folder: Path) -> list[Path]:
+    """Those in a data set's own folder: captions.csv, metadata.jsonl and their like."""
+    paths = (folder / f"{name}{suffix}" for name in BESIDE for suffix in BESIDE_SUFFIXES)
+    return [path for path in paths if path.is_file()]
 
 
 Pairs = Iterator[tuple[str, Caption]]

@@ -5,16 +5,18 @@ file; the other functions read the kinds of files that many rooms share, within 
 """
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 JSON_BYTES, JSON_VALUES = 2**27, 2**23  # of one document: half a million objects, at most 1 GB when parsed
 TEXT_BYTES = 2**20  # of a caption, a pose, a list of names
 ZIP_RATIO, ZIP_FREE_BYTES = 250, 2**20  # unpacked bytes a packed one, beyond the first ones; ours stay under 60
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without bounds
+UNPACKED_BYTES = 2**36  # of a whole zip
 LONGEST_REASON = 300  # letters
 
 
@@ -48,7 +50,8 @@ def reason_of(error: Exception) -> str:
 def read_bytes(path: Path, *, most: int) -> bytes:
     """A whole file. ValueError: it is longer than `most` bytes."""
     with open(path, "rb") as file:
-        data = file.read(most + 1)
+        size = os.fstat(file.fileno()).st_size  # reading takes memory for all that is asked for; 0 of what is no file
+        data = file.read(min(most, size or most) + 1)
     if len(data) > most:
         raise ValueError(f"{path}: wanted at most {most} bytes; got more")
     return data
@@ -57,7 +60,7 @@ def read_bytes(path: Path, *, most: int) -> bytes:
 def read_text(path: Path) -> str:
     """A short text in UTF-8. ValueError names the file that is another."""
     with reading(path, "text in UTF-8"):
-        return read_bytes(path, most=TEXT_BYTES).decode()
+        return read_bytes(path, most=TEXT_BYTES).decode("utf-8-sig")
 
 
 def read_json(path: Path, wanted: str = "JSON") -> Any:
@@ -99,3 +102,23 @@ def zip_member(opened: zipfile.ZipFile, name: str, *, most: int) -> bytes:
         if len(data) != info.file_size:
             raise ValueError(f"{name}: wanted {info.file_size} bytes; got {len(data)}, it is cut short")
     return data
+
+
+def unpack(path: Path, place: Path, *, most: int) -> None:
+    """A zip's files into the folder `place`; ValueError: more than `most` bytes, names that lead elsewhere, damage."""
+    with reading(path, "a zip"), zipfile.ZipFile(path) as opened:
+        files = [info for info in opened.infolist() if not info.is_dir() and not is_litter(PurePath(info.filename))]
+        if (size := sum(info.file_size for info in files)) > most:
+            raise ValueError(f"zip: wanted at most {most} bytes unpacked; got {size}; unpack it yourself")
+        for info in files:
+            target = place / info.filename.replace("\\", "/")
+            if not target.resolve().is_relative_to(place.resolve()):
+                raise ValueError(f"zip: wanted names of files in it; got {info.filename!r}")
+            data = zip_member(opened, info.filename, most=min(most, JSON_BYTES * 8))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+
+
+def is_litter(path: PurePath) -> bool:
+    """Whether a file is none of anybody's: macOS's ._ beside every file, and folders of such."""
+    return any(part.startswith("._") or part in ("__MACOSX", ".DS_Store") for part in path.parts)

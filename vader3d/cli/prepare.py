@@ -17,9 +17,12 @@ READER_OPTIONS = """
     output: The archive to write; a folder, with --objects-per-shard.
     size: Width and height of the pictures in pixels.
     views: At most so many pictures of each object, evenly chosen; default: all.
-    mask: Where masks come from.
-    scale: World units to cube units; default: from the cameras.
-    offset: Where the object's centre is, in world units; default: from the cameras.
+    mask: Where masks come from; white, plain: from a background of one colour; auto: alpha, else files, else plain.
+    scale: World units to cube units; default: a box in the file, else that of the masks, fills the cube.
+    offset: Where the object's centre is, in world units; default: likewise.
+    up: Which axis of the world points up; auto: by the pictures' level rows, where they agree.
+    axes: The cameras'; auto: the format's own, unless only others agree with the masks.
+    fov: Degrees that pictures are wide, for formats that do not say (objaverse); default: what is usual.
     quality: 1 to 99: lossy WebP; 100: lossless.
     objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
     processes: How many objects to convert in parallel.
@@ -46,7 +49,7 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
     """The command of one format, with the options that all of them have."""
     from vader3d.data.reading.folders import prepare_folders
     from vader3d.data.reading.pictures import Mask
-    from vader3d.data.reading.reader import Reading
+    from vader3d.data.reading.reader import Axes, Reading, Up
 
     def command(
         source: Positional[Path],
@@ -57,13 +60,16 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
         mask: Mask = reader.mask,
         scale: float | None = None,
         offset: tuple[float, float, float] | None = None,
+        up: Up = "auto",
+        axes: Axes = "auto",
+        fov: float | None = None,
         quality: int = 100,
         objects_per_shard: int | None = None,
         processes: int = 2,
         captions: Path | None = None,
         title: str = "",
     ) -> None:
-        reading = Reading(size, views, mask, scale, offset)
+        reading = Reading(size, views, mask, scale, offset, up=up, axes=axes, fov=fov)
         report = prepare_folders(
             reader,
             source,

@@ -3,8 +3,9 @@
 import io
 import re
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vader3d.untrusted import parsed_json, read_bytes, zip_member
 
@@ -16,22 +17,25 @@ TEXT_MESH_BYTES = 2**26  # of formats in words, which take seconds and twenty ti
 FACES = 2**22  # of all instances together
 GLTF_ELEMENTS = 2**26  # of all accessors together: they may name the same bytes again and again, or none
 PLY_HEADER_BYTES = 2**16
+TEXTURES = frozenset({"images", "image", "textures", "texture", "materials", "material", "maps", "tex"})  # folders
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dds", ".psd"})
 
 
-def load_scene(data: bytes, kind: str, resolver: Any = None) -> "Scene":
-    """A mesh file of trimesh's `kind`, not merged; ValueError for one beyond what may be parsed."""
+def load_scene(data: bytes, kind: str, resolve: Callable[[str], bytes]) -> "Scene":
+    """A mesh file of trimesh's `kind` that `check_mesh` let pass, not merged; ValueError for too many faces."""
     import trimesh
 
-    check_mesh(data, kind)
-    scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=resolver, process=False)
+    class Named(trimesh.resolvers.FilePathResolver):
+        def get(self, name: str) -> bytes:
+            return resolve(name)
+
+    try:
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=Named(""), process=False)
+    except ImportError as error:
+        raise ValueError(f"mesh: wanted what reads {kind}; got none; pip install 'vader3d[meshes]'") from error
     shapes = (scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry)
     check_faces(sum(len(shape.faces) for shape in shapes if hasattr(shape, "faces")))
     return scene
-
-
-def load_scene_file(path: Path) -> "Scene":
-    """The same of a file, with its textures and materials from the same folder or below."""
-    return load_scene(read_bytes(path, most=MESH_BYTES), path.suffix[1:].lower(), neighbours_of(path))
 
 
 def mesh_of_ply(data: bytes) -> "Trimesh":
@@ -93,17 +97,47 @@ def gltf_json(data: bytes, kind: str) -> bytes:
     return data if kind == "gltf" else data[20 : 20 + int.from_bytes(data[12:16], "little")]
 
 
-def neighbours_of(path: Path) -> Any:
-    """What trimesh asks for the files that a mesh names: none lies outside its folder."""
-    from trimesh.resolvers import FilePathResolver
+class Neighbours:
+    """The files that a mesh names: in its folder or below, or in a folder of textures beside or above that.
 
-    class Neighbours(FilePathResolver):
-        def get(self, name: str) -> bytes:
-            folder = path.parent.resolve()
-            for candidate in (name.strip(), PurePath(name.strip()).name):
-                place = (folder / candidate).resolve()
-                if place.is_relative_to(folder) and place.is_file():
-                    return read_bytes(place, most=MESH_BYTES)
-            raise FileNotFoundError(f"mesh: wanted {name!r} beside {path.name} or below; got no such file")
+    Scanned objects and ShapeNet keep textures in sister folders; names come from Windows, with other case, with paths
+    of other machines, of pictures that were saved anew in another format.
+    """
 
-    return Neighbours(str(path))
+    def __init__(self, mesh: Path):
+        self.mesh, self.folder = mesh, mesh.parent.resolve()
+        self.known: dict[str, Path] | None = None
+
+    def get(self, name: str) -> bytes:
+        """FileNotFoundError where there is none."""
+        name = name.strip().strip('"').replace("\\", "/")
+        place = self.place(name)
+        if place is None:
+            raise FileNotFoundError(f"mesh: wanted {name!r} beside {self.mesh.name} or below; got no such file")
+        return read_bytes(place, most=MESH_BYTES)
+
+    def place(self, name: str) -> Path | None:
+        named = (self.folder / name).resolve()
+        if self.allowed(named) and named.is_file():
+            return named
+        if self.known is None:
+            self.known = {}
+            for path in self.listed():
+                for key in (path.name.lower(), f"{path.stem.lower()}." if path.suffix.lower() in PICTURES else ""):
+                    self.known.setdefault(key, path)
+        base = PurePath(name)
+        stem = f"{base.stem.lower()}." if base.suffix.lower() in PICTURES else None
+        return self.known.get(base.name.lower()) or (self.known.get(stem) if stem else None)
+
+    def allowed(self, place: Path) -> bool:
+        above = self.folder.parent
+        beside = place.relative_to(above).parts[0].lower() if place.is_relative_to(above) and place != above else ""
+        return place.is_relative_to(self.folder) or (beside in TEXTURES and place.parent != above)
+
+    def listed(self) -> Iterator[Path]:
+        """Files beside the mesh, then those of folders of textures."""
+        yield from sorted(path for path in self.folder.iterdir() if path.is_file())
+        for near in (self.folder, self.folder.parent):
+            for texture in sorted(path for path in near.iterdir() if path.name.lower() in TEXTURES):
+                for pattern in ("*", "*/*"):
+                    yield from sorted(path for path in texture.glob(pattern) if path.is_file())

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vader3d.data.reading.background import plain_background_alpha
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import read_picture
+from vader3d.data.reading.wall import plain_background_alpha
 from vader3d.untrusted import reason_of
 
 KINDS = ("auto", "alpha", "file", "plain")

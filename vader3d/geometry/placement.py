@@ -8,6 +8,8 @@ import torch
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rays import cube_crossing
 
+OUT_OF_CUBE = 1.75  # of a camera's distance from the middle: more than the cube's corners have
+
 
 def placed(cameras: Cameras, *, scale: float, offset: Sequence[float] | np.ndarray) -> Cameras:
     """The same cameras in a world where x becomes (x - offset) * scale; `offset` [3] in the old world's units."""
@@ -22,8 +24,23 @@ def automatic_placement(cameras: Cameras) -> tuple[float, np.ndarray]:
     """The scale and offset that put what all cameras [V] look at into the cube.
 
     The offset is the point nearest to all optical axes (least squares); 1 / scale is the radius of the largest sphere
-    about it that no picture cuts. ValueError when the axes are all but parallel, or the point is not in every view.
+    about it that no picture cuts, and small enough that no camera stands in the cube. ValueError when the axes are all
+    but parallel, or the point is not in every view.
     """
+    offset = common_point(cameras)
+    radii = _sphere_radius_in_view(cameras, offset)
+    if radii.min() <= 0:
+        raise ValueError(
+            f"cameras: wanted one common point in all views; got none, e.g. in view {radii.argmin()} "
+            f"({(radii <= 0).sum()} of {len(radii)} do not see it); are the matrices of other axes (--axes), or world "
+            "to camera? mend them, or give --scale and --offset"
+        )
+    nearest = np.linalg.norm(cameras.centres.double().numpy() - offset, axis=1).min()
+    return float(1 / min(radii.min(), nearest / OUT_OF_CUBE)), offset
+
+
+def common_point(cameras: Cameras) -> np.ndarray:
+    """The point [3] nearest to all optical axes; ValueError where they are all but parallel."""
     matrices = cameras.world_from_camera.double().numpy()
     centres, axes = matrices[:, :3, 3], matrices[:, :3, 2]
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
@@ -33,14 +50,7 @@ def automatic_placement(cameras: Cameras) -> tuple[float, np.ndarray]:
             "cameras: wanted views from several sides; got axes all but parallel, which leave the object's place open; "
             "give --scale and --offset"
         )
-    offset = np.linalg.solve(total, (across @ centres[:, :, None]).sum(0)[:, 0])
-    radii = _sphere_radius_in_view(cameras, offset)
-    if radii.min() <= 0:
-        raise ValueError(
-            f"cameras: wanted one common point in all views; got none, e.g. in view {radii.argmin()} "
-            f"({(radii <= 0).sum()} of {len(radii)} do not see it); mend their matrices, or give --scale and --offset"
-        )
-    return float(1 / radii.min()), offset
+    return np.linalg.solve(total, (across @ centres[:, :, None]).sum(0)[:, 0])
 
 
 def blind_views(cameras: Cameras) -> list[int]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 import trimesh
 
+from vader3d.colour import srgb_from_linear
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.making.surface import OBJECT_RADIUS, load_surface, surface_from_scene
 from vader3d.data.making.viewpoints import spread_cameras
@@ -47,7 +48,9 @@ def test_vertex_colours_survive(suffix, tmp_path):
     mesh = post()
     mesh.visual.vertex_colors = (200, 100, 50, 255)
     mesh.export(tmp_path / f"m.{suffix}")
-    assert np.allclose(load_surface(tmp_path / f"m.{suffix}").colours, np.array([200, 100, 50]) / 255, atol=0.01)
+    written = np.array([200, 100, 50]) / 255
+    expected = srgb_from_linear(written) if suffix == "glb" else written
+    assert np.allclose(load_surface(tmp_path / f"m.{suffix}").colours, expected, atol=0.01)
 
 
 def test_gltf_factors_are_linear_light(tmp_path):

@@ -46,9 +46,32 @@ def resized_picture(folder):
     Image.open(path).resize((20, 24)).save(path)
 
 
-def without_masks(document):
-    for frame in document["frames"]:
-        del frame["mask_path"]
+def most_gone(kind):
+    """Four of seven files deleted."""
+
+    def spoil(folder):
+        for path in sorted((folder / kind).glob("*"))[:4]:
+            path.unlink()
+
+    return spoil
+
+
+def other_mask(folder):
+    path = folder / "masks" / "frame_00003.png"
+    Image.open(path).resize((24, 12)).save(path)
+
+
+def striped(folder):
+    shutil.rmtree(folder / "masks")
+    for path in (folder / "images").glob("*"):
+        pixels = np.array(Image.open(path))
+        pixels[::2] = 0
+        Image.fromarray(pixels).save(path)
+
+
+def in_degrees(document):
+    del document["fl_x"], document["fl_y"]
+    document["camera_angle_x"] = 40.0
 
 
 def empty_masks(folder):
@@ -68,14 +91,12 @@ NERFSTUDIO_FAULTS = {
     "truncated picture": (cut_short, "frame_00000.png: wanted a whole picture; got a damaged"),
     "pictures of different sizes": (
         resized_picture,
-        "wanted 24 x 24 px as those before; got frame_00003.png of 20 x 24 px; take",
+        "wanted 24 x 24 px as declared, or that scaled; got 20 x 24 px; declare",
     ),
-    "frame without its file": (
-        lambda f: (f / "images" / "frame_00001.png").unlink(),
-        "wanted .*frame_00001.png; got no",
-    ),
-    "mask without its file": (lambda f: (f / "masks" / "frame_00001.png").unlink(), "wanted .*frame_00001.png; got no"),
-    "absent masks": (edited(without_masks), "wanted alpha or a mask file; got .* without"),
+    "frames without their files": (most_gone("images"), "wanted those of 7 frames; got 3; picture: wanted .*0000.png"),
+    "masks without their files": (most_gone("masks"), "masks: wanted one for each picture; got 3 for 7"),
+    "masks of another shape": (other_mask, r"wanted \(24, 24\) px as its picture, or that scaled; got \(24, 12\)"),
+    "no masks, no plain background": (striped, "wanted alpha, a mask file or a plain ground; got .* without"),
     "empty masks": (empty_masks, "all are empty"),
     "json cut short": (lambda f: (f / "transforms.json").write_text('{"frames": ['), "transforms.json: wanted JSON"),
     "no frames": (edited(lambda d: d["frames"].clear()), "wanted at least 1 in transforms.json; got none"),
@@ -84,7 +105,8 @@ NERFSTUDIO_FAULTS = {
     "negative focal length": (edited(lambda d: d.update(fl_x=-5.0)), "focal lengths above 0"),
     "unknown lens": (edited(lambda d: d.update(camera_model="FOV")), "undistort the pictures"),
     "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "wanted finite numbers; got view 2 without"),
-    "matrix with scale": (matrix_changed(lambda m: m @ np.diag([2.0, 2, 2, 1])), "rigid matrix .* view 2"),
+    "stretched matrix": (matrix_changed(lambda m: m @ np.diag([2.0, 1, 2, 1])), "rigid matrix .* view 2"),
+    "degrees": (edited(in_degrees), "camera_angle_x: wanted radians, below pi; got 40, which looks like degrees"),
     "mirrored matrix": (matrix_changed(lambda m: m @ np.diag([-1.0, 1, 1, 1])), "right-handed .* view 2"),
     "matrix of 3 x 3": (matrix_changed(lambda m: m[:3, :3]), "transform_matrix of 4 x 4"),
     "camera looking away": (matrix_changed(turned_away), "view 2, which looks away"),
@@ -118,6 +140,12 @@ def test_a_faulty_object_is_refused_alone_and_skipped_among_others(fault, good, 
     assert [record.name for record in open_archive(tmp_path / "out.zip").records] == ["good"]
 
 
+def on_white(size):
+    picture = Image.new("RGB", size, "white")
+    picture.paste("red", (6, 6, 12, 12))
+    return picture
+
+
 SRN_FAULTS = {
     "no pictures": (lambda f: shutil.rmtree(f / "rgb"), "wanted at least 1 in rgb/; got none"),
     "picture without pose": (lambda f: (f / "pose" / "000001.txt").unlink(), "wanted .*000001.txt; got no such file"),
@@ -134,8 +162,8 @@ SRN_FAULTS = {
         "wanted 48 x 24 px as declared, or that scaled; got 24 x 24",
     ),
     "pictures of different sizes": (
-        lambda f: Image.new("RGB", (20, 24)).save(f / "rgb" / "000002.png"),
-        "got 000002.png of 20 x 24 px",
+        lambda f: on_white((20, 24)).save(f / "rgb" / "000002.png"),
+        "wanted 24 x 24 px as declared, or that scaled; got 20 x 24",
     ),
     "truncated picture": (
         lambda f: (f / "rgb" / "000001.png").write_bytes(b"\x89PNG"),
@@ -161,12 +189,10 @@ def test_a_faulty_srn_object_is_refused(fault, good, tmp_path):
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_missing_and_empty_folders_are_named(reader, tmp_path):
-    with pytest.raises(ValueError, match=r"source: wanted a folder; got .*nowhere"):
+    with pytest.raises(ValueError, match=r"source: wanted a folder, or a .zip of one; got .*nowhere"):
         foreign.prepare(reader, tmp_path / "nowhere", tmp_path / "out.zip")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        ValueError, match=r"source: wanted (transforms.json or|intrinsics.txt|sparse/0/cameras.bin or) .*; got none"
-    ):
+    with pytest.raises(ValueError, match=r"source: wanted \S+.* in .*empty or below; got none"):
         foreign.prepare(reader, tmp_path / "empty", tmp_path / "out.zip")
     with pytest.raises(ValueError, match="mask: wanted one of auto, alpha"):
         foreign.prepare(reader, tmp_path / "empty", tmp_path / "out.zip", mask="magic")

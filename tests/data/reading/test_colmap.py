@@ -69,7 +69,8 @@ def test_a_known_point_lands_on_its_pixel(tmp_path, views, binary):
 def test_a_tilted_world_is_turned_upright(tmp_path, views, binary):
     """All but what level rows cannot tell: where the cameras stand round the vertical."""
     write_colmap(tmp_path / "marked", views, binary=binary, turn=TURN)
-    foreign.prepare(COLMAP, tmp_path / "marked", tmp_path / "out.zip", size=foreign.SIZE)
+    settings = {"size": foreign.SIZE, "scale": 1.0, "offset": (0.0, 0.0, 0.0)}
+    foreign.prepare(COLMAP, tmp_path / "marked", tmp_path / "out.zip", **settings)
     cameras = open_archive(tmp_path / "out.zip").read(0).cameras
     heights = [view.pose[2, 3] / np.linalg.norm(view.pose[:3, 3]) for view in views]
     assert np.allclose(cameras.centres[:, 2] / cameras.centres.norm(dim=1), heights, atol=1e-3)
@@ -199,7 +200,7 @@ def test_a_damaged_model_is_named_in_one_line(tmp_path, views, binary):
 def test_the_command_reads_a_folder_of_projects(tmp_path, views, capsys):
     write_colmap(tmp_path / "scans" / "a", views, binary=True)
     shutil.copytree(tmp_path / "scans" / "a", tmp_path / "scans" / "b")
-    Image.new("RGB", (9, 9)).save(tmp_path / "scans" / "b" / "images" / "photo 02.png")
+    Image.new("RGB", (9, 5)).save(tmp_path / "scans" / "b" / "images" / "photo 02.png")
     output = str(tmp_path / "out.zip")
     main(["prepare", "colmap", str(tmp_path / "scans"), "--output", output, "--size", "16", "--processes", "1"])
     said = capsys.readouterr().out

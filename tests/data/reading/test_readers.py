@@ -9,14 +9,19 @@ import torch
 from PIL import Image
 
 from vader3d.data.named import open_archive
+from vader3d.data.reading.eg3d import EG3D
 from vader3d.data.reading.nerfstudio import NERFSTUDIO
+from vader3d.data.reading.objaverse import OBJAVERSE
 from vader3d.data.reading.pictures import squared, undistorted
 from vader3d.data.reading.srn import SRN
+from vader3d.geometry.placement import automatic_placement
 
 KINDS = {
     "blender": (foreign.write_blender, NERFSTUDIO),
     "nerfstudio": (foreign.write_nerfstudio, NERFSTUDIO),
     "srn": (foreign.write_srn, SRN),
+    "eg3d": (foreign.write_eg3d, EG3D),
+    "objaverse": (foreign.write_objaverse, OBJAVERSE),
 }
 
 
@@ -35,6 +40,7 @@ def marked_pixels(picture: np.ndarray) -> np.ndarray:
 def prepared(kind, tmp_path, views, **options):
     write, reader = KINDS[kind]
     write(tmp_path / "things" / "marked", views)
+    options |= {"fov": foreign.FOV_DEGREES} if reader is OBJAVERSE else {}
     report = foreign.prepare(reader, tmp_path / "things", tmp_path / "out.zip", size=foreign.SIZE, **options)
     return open_archive(tmp_path / "out.zip"), report
 
@@ -73,11 +79,11 @@ def test_scale_and_offset_move_the_world(kind, tmp_path, views):
 
 
 def test_cameras_alone_place_the_object_in_the_cube(tmp_path, views):
-    archive, report = prepared("srn", tmp_path, views)
-    cameras = archive.read(0).cameras
+    archive, _ = prepared("srn", tmp_path, views, scale=1.0, offset=(0, 0, 0))
+    scale, offset = automatic_placement(archive.read(0).cameras)
     # everything looked at the origin from 2.5 through 40 degrees: the sphere of radius 2.5 sin(20) becomes radius 1
-    assert torch.allclose(cameras.centres.norm(dim=1), torch.tensor(1 / np.sin(np.deg2rad(20))).float(), rtol=1e-3)
-    assert "placement: scale 1.17, offset (0.00, 0.00, 0.00): 1 objects" in str(report)
+    assert scale == pytest.approx(1 / (2.5 * np.sin(np.deg2rad(20))), rel=1e-3)
+    assert np.allclose(offset, 0, atol=1e-4)
 
 
 def test_a_stated_aabb_fills_the_cube(tmp_path, views):
@@ -95,7 +101,8 @@ def test_a_stated_aabb_fills_the_cube(tmp_path, views):
 def test_smaller_pictures_keep_the_point_on_its_pixel(kind, tmp_path, views):
     write, reader = KINDS[kind]
     write(tmp_path / "marked", views)
-    foreign.prepare(reader, tmp_path / "marked", tmp_path / "out.zip", size=24, views=3, scale=1.0, offset=(0, 0, 0))
+    options = {"views": 3, "scale": 1.0, "offset": (0, 0, 0), "fov": foreign.FOV_DEGREES}
+    foreign.prepare(reader, tmp_path, tmp_path / "out.zip", size=24, **options)
     pictures, cameras = open_archive(tmp_path / "out.zip").read(0)
     assert pictures.shape == (3, 24, 24, 4)
     pixels, _ = cameras.project(torch.tensor(foreign.MARK).float().expand(3, 1, 3))
@@ -163,3 +170,22 @@ def test_white_inside_jpegs_and_alpha_are_told_apart(tmp_path, views):
     Image.fromarray(views[0].picture).save(folder / "rgb" / "000000.png")
     with pytest.raises(ValueError, match="--mask white"):
         foreign.prepare(SRN, folder, tmp_path / "out.zip", size=16, mask="alpha")
+
+
+def test_eg3d_and_objaverse_name_what_is_wrong(tmp_path, views):
+    folder = foreign.write_eg3d(tmp_path / "faces" / "00000", views)
+    document = json.loads((tmp_path / "faces" / "dataset.json").read_text())
+    document["labels"][0][1].pop()
+    (tmp_path / "faces" / "dataset.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"00000: labels: wanted 25 numbers .* img00000000.png"):
+        foreign.prepare(EG3D, tmp_path / "faces", tmp_path / "out.zip")
+    assert folder.is_dir()
+    folder = foreign.write_objaverse(tmp_path / "renders" / "uid", views)
+    np.save(folder / "002.npy", np.zeros(5))
+    with pytest.raises(ValueError, match=r"002.npy: pose: wanted 3 x 4 finite numbers; got \(5,\)"):
+        foreign.prepare(OBJAVERSE, tmp_path / "renders", tmp_path / "out.zip")
+    np.save(folder / "002.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"002.npy: wanted an array of 3 x 4 numbers; got a damaged or foreign one"):
+        foreign.prepare(OBJAVERSE, tmp_path / "renders", tmp_path / "out.zip")
+    with pytest.raises(ValueError, match="fov: wanted degrees above 0"):
+        foreign.prepare(OBJAVERSE, tmp_path / "renders", tmp_path / "out.zip", fov=200)

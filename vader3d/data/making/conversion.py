@@ -32,6 +32,7 @@ class Job(NamedTuple):
 
 Result = tuple[Job, PreparedObject | Exception]
 DEADLY = ValueError("process: wanted it to make the object; got its death (out of memory?)")
+NOTES = 8  # of the objects', that a report tells
 DEADLY_OBJECTS = 8  # are skipped, before the machine is taken to be at fault
 
 
@@ -71,18 +72,25 @@ def convert(
     processes: int = 2,
     subsets: Mapping[str, Sequence[str]] | None = None,
     captions: Path | None = None,
+    beside: Sequence[Path] = (),
 ) -> PrepareReport:
     """Make every job's object, write them in order, and publish what `writer` wrote.
 
     An object that cannot be made or that repeats another is skipped and reported; ValueError when none remains.
     `subsets` name objects; names that are not there are noted. What a file of `captions` says of an object comes before
-    what it has (`read_captions`).
+    what it has (`read_captions`); so does what the files `beside` the objects say, of which one that cannot be read is
+    noted.
     """
     started, report = time.monotonic(), PrepareReport(writer.path)
     names_by_identity: dict[str, str] = {}
     notes: Counter[str] = Counter()
     with writer, closing(made_objects(jobs, processes)) as results:
-        said = read_captions(captions) if captions is not None else None
+        said = [read_captions(captions)] if captions is not None else []
+        for path in beside:
+            try:
+                said.append(read_captions(path))
+            except ValueError as error:
+                report.notes.append(f"captions not read: {error}")
         for job, result in track(results, writer.path.name, total=len(jobs)):
             try:
                 if isinstance(result, Exception):
@@ -90,9 +98,9 @@ def convert(
                 if result.identity and result.identity in names_by_identity:
                     report.skipped.append(f"{job.name}: the same as {names_by_identity[result.identity]}")
                     continue
-                writer.add(result if said is None else captioned(result, said))
+                writer.add(captioned(result, said))
                 names_by_identity[result.identity] = result.record.name
-                notes[result.note] += 1
+                notes.update(result.note.splitlines())
             except ValueError as error:
                 report.skipped.append(f"{job.name}: {error}")
         if not writer.records:
@@ -103,16 +111,19 @@ def convert(
             if absent := [name for name in names if name not in index]:
                 report.notes.append(f"subset {subset}: {len(absent)} names are not there, e.g. {absent[0]}")
         writer.set_subsets({s: [index[n] for n in names if n in index] for s, names in (subsets or {}).items()})
-    report.notes += said.notes() if said is not None else []
-    report.notes += [f"{note}: {count} objects" for note, count in notes.most_common(3) if note]
+    report.notes += [note for file in said for note in file.notes()]
+    report.notes += [f"{note}: {count} objects" for note, count in notes.most_common(NOTES)]
     report.objects, report.seconds = len(writer.records), time.monotonic() - started
     report.megabytes = writer.bytes / 1e6
     return report
 
 
-def captioned(prepared: PreparedObject, said: CaptionFile) -> PreparedObject:
+def captioned(prepared: PreparedObject, said: Sequence[CaptionFile]) -> PreparedObject:
     record = prepared.record
-    return replace(prepared, record=replace(record, captions=joined(said.of(record.name), record.captions)))
+    captions = record.captions
+    for file in reversed(said):
+        captions = joined(file.of(record.name), captions)
+    return replace(prepared, record=replace(record, captions=captions))
 
 
 def made_objects(jobs: Sequence[Job], processes: int) -> Generator[Result, None, None]:

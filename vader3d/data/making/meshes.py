@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.captioning.synsets import synset_of, words_for
 from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
 from vader3d.data.making.raycast import render_surface
 from vader3d.data.making.surface import Surface, load_surface
@@ -17,7 +19,7 @@ from vader3d.data.making.sweethome import CatalogueEntry, load_model, read_catal
 from vader3d.data.making.viewpoints import spread_cameras
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
-from vader3d.untrusted import read_text
+from vader3d.untrusted import is_litter, read_text
 
 MESH_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".dae"})
 LIBRARY_SUFFIX = ".sh3f"
@@ -53,9 +55,10 @@ def prepare_meshes(
     100 lossless. `subsets` name text files that list objects, one name a line; `captions` as `convert` takes them.
     ValueError when nothing usable is found.
     """
-    jobs = [job for source in sources for job in mesh_jobs(Path(source), photography, up)]
-    if not jobs:
+    files = [pair for source in sources for pair in named_files(Path(source))]
+    if not files:
         raise ValueError(f"sources: wanted mesh files or .sh3f libraries; got none in {', '.join(map(str, sources))}")
+    jobs = [job for path, name in named_apart(files) for job in mesh_jobs(path, name, photography, up)]
     names = {subset: listed_names(Path(path)) for subset, path in (subsets or {}).items()}
     writer = open_writer(
         Path(output),
@@ -76,29 +79,51 @@ def render_object(surface: Surface, name: str, photography: Photography) -> tupl
     return pictures, cameras
 
 
-def mesh_jobs(source: Path, photography: Photography, up: str) -> list[Job]:
-    """One for each mesh file and each model of a library."""
+def named_files(source: Path) -> list[tuple[Path, str]]:
+    """Mesh files and libraries with the names of what they show: paths below the source, with dots."""
     if not source.exists():
         raise ValueError(f"sources: wanted a file or folder; got {source}, which does not exist")
-    if source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.suffix.lower() in {LIBRARY_SUFFIX, *MESH_SUFFIXES})
-    else:
-        files = [source]
-    jobs = []
-    for path in files:
-        if path.suffix.lower() == LIBRARY_SUFFIX:
-            try:
-                entries = read_catalogue(path)
-            except ValueError as error:
-                jobs.append(Job(path.name, refused, (str(error),)))
-                continue
-            jobs += [Job(entry.record.name, object_from_catalogue, (entry, photography)) for entry in entries]
-        else:
-            name = (
-                path.relative_to(source).with_suffix("").as_posix().replace("/", ".") if path != source else path.stem
-            )
-            jobs.append(Job(name, object_from_file, (path, name, photography, up)))
-    return jobs
+    if not source.is_dir():
+        return [(source, source.stem)]
+    below = ((path, path.relative_to(source)) for path in sorted(source.rglob("*")))
+    kinds = {LIBRARY_SUFFIX, *MESH_SUFFIXES}
+    return [
+        (path, inner.with_suffix("").as_posix().replace("/", "."))
+        for path, inner in below
+        if path.suffix.lower() in kinds and not is_litter(inner)
+    ]
+
+
+def named_apart(files: Sequence[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """The same with names that no two share: those that do get their suffix, or else folders before them."""
+    for naming in (suffixed, foldered, suffixed, foldered):
+        counts = Counter(name for _, name in files)
+        places = Counter((path.parent, name) for path, name in files)
+        files = [
+            (path, name if counts[name] == 1 else naming(path, name, places[path.parent, name] > 1))
+            for path, name in files
+        ]
+    return list(files)
+
+
+def suffixed(path: Path, name: str, in_one_folder: bool) -> str:
+    return f"{name}-{path.suffix[1:].lower()}" if in_one_folder else name
+
+
+def foldered(path: Path, name: str, in_one_folder: bool) -> str:
+    folders, known = path.resolve().parent.parts[1:], name.count(".")
+    return f"{folders[-1 - known]}.{name}" if known < len(folders) else name
+
+
+def mesh_jobs(path: Path, name: str, photography: Photography, up: str) -> list[Job]:
+    """One for a mesh file, one for each model of a library."""
+    if path.suffix.lower() != LIBRARY_SUFFIX:
+        return [Job(name, object_from_file, (path, name, photography, up))]
+    try:
+        entries = read_catalogue(path)
+    except ValueError as error:
+        return [Job(path.name, refused, (str(error),))]
+    return [Job(entry.record.name, object_from_catalogue, (entry, photography)) for entry in entries]
 
 
 def refused(why: str) -> PreparedObject:
@@ -107,17 +132,19 @@ def refused(why: str) -> PreparedObject:
 
 
 def object_from_catalogue(entry: CatalogueEntry, photography: Photography) -> PreparedObject:
-    surface = load_model(entry).framed()
-    pictures, cameras = render_object(surface, entry.record.name, photography)
-    return PreparedObject(entry.record, pictures, cameras, identity=identity_of(surface))
+    return photographed(load_model(entry), entry.record, photography)
 
 
 def object_from_file(path: Path, name: str, photography: Photography, up: str) -> PreparedObject:
-    surface = load_surface(path, up=up).framed()
-    captions = captions_beside(path.with_suffix(".txt"), Caption(path.stem.replace("_", " "), "name"))
-    pictures, cameras = render_object(surface, name, photography)
-    record = ObjectRecord(name, captions, source=path.name)
-    return PreparedObject(record, pictures, cameras, identity=identity_of(surface))
+    captions = captions_beside(path.with_suffix(".txt"), Caption(words_for(path), "name"))
+    record = ObjectRecord(name, captions, category=synset_of(path), source=path.name)
+    return photographed(load_surface(path, up=up), record, photography)
+
+
+def photographed(surface: Surface, record: ObjectRecord, photography: Photography) -> PreparedObject:
+    framed = surface.framed()
+    pictures, cameras = render_object(framed, record.name, photography)
+    return PreparedObject(record, pictures, cameras, identity=identity_of(framed), note="\n".join(surface.notes))
 
 
 def identity_of(surface: Surface) -> str:

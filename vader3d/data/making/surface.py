@@ -1,5 +1,7 @@
 """A coloured triangle soup: a mesh file that is to be looked at."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.colour import srgb_from_linear
-from vader3d.data.mesh_files import load_scene_file
-from vader3d.data.reading.pictures import check_decodable
-from vader3d.untrusted import reading
+from vader3d.data.making.gltf import parts_of_gltf
+from vader3d.data.making.obj import parts_of_obj
+from vader3d.data.making.parts import Part, Parts, texels_of
+from vader3d.data.making.ply import parts_of_ply
+from vader3d.data.mesh_files import MESH_BYTES, Neighbours, check_mesh, load_scene
+from vader3d.untrusted import read_bytes, reading
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from trimesh import Scene, Trimesh
 
 OBJECT_RADIUS = 0.98  # the farthest vertex; the cube's faces are at 1
-TEXTURE_SIDE_PX = 512  # finer ones only alias in small pictures
-Y_UP = frozenset({".obj", ".glb", ".gltf", ".dae", ".off"})
+Y_UP = frozenset({"obj", "glb", "gltf", "off"})
 Z_UP_FROM_Y_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
@@ -27,6 +30,7 @@ class Surface:
 
     Where `texture` [F] is not -1 the colour is that of `textures[texture]` (uint8 [H, W, 4]) at the corners' `uv`
     [F, 3, 2] (origin bottom left) times `colours`; texels of alpha below one half are holes.
+    `notes`: what of the file could not be had, a line each.
     """
 
     triangles: np.ndarray
@@ -34,6 +38,7 @@ class Surface:
     uv: np.ndarray
     texture: np.ndarray
     textures: tuple[np.ndarray, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def transformed(self, matrix: np.ndarray) -> "Surface":
         """The surface under a linear map [3, 3]."""
@@ -50,78 +55,101 @@ class Surface:
 
 
 def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
-    """Read any mesh file that trimesh reads; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf)."""
+    """Read any mesh file; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf, off; what a dae says)."""
     if up not in ("auto", "y", "z"):
         raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
-    y_up = up == "y" or (up == "auto" and path.suffix.lower() in Y_UP)
+    kind = path.suffix[1:].lower()
     with reading(path, "a mesh"):
-        surface = surface_from_scene(load_scene_file(path))
+        data = read_bytes(path, most=MESH_BYTES)
+        y_up = up == "y" or (up == "auto" and is_y_up(data, kind))
+        surface = surface_of(data, kind, path.stem, Neighbours(path).get)
         return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
+
+
+def is_y_up(data: bytes, kind: str) -> bool:
+    """What is usual of a kind of file, or what a COLLADA says, where y is usual."""
+    if kind == "dae":
+        said = re.search(rb"<up_axis>\s*([XYZ])_UP", data)
+        return said is None or said[1] != b"Z"
+    return kind in Y_UP
+
+
+def surface_of(data: bytes, kind: str, stem: str, resolve: Callable[[str], bytes]) -> Surface:
+    """The surface of a mesh file's bytes, as its axes are; `resolve` gives the files that it names."""
+    check_mesh(data, kind)
+    if kind in ("glb", "gltf"):
+        found = parts_of_gltf(data, kind, resolve)
+    elif kind == "obj":
+        found = parts_of_obj(data, stem, resolve)
+    elif kind == "ply":
+        found = parts_of_ply(data, resolve)
+    else:
+        return surface_from_scene(load_scene(data, kind, resolve))
+    return surface_from_parts(found)
+
+
+def surface_from_parts(found: Parts) -> Surface:
+    """All parts in one; textures that parts share are kept once."""
+    parts = [part for part in found.parts if len(part.triangles)]
+    if not parts:
+        raise ValueError("mesh: wanted a triangle; got none" + "".join(f"; {note}" for note in found.notes))
+    textures: dict[int, tuple[int, np.ndarray]] = {}
+    numbers = []
+    for part in parts:
+        number = -1
+        if part.texels is not None:
+            number = textures.setdefault(id(part.texels), (len(textures), part.texels))[0]
+        numbers.append(np.full(len(part.triangles), number))
+    triangles, colours, uv = (np.concatenate([part[place] for part in parts]) for place in range(3))
+    texture = np.concatenate(numbers)
+    sound = np.isfinite(triangles).all((1, 2))
+    if not sound.any():
+        raise ValueError("mesh: wanted a triangle of finite corners; got none")
+    uv = np.where(np.isfinite(uv), uv, 0)
+    texels = tuple(texels for _, texels in textures.values())
+    return Surface(triangles[sound], colours[sound], uv[sound], texture[sound], texels, tuple(found.notes))
 
 
 def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
     """All meshes of a trimesh.Scene (or one trimesh.Trimesh) where they stand; ValueError if there is no triangle."""
     import trimesh
 
-    if isinstance(scene, trimesh.Scene):
-        for mesh in scene.geometry.values():  # glTF's colours of vertices are kept here, where no copy takes them along
-            mesh.vertex_attributes.update(getattr(mesh.visual, "vertex_attributes", {}))
     meshes = [scene] if isinstance(scene, trimesh.Trimesh) else scene.dump()
     meshes = [mesh for mesh in meshes if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
     if not meshes:
         raise ValueError("mesh: wanted a triangle; got none")
-    textures: list[np.ndarray] = []
-    parts = [part_of(mesh, textures) for mesh in meshes]
-    triangles, colours, uv, texture = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if triangles.shape[1:] != (3, 3):
-        raise ValueError(f"mesh: wanted triangles in space; got corners of {triangles.shape[-1]} numbers")
-    sound = np.isfinite(triangles).all((1, 2))
-    if not sound.any():
-        raise ValueError("mesh: wanted a triangle of finite corners; got none")
-    uv = np.where(np.isfinite(uv), uv, 0)
-    return Surface(triangles[sound], colours[sound], uv[sound], texture[sound], tuple(textures))
+    known: dict[int, np.ndarray] = {}
+    found = Parts([part_of(mesh, known) for mesh in meshes])
+    if found.parts[0].triangles.shape[1:] != (3, 3):
+        raise ValueError(f"mesh: wanted triangles in space; got corners of {meshes[0].vertices.shape[-1]} numbers")
+    return surface_from_parts(found)
 
 
-def part_of(mesh: Any, textures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """One trimesh.Trimesh as (triangles, colours, uv, texture); its picture is appended to `textures`."""
+def part_of(mesh: Any, known: dict[int, np.ndarray]) -> Part:
+    """One trimesh.Trimesh; pictures that were decoded before are in `known`."""
     faces = np.asarray(mesh.faces)
-    colours, uv, texture = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), -1
+    colours, uv, texels = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), None
     visual = mesh.visual
     if visual.kind == "texture":
-        material, own = visual.material, mesh.vertex_attributes.get("color")
-        if hasattr(material, "to_simple"):  # glTF: its factors are linear light
+        material = visual.material
+        if hasattr(material, "to_simple"):  # of GLBs that trimesh read: its factors are linear light
             image, factor = material.baseColorTexture, material.baseColorFactor
-            light = colours if own is None else shares_of_full(own)[faces]
             if factor is not None:
-                light = light * np.asarray(factor[:3]) / 255.0
-            colours = srgb_from_linear(light)
+                colours = srgb_from_linear(colours * np.asarray(factor[:3]) / 255.0)
         else:
             image = material.image
-            if image is None and own is not None:
-                colours = shares_of_full(own)[faces]
-            elif image is None:
+            if image is None:
                 colours *= np.asarray(material.diffuse[:3]) / 255.0
         if image is not None and visual.uv is not None and len(visual.uv) == len(mesh.vertices):
-            uv, texture = np.asarray(visual.uv, np.float64)[faces][..., :2], len(textures)
-            textures.append(texels_of(image))
+            uv = np.asarray(visual.uv, np.float64)[faces][..., :2]
+            if id(image) not in known:
+                known[id(image)] = texels_of(image)
+            texels = known[id(image)]
     elif visual.kind == "face":
         colours = np.repeat(visual.face_colors[:, None, :3] / 255.0, 3, axis=1)
     elif visual.kind == "vertex":
         colours = visual.vertex_colors[faces][..., :3] / 255.0
     else:
         colours *= 0.7
-    return np.asarray(mesh.vertices, np.float64)[faces], colours, uv, np.full(len(faces), texture)
-
-
-def shares_of_full(colours: np.ndarray) -> np.ndarray:
-    """RGB(A) of any number type [P, 3 or 4] -> RGB [P, 3] in [0, 1]."""
-    most = np.iinfo(colours.dtype).max if np.issubdtype(colours.dtype, np.integer) else 1.0
-    return np.asarray(colours[:, :3] / most, np.float64)
-
-
-def texels_of(image: "Image") -> np.ndarray:
-    check_decodable(image)
-    image = image.convert("RGBA")
-    image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
-    return np.asarray(image)
+    return Part(np.asarray(mesh.vertices, np.float64)[faces], colours, uv, texels)

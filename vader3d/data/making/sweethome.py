@@ -1,6 +1,5 @@
 """Sweet Home 3D furniture libraries (.sh3f)."""
 
-import io
 import re
 import zipfile
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import numpy as np
 from vader3d.captions import Caption, joined
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.captioning.kinds import clean_name, clean_tags, kind_of, with_article
-from vader3d.data.making.surface import Z_UP_FROM_Y_UP, Surface, surface_from_scene
-from vader3d.data.mesh_files import MESH_BYTES, load_scene
+from vader3d.data.making.surface import Z_UP_FROM_Y_UP, Surface, surface_of
+from vader3d.data.mesh_files import MESH_BYTES
 from vader3d.untrusted import TEXT_BYTES, reading, zip_member
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
@@ -46,18 +45,19 @@ def read_catalogue(library: Path) -> list[CatalogueEntry]:
 
 def load_model(entry: CatalogueEntry) -> Surface:
     """The entry's surface, z up, its front towards -y, turned as the catalogue says."""
-    import trimesh
-
     with zipfile.ZipFile(entry.library) as opened:
         folder = PurePosixPath(entry.model).parent.as_posix()
         names = [name for name in opened.namelist() if name.startswith(folder + "/") and not name.endswith("/")]
         if (size := sum(opened.getinfo(name).file_size for name in names)) > MESH_BYTES:
             raise ValueError(f"{folder}: wanted at most {MESH_BYTES} bytes; got {size}")
         files = {name[len(folder) + 1 :]: zip_member(opened, name, most=MESH_BYTES) for name in names}
-    model = files[PurePosixPath(entry.model).name]
-    resolver = trimesh.resolvers.ZipResolver({name: io.BytesIO(data) for name, data in files.items()})
-    suffix = PurePosixPath(entry.model).suffix[1:].lower()
-    surface = surface_from_scene(load_scene(model, suffix, resolver))
+    model = PurePosixPath(entry.model)
+    by_name = {name.lower(): data for name, data in files.items()}
+
+    def resolve(name: str) -> bytes:
+        return by_name[PurePosixPath(name.replace("\\", "/")).as_posix().lower()]
+
+    surface = surface_of(files[model.name], model.suffix[1:].lower(), model.stem, resolve)
     rotation = np.array(entry.rotation.split(), float).reshape(-1, 3, 3)
     return surface.transformed(Z_UP_FROM_Y_UP @ rotation[0] if len(rotation) else Z_UP_FROM_Y_UP)
 

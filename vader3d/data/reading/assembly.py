@@ -1,6 +1,6 @@
 """What every reader of posed pictures does alike."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from vader3d.captions import Caption, captions_beside
-from vader3d.data.archive.format import ObjectRecord, check_cameras
-from vader3d.data.reading.pictures import masked_picture, scaled_intrinsics, squared, undistorted
+from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.reading.pictures import SOLID, has_alpha, masked_picture, scaled_intrinsics, squared, undistorted
+from vader3d.data.reading.placing import in_cube
 from vader3d.data.reading.reader import Reading
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.placement import automatic_placement, check_placement, placed
 
 Item = TypeVar("Item")
+FINER = 4  # how many times finer than they become pictures are when a lens is straightened
 
 
 @dataclass(frozen=True)
@@ -43,63 +44,48 @@ def chosen_views(views: Sequence[Item], most: int | None) -> list[Item]:
 
 
 def assembled_object(
-    name: str, folder: Path, views: Iterable[SourceView], reading: Reading, *, aabb: Any = None
+    name: str,
+    folder: Path,
+    views: Sequence[SourceView],
+    reading: Reading,
+    *,
+    aabb: Any = None,
+    notes: Sequence[str] = (),
 ) -> PreparedObject:
-    """One object of its views, whose pictures must have one size.
+    """One object of its views; those without a mask are left out where most have one.
 
-    Placement: `reading.scale` and `offset` where given; else from `aabb` ([2, 3] corners), else from the cameras. The
-    captions are the lines of caption.txt in the object's folder, else the category, else its name.
+    Placement: `reading.scale` and `offset` where given; else from `aabb` ([2, 3] corners), else from the masks' hull,
+    else from the cameras. The captions are the lines of caption.txt in the object's folder, else the category, else its
+    name. The note of the object has a line for each of `notes` and for all that was done and nobody asked for.
     """
-    squares, matrices, intrinsics, sizes = [], [], [], []
+    views, unmasked = masked_views(views, reading.mask or "auto")
+    squares, lenses, said = [], [], [*notes, unmasked]
     for view in views:
-        pixels = masked_picture(view.picture, mask=reading.mask or "auto", mask_path=view.mask)
-        sizes.append(pixels.shape[:2])
-        check_one_size(view.picture, sizes)
-        lens = scaled_intrinsics(view.intrinsics, view.size, sizes[-1])
+        pixels, note = masked_picture(view.picture, mask=reading.mask or "auto", mask_path=view.mask)
+        said.append(note)
+        lens = scaled_intrinsics(view.intrinsics, view.size, pixels.shape[:2])
         if any(view.distortion.values()):
+            pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
             pixels = undistorted(pixels, lens, view.distortion)
         square, lens = squared(pixels, lens, size=reading.size)
         squares.append(square)
-        intrinsics.append(lens)
-        matrices.append(view.world_from_camera)
-    cameras = Cameras(
-        torch.from_numpy(np.asarray(matrices, np.float64)),
-        torch.from_numpy(np.asarray(intrinsics, np.float64)),
-        reading.size,
-        reading.size,
-    )
-    check_cameras(cameras, len(squares))
+        lenses.append(lens)
+    matrices = torch.from_numpy(np.asarray([view.world_from_camera for view in views], np.float64))
+    cameras = Cameras(matrices, torch.from_numpy(np.asarray(lenses, np.float64)), reading.size, reading.size)
     pictures = np.stack(squares)
-    if not pictures[..., 3].any():
-        raise ValueError("masks: wanted an object; got none, all are empty")
-    scale, offset = placement(cameras, reading, aabb)
-    cameras = placed(cameras, scale=scale, offset=offset)
-    cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), reading.size, reading.size)
-    check_placement(cameras)
+    cameras, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
     stand_in = Caption(reading.category, "category") if reading.category else Caption(name.replace("_", " "), "name")
-    captions = captions_beside(folder / "caption.txt", stand_in)
-    note = f"placement: scale {scale:.3g}, offset ({', '.join(f'{x:.2f}' for x in np.asarray(offset) + 0.0)})"
+    captions = captions_beside((folder if folder.is_dir() else folder.parent) / "caption.txt", stand_in)
     record = ObjectRecord(name, captions, category=reading.category, source=folder.name)
-    return PreparedObject(record, pictures, cameras, note=note.replace("-0.00", "0.00"))
+    note = "\n".join(dict.fromkeys(line for line in (*said, *places) if line))
+    return PreparedObject(record, pictures, cameras, note=note)
 
 
-def check_one_size(path: Path, sizes: Sequence[tuple[int, int]]) -> None:
-    """ValueError when the last of an object's sizes (height, width), that of `path`, is not that of the first."""
-    if sizes[-1] != sizes[0]:
-        (height, width), (first_height, first_width) = sizes[-1], sizes[0]
-        raise ValueError(
-            f"pictures: wanted {first_width} x {first_height} px as those before; got {path.name} of {width} x "
-            f"{height} px; take its frame out, or render it again"
-        )
-
-
-def placement(cameras: Cameras, reading: Reading, aabb: Any) -> tuple[float, np.ndarray]:
-    """Scale and offset."""
-    if reading.scale is not None and reading.offset is not None:
-        return reading.scale, np.asarray(reading.offset, float)
-    if aabb is not None and np.shape(aabb) == (2, 3) and np.ptp(aabb, axis=0).max() > 0:
-        scale, offset = 2 / np.ptp(aabb, axis=0).max(), np.mean(aabb, axis=0)
-    else:
-        scale, offset = automatic_placement(cameras)
-    own_offset = offset if reading.offset is None else np.asarray(reading.offset, float)
-    return scale if reading.scale is None else reading.scale, own_offset
+def masked_views(views: Sequence[SourceView], mask: str) -> tuple[list[SourceView], str]:
+    """The views that have a mask file where some have, and what is said of the others; all where none has."""
+    masked = [view for view in views if view.mask is not None or has_alpha(view.picture)]
+    if mask not in ("auto", "file") or not any(view.mask for view in views) or len(masked) == len(views):
+        return list(views), ""
+    if 2 * len(masked) <= len(views):
+        raise ValueError(f"masks: wanted one for each picture; got {len(masked)} for {len(views)}")
+    return masked, f"{len(views) - len(masked)} of {len(views)} pictures without masks left out"

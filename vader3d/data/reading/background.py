@@ -1,134 +1,81 @@
-"""Tells an object from a plain background, whose colour is measured."""
+"""Tells an object from a plain background, measured at the borders."""
 
 import numpy as np
 
-BORDER = 0.04  # of the shorter side: where the background's colour is first read
-PLAIN_SHARE, PLAIN_SPREAD = 0.6, 10.0  # of the border's pixels must be near one smooth colour; of 255
-LEAST_NOISE = 1.4  # of 255: JPEG smears colours by as much
-SURE, FAINT = 7.0, 4.0  # how many times the noise an object differs somewhere, and everywhere
-SPECK, HOLE = 3e-4, 1e-4  # of the picture: smaller pieces are noise
-DARKEST, TINT, SOFT = (
-    0.4,
-    0.012,
-    (3.0, 1.5, 0.8),
-)  # a shadow's share of the light, its change of hue, and of 255 from px to px
-STILL_THERE = 0.4  # of an object after its shadow was taken away
-WORKED_PX = 800  # of the longer side; larger pictures are looked at smaller
-SAMPLES = 4000  # pixels that a fit sees
-EDGE_PX = 4  # how far JPEG and blur smear an edge
+RIM = 0.03  # of the shorter side: how wide the border is that is measured
+PLAIN, MOST_NOISE = 0.8, 8.0  # least share of the border that is plain; mean deviation there, of 255
+LEAST_STEP = {False: 3.0, True: 14.0}  # how far an object's colour is from the background's; lossy files ring
+CORE = 2  # px inside the outline, where colours are the object's own
+CORE_NOISE, MIXED = 0.04, {False: 4.0, True: 24.0}  # shares that are none or all; a mixture's error
+BRIGHTNESS = np.array([[0.299, -0.084, 0.25], [0.587, -0.166, -0.209], [0.114, 0.25, -0.041]])  # Y, Cb / 2, Cr / 2
+HOLE = 9  # px of background, at least, that an object encloses
+OBJECT = (0.002, 0.9)  # least and largest share of a picture
 
 
-def plain_background_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Alpha uint8 [H, W] of an object before a wall, sheet or sky of one colour, from RGB uint8 [H, W, 3].
+def without_background(rgb: np.ndarray, *, lossy: bool, colour: float | None = None) -> np.ndarray:
+    """RGBA uint8 [H, W, 4] of a picture [H, W, 3], clear where it shows a plain background of any colour.
 
-    The background is a smooth surface of second order through the border's colours, fitted anew to all that is not the
-    object; what differs by more than the noise is the object, but for soft shadows. ValueError: no plain border.
+    The colour is a quadratic of the place, fitted to the border (walls are lit unevenly), or `colour`, 255 for white.
+    The outline's pixels are parted into object and background by the colour of the object beside them, so that no rim
+    of the background stays. ValueError where the border is not plain, or nothing, or nearly all, is object.
     """
-    from PIL import Image
+    from scipy import ndimage
 
-    height, width = pixels.shape[:2]
-    if max(height, width) <= WORKED_PX:
-        return alpha_at_size(pixels)
-    size = [max(1, round(side * WORKED_PX / max(height, width))) for side in (width, height)]
-    small = alpha_at_size(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)))
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
+    background, noise = (np.full(3, colour), 0.0) if colour is not None else border_colour(rgb)
+    apart = np.abs(rgb - background).max(-1)
+    step = max(LEAST_STEP[lossy], 5 * noise)
+    places, count = ndimage.label(apart < step)
+    rim = np.unique(np.concatenate([places[0], places[-1], places[:, 0], places[:, -1]]))
+    numbers = np.arange(1, count + 1)
+    flat = ndimage.mean(apart, places, numbers) < max(step / 3, 1.0)
+    kept = np.isin(numbers, rim) | (flat & (ndimage.sum_labels(places > 0, places, numbers) >= HOLE))
+    solid = ~np.concatenate([[False], kept])[places]
+    if lossy or noise > 1:  # specks of noise
+        solid = ndimage.binary_opening(solid, iterations=1) | (solid & (apart > 3 * step))
+    share = solid.mean()
+    if not OBJECT[0] <= share <= OBJECT[1]:
+        raise ValueError(f"background: wanted an object before it; got one of {share:.1%} of the picture; give masks")
+    return outlined(rgb, np.broadcast_to(background, rgb.shape), solid, lossy=lossy)
 
 
-def alpha_at_size(pixels: np.ndarray) -> np.ndarray:
-    """`plain_background_alpha` at the picture's own size."""
-    from scipy.ndimage import binary_propagation, gaussian_filter, maximum_filter
-
-    height, width = pixels.shape[:2]
-    if min(height, width) < 8:
-        raise ValueError(f"picture: wanted at least 8 px a side; got {width} x {height}")
-    smooth = gaussian_filter(pixels.astype(np.float32), (0.8 + max(height, width) / 2000,) * 2 + (0,))
-    basis = surface_basis(height, width)
-    rim = max(2, round(BORDER * min(height, width)))
+def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
+    """What the background looks like, float [H, W, 3], and how far the border's pixels are from it as a mean."""
+    height, width = rgb.shape[:2]
+    rim = max(2, round(RIM * min(height, width)))
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
     border = np.ones((height, width), bool)
     border[rim:-rim, rim:-rim] = False
-    fitted, kept = robust_fit(basis, smooth, border)
-    spread = float(np.sqrt(np.mean((smooth - fitted)[kept] ** 2)))
-    share = kept.sum() / border.sum()
-    if share < PLAIN_SHARE or spread > PLAIN_SPREAD:
-        raise ValueError(
-            f"background: wanted one plain colour along the picture's borders; got {share:.0%} of them near one, "
-            f"within {spread:.0f} of 255; give masks (files, alpha, or --masks MODEL)"
-        )
+    colours, places = rgb[border].astype(float), terms[border]
+    near = np.abs(colours - np.median(colours, 0)).max(1) < 40
     for _ in range(3):
-        noise = np.maximum(np.sqrt(np.mean((smooth - fitted)[kept] ** 2, 0)), LEAST_NOISE)
-        apart = np.sqrt((((smooth - fitted) / noise) ** 2).sum(-1))
-        outside = ~maximum_filter(apart > SURE, size=2 * rim + 1)
-        if outside.mean() > 0.05:
-            fitted, kept = robust_fit(basis, smooth, outside)
-    mask = binary_propagation(apart > SURE, mask=apart > FAINT)
-    mask = cleaned(without_shadow(mask, smooth, fitted))
-    return softened(mask, pixels.astype(np.float32), fitted)
+        if near.mean() < PLAIN:
+            break
+        factors = np.linalg.lstsq(places[near], colours[near], rcond=None)[0]
+        apart = np.abs(colours - places @ factors).max(1)
+        noise = float(apart[near].mean())
+        near = apart < max(4 * noise, 2.0)
+    if near.mean() < PLAIN or noise > MOST_NOISE:
+        raise ValueError(f"background: wanted a plain one along the borders; got {near.mean():.0%} of them alike")
+    return terms @ factors, noise
 
 
-def surface_basis(height: int, width: int) -> np.ndarray:
-    """1, x, y, x^2, x y, y^2 at every pixel, [H, W, 6]."""
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1).astype(np.float32)
+def outlined(rgb: np.ndarray, background: np.ndarray, solid: np.ndarray, *, lossy: bool) -> np.ndarray:
+    """RGBA of an object and its outline, whose pixels get the share of them that is object and the object's colour.
 
-
-def robust_fit(basis: np.ndarray, values: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The smooth surface [H, W, 3] through most of the values at `where` [H, W], and those that it goes through."""
-    rows, columns = np.nonzero(where)
-    step = max(1, len(rows) // SAMPLES)
-    rows, columns = rows[::step], columns[::step]
-    points, colours = basis[rows, columns], values[rows, columns]
-    distance = np.abs(colours - np.median(colours, 0)).max(-1)
-    for _ in range(6):
-        near = distance <= max(2.5 * 1.4826 * float(np.median(distance)), 1.5)
-        factors = np.linalg.lstsq(points[near], colours[near], rcond=None)[0]
-        distance = np.abs(colours - points @ factors).max(-1)
-    fitted = basis @ factors
-    limit = max(2.5 * 1.4826 * float(np.median(distance)), 1.5)
-    return fitted, where & (np.abs(values - fitted).max(-1) <= min(limit, 3 * PLAIN_SPREAD))
-
-
-def without_shadow(mask: np.ndarray, smooth: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """Takes away what has the background's hue, is darker, and passes softly into it."""
-    from scipy.ndimage import binary_propagation, sobel
-
-    light = smooth.mean(-1)
-    ratio = light / np.maximum(fitted.mean(-1), 1)
-    hue, own = (each / (each.sum(-1, keepdims=True) + 30) for each in (smooth, fitted))
-    slope = np.hypot(sobel(light, 0), sobel(light, 1)) / 8
-    dim = (ratio > DARKEST) & (ratio < 0.985) & (np.abs(hue - own).max(-1) < TINT)
-    for soft in SOFT:  # pale things have soft edges themselves
-        left = mask & ~binary_propagation(~mask, mask=~mask | (dim & (slope < soft)))
-        if left.sum() > STILL_THERE * mask.sum():
-            return left
-    return mask
-
-
-def cleaned(mask: np.ndarray) -> np.ndarray:
-    """Without specks and pinholes."""
-    from scipy.ndimage import label
-
-    for value, least in ((True, SPECK), (False, HOLE)):
-        pieces, count = label(mask == value)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-        small = sizes < least * mask.size
-        small[0] = False
-        mask = np.where(small[pieces], not value, mask)
-    return mask
-
-
-def softened(mask: np.ndarray, pixels: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """Alpha uint8 [H, W]: the share of the inside's difference from the background that a pixel has.
-
-    The inside of a pixel is the nearest one that is well within the mask, or the middle of something thin.
+    Pixels that are no mixture of the colours beside them stay what they are. JPEG's brightness is finer than its hues.
     """
-    from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, gaussian_filter, maximum_filter
+    from scipy import ndimage
 
-    apart = np.sqrt((gaussian_filter(pixels - fitted, (0.6, 0.6, 0)) ** 2).sum(-1)) * mask
-    inside = binary_erosion(mask, iterations=EDGE_PX)
-    middle = mask & (apart >= maximum_filter(apart, size=2 * EDGE_PX + 1))
-    if not middle.any():
-        return np.zeros(mask.shape, np.uint8)
-    row, column = distance_transform_edt(~(inside | middle), return_distances=False, return_indices=True)
-    share = apart / np.maximum(apart[row, column], 1e-3)
-    alpha = np.where(inside, 1, np.where(binary_dilation(mask), np.clip((share - 0.2) / 0.6, 0, 1), 0))
-    return np.rint(255 * alpha).astype(np.uint8)
+    core = ndimage.binary_erosion(solid, iterations=CORE)
+    away, nearest = ndimage.distance_transform_edt(~core, return_indices=True)
+    rim = ndimage.binary_dilation(solid) & ~core & (away <= 2 * CORE)
+    own = rgb[nearest[0], nearest[1]].astype(float)
+    weights = BRIGHTNESS if lossy else np.eye(3)
+    step, seen = (own - background) @ weights, (rgb - background) @ weights
+    share = (seen * step).sum(-1) / np.maximum((step * step).sum(-1), 1e-6)
+    mixture = np.abs(seen - share[..., None] * step).max(-1) < MIXED[lossy]
+    share = np.where(share > 1 - CORE_NOISE, 1.0, np.where(share < CORE_NOISE, 0.0, share))
+    alpha = np.where(rim & mixture & core.any(), share, solid)
+    colours = np.where((rim & mixture & (alpha < 1))[..., None], own, rgb)
+    return np.rint(np.concatenate([colours, 255 * alpha[..., None]], -1)).astype(np.uint8)

@@ -1,6 +1,5 @@
 """Reads COLMAP projects: pictures beside a text or binary model."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
@@ -9,7 +8,6 @@ from vader3d.data.reading.lenses import lens_of
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import inside
-from vader3d.data.reading.upright import levelled
 from vader3d.data.writer import PreparedObject
 
 MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
@@ -21,14 +19,9 @@ LEAST_SHARE = 0.5  # of a model's pictures that must be there
 def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     """The object of sparse/0 (or sparse, colmap/sparse/0) and the pictures in images/ (or input/, rgb/, beside).
 
-    Pictures that are not there are left out, up to half of them. The world is turned so that the pictures' rows are
-    level, about the object's place, unless --scale and --offset say where that is.
+    Pictures that are not there are left out, up to half of them.
     """
-    views = chosen_views(source_views(folder), reading.views)
-    prepared = assembled_object(name, folder, views, reading)
-    if reading.scale is not None and reading.offset is not None:
-        return prepared
-    return replace(prepared, cameras=levelled(prepared.cameras))
+    return assembled_object(name, folder, chosen_views(source_views(folder), reading.views), reading)
 
 
 def source_views(folder: Path) -> list[SourceView]:

@@ -1,11 +1,18 @@
 """Folders of objects in a foreign format into a data set."""
 
-from collections.abc import Sequence
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from vader3d.captions import files_of_captions
 from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
 from vader3d.data.reading.reader import Reader, Reading
+from vader3d.untrusted import UNPACKED_BYTES, is_litter, unpack
+
+SPLITS = re.compile(r"(?:.*[_-])?(train|val|valid|test)")  # a folder's name
 
 
 def prepare_folders(
@@ -22,30 +29,52 @@ def prepare_folders(
 ) -> PrepareReport:
     """Convert a folder of objects, or of one, into the archive `output`, or into shards there.
 
-    source: a folder with one of the reader's markers, or one that holds such folders at any depth; an object's name is
-    its path below `source`. `captions`: a file, as `convert` takes it. ValueError when no object can be used; single
-    broken ones are skipped and reported.
+    source: a folder with one of the reader's markers, one such file, a folder that holds such folders at any depth, or
+    a .zip of one; an object's name is its path below `source`. Folders called train, val, test (or .._train) make
+    subsets. `captions`: a file, as `convert` takes it; by default captions.csv, metadata.jsonl and their like in
+    `source`. ValueError when no object can be used; single broken ones are skipped and reported.
     """
     source, reading = Path(source), replace(reading, mask=reading.mask or reader.mask)
-    folders = object_folders(reader, source)
-    names = object_names(folders, source)
-    jobs = [Job(name, reader.read_object, (folder, name, reading)) for folder, name in zip(folders, names, strict=True)]
-    writer = open_writer(
-        output,
-        title=title or source.resolve().name,
-        resolution=(reading.size, reading.size),
-        quality=quality,
-        objects_per_shard=objects_per_shard,
-    )
-    return convert(jobs, writer, processes=processes, captions=captions)
+    with unpacked(source) as place:
+        folders = object_folders(reader, place)
+        names = object_names(folders, place)
+        jobs = [
+            Job(name, reader.read_object, (folder, name, reading)) for folder, name in zip(folders, names, strict=True)
+        ]
+        writer = open_writer(
+            output,
+            title=title or source.resolve().name,
+            resolution=(reading.size, reading.size),
+            quality=quality,
+            objects_per_shard=objects_per_shard,
+        )
+        beside = () if captions is not None else files_of_captions(place)
+        splits = splits_of(folders, names, place)
+        return convert(jobs, writer, processes=processes, captions=captions, beside=beside, subsets=splits)
+
+
+@contextmanager
+def unpacked(source: Path) -> Iterator[Path]:
+    """The folder or file itself; of a .zip a folder with what is in it, deleted afterwards."""
+    if source.suffix.lower() != ".zip" or not source.is_file():
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="vader3d-") as room:
+        place = Path(room) / source.stem
+        unpack(source, place, most=UNPACKED_BYTES)
+        yield place
 
 
 def object_folders(reader: Reader, source: Path) -> list[Path]:
-    """The folders with a marker, sorted; ValueError where there is none."""
+    """The folders with a marker, sorted, or the one file that is a marker; ValueError where there is none."""
+    if source.is_file() and source.suffix.lower() == ".json":
+        return [source]
     if not source.is_dir():
-        raise ValueError(f"source: wanted a folder; got {source}")
+        raise ValueError(f"source: wanted a folder, or a .zip of one; got {source}")
     depths = {marker: len(PurePath(marker).parts) for marker in reader.markers}
-    folders = {path.parents[depth - 1] for marker, depth in depths.items() for path in source.rglob(marker)}
+    found = ((path, depth) for marker, depth in depths.items() for path in source.rglob(marker))
+    folders = {path.parents[depth - 1] for path, depth in found if not is_litter(path.relative_to(source))}
+    folders = set(reader.folders(source)) if reader.folders is not None else folders
     if not folders:
         raise ValueError(f"source: wanted {' or '.join(reader.markers)} in {source} or below; got none")
     return sorted(folders)
@@ -53,4 +82,15 @@ def object_folders(reader: Reader, source: Path) -> list[Path]:
 
 def object_names(folders: Sequence[Path], source: Path) -> list[str]:
     """Each folder's path below `source`, joined by dots; the source's own name for itself."""
-    return [".".join(folder.relative_to(source).parts) or source.resolve().name for folder in folders]
+    alone = source.resolve().parent.name if source.is_file() else source.resolve().name
+    return [".".join(folder.relative_to(source).parts) or alone for folder in folders]
+
+
+def splits_of(folders: Sequence[Path], names: Sequence[str], source: Path) -> dict[str, list[str]]:
+    """The objects of each split, by the first folder on the way to them that is called one."""
+    subsets: dict[str, list[str]] = {}
+    for folder, name in zip(folders, names, strict=True):
+        found = (SPLITS.fullmatch(part.lower()) for part in folder.relative_to(source).parts)
+        if split := next((match[1] for match in found if match), None):
+            subsets.setdefault(split, []).append(name)
+    return subsets

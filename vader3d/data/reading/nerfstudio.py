@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
-from vader3d.data.reading.transforms import frame_intrinsics, frame_picture, frame_pose, inside, read_document
+from vader3d.data.reading.transforms import frame_intrinsics, frame_pose, frames_with_pictures, inside, read_document
 from vader3d.data.writer import PreparedObject
 
 WHOLE, SPLITS = "transforms.json", ("transforms_train.json", "transforms_val.json", "transforms_test.json")
@@ -16,27 +17,33 @@ DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 
 def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
-    """The object of transforms.json, or of transforms_train, _val, _test.json, joined in this order."""
+    """The object of transforms.json, or of transforms_train, _val, _test.json, joined in this order.
+
+    `folder` may also be one such file. Frames whose pictures are missing are left out, if they are fewer than half.
+    """
     files = [folder / WHOLE] if (folder / WHOLE).exists() else [folder / split for split in SPLITS]
+    if folder.is_file():
+        files, folder = [folder], folder.parent
     documents = [read_document(path) for path in files if path.exists()]
     frames = [{**document, **frame} for document in documents for frame in document["frames"]]
     if not frames:
         raise ValueError(f"frames: wanted at least 1 in {files[0].name}; got none")
-    views = (source_view(folder, frame) for frame in chosen_views(frames, reading.views))
-    return assembled_object(name, folder, views, reading, aabb=documents[0].get("aabb"))
+    found, note = frames_with_pictures(folder, frames)
+    views = [source_view(folder, *pair, reading) for pair in chosen_views(found, reading.views)]
+    return assembled_object(name, folder, views, reading, aabb=documents[0].get("aabb"), notes=[note])
 
 
-def source_view(folder: Path, frame: Mapping) -> SourceView:
+def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:
     """A frame's fields are its own, else the document's."""
-    picture = frame_picture(folder, frame)
     height, width = picture_size(picture)
     size = (float(frame.get("h", height)), float(frame.get("w", width)))
+    listed = inside(folder, str(frame["mask_path"])) if frame.get("mask_path") else None
     return SourceView(
         picture,
-        frame_pose(frame, picture.name),
+        frame_pose(frame, picture.name, reading.axes),
         frame_intrinsics(frame, *size),
         size,
-        mask=inside(folder, str(frame["mask_path"])) if frame.get("mask_path") else None,
+        mask=listed if listed is not None and listed.is_file() else given_mask(picture),
         distortion=distortion_of(frame),
     )
 
@@ -56,7 +63,7 @@ def distortion_of(frame: Mapping) -> dict[str, float]:
 NERFSTUDIO = Reader(
     name="nerfstudio",
     what="Blender, NeRF-synthetic or nerfstudio transforms.json: one object, or a folder of them.",
-    source="A folder with transforms.json (or transforms_train.json ...), or a folder of such folders.",
+    source="A folder with transforms.json (or transforms_train.json ...), that file, a folder of such, or a .zip.",
     markers=(WHOLE, *SPLITS),
     mask="auto",
     read_object=read_object,

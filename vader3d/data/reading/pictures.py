@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from vader3d.data.reading.background import without_background
 from vader3d.data.reading.lenses import bent
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-WHITE = 253  # a background pixel's darkest channel, at least
-Mask = Literal["auto", "alpha", "file", "white"]
+SOLID = 128  # alpha from which a pixel is the object's
+LABELS, COLOURED = 32, 40  # so few values of a mask are labels'; colours so far from grey are
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".tga", ".gif")
+Mask = Literal["auto", "alpha", "file", "white", "plain"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
@@ -53,47 +56,93 @@ def check_decodable(picture: "Image") -> None:
 
 
 def existing_picture(path: Path) -> Path:
-    """The file, whose suffix some formats leave out; ValueError where there is none."""
+    """The file, whose suffix some formats leave out, in whatever case; ValueError where there is none."""
     candidates = [path, *(path.with_name(path.name + suffix) for suffix in PICTURE_SUFFIXES)]
     existing = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if existing is None and path.parent.is_dir():
+        wanted = {candidate.name.lower() for candidate in candidates}
+        existing = min((beside for beside in path.parent.iterdir() if beside.name.lower() in wanted), default=None)
     if existing is None:
-        raise ValueError(f"picture: wanted {path}; got no such file")
+        raise FileNotFoundError(f"picture: wanted {path}; got no such file")
     return existing
 
 
-def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> np.ndarray:
-    """RGBA uint8 [H, W, 4], straight alpha.
+def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> tuple[np.ndarray, str]:
+    """RGBA uint8 [H, W, 4], straight alpha, and what was done for it that nobody asked for, or "".
 
-    mask: `alpha` of the picture itself; `file`, a grey picture, black outside; `white`, whatever is not white; `auto`,
-    the first of alpha and file that there is. ValueError when the wanted mask is absent or of another size.
+    mask: `alpha` of the picture itself; `file`, a mask file; `white`, whatever is not white; `plain`, whatever is not
+    of the borders' one colour; `auto`, the first of alpha, file and plain that there is. ValueError when the wanted
+    mask is absent.
     """
-    pixels = np.array(read_picture(path, mode="RGBA"))
-    has_alpha = bool((pixels[..., 3] < 255).any())
-    if mask == "alpha" or (mask == "auto" and has_alpha):
-        if not has_alpha:
+    picture = read_picture(path, mode="RGBA")
+    pixels = np.array(picture)
+    clear = bool((pixels[..., 3] < SOLID).any())
+    if mask == "alpha" or (mask == "auto" and clear):
+        if not clear:
             raise ValueError(
                 f"mask: wanted transparent pixels; got none in {path}; for a white background say --mask white"
             )
-    elif mask == "white":
-        pixels[..., 3] = np.where(pixels[..., :3].min(-1) >= WHITE, 0, pixels[..., 3])
-    elif mask_path is None:
-        raise ValueError(
-            f"mask: wanted alpha or a mask file; got {path} without; for a white background say --mask white"
-        )
-    else:
-        grey = np.array(read_picture(mask_path, mode="L"))
-        if grey.shape != pixels.shape[:2]:
+        return pixels, ""
+    if mask in ("white", "plain") or (mask == "auto" and mask_path is None):
+        colour = 255.0 if mask == "white" else None
+        try:
+            cut = without_background(pixels[..., :3], lossy=path.suffix.lower() not in LOSSLESS, colour=colour)
+        except ValueError as error:
+            if mask != "auto":
+                raise ValueError(f"{path.name}: {error}") from error
             raise ValueError(
-                f"mask: wanted {pixels.shape[1::-1]} px as its picture; got {grey.shape[::-1]} in {mask_path}"
-            )
-        pixels[..., 3] = grey
-    return pixels
+                f"mask: wanted alpha, a mask file or a plain ground; got {path} without; {error}"
+            ) from error
+        cut[..., 3] = np.minimum(cut[..., 3], pixels[..., 3])
+        return cut, "masks made from the plain background, look at them (vader3d inspect)" if mask == "auto" else ""
+    if mask_path is None:
+        raise ValueError(f"mask: wanted a mask file; got {path} without")
+    pixels[..., 3], note = read_mask(mask_path, picture.size)
+    return pixels, note
 
 
-def check_mask(mask: str) -> None:
-    """ValueError unless `mask` is a known way to tell object from background."""
-    if mask not in get_args(Mask):
-        raise ValueError(f"mask: wanted one of {', '.join(get_args(Mask))}; got {mask!r}")
+def has_alpha(path: Path) -> bool:
+    """Whether a picture file may have clear pixels, without decoding."""
+    with opened(path) as picture:
+        return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+
+
+def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
+    """A mask file as alpha uint8 [H, W] of a picture of `size` (width, height), and what was done to it.
+
+    Grey from 0 to 255; masks of 0 and 1, of 16 bits, of labels and of labels' colours are object where they are not
+    the lowest value; those in the alpha of a picture of one colour are taken from there.
+    """
+    from PIL import Image
+
+    with opened(path) as picture:
+        check_decodable(picture)
+        values, labels = grey_of(picture)
+    few = np.unique(values)
+    if few[-1] > 0 and (few[-1] < SOLID or few[-1] > 255 or (labels and len(few) <= LABELS)):
+        hard = len(few) <= LABELS
+        values = np.where(values > 0, 255, 0) if hard else values * (255 / few[-1])
+    mask, note = Image.fromarray(np.rint(values).astype(np.uint8)), ""
+    if mask.size != size:
+        (width, height), (own_width, own_height) = size, mask.size
+        if abs(width * own_height / (own_width * height) - 1) > 0.02:
+            raise ValueError(f"mask: wanted {size} px as its picture, or that scaled; got {mask.size} in {path}")
+        mask, note = mask.resize(size, Image.Resampling.BILINEAR), "masks of another size than their pictures scaled"
+    return np.asarray(mask), note
+
+
+def grey_of(picture: "Image") -> tuple[np.ndarray, bool]:
+    """A mask's brightness float [H, W] in its own range, and whether it has colours, which then name things."""
+    if picture.mode == "P" and not np.asarray(picture.convert("RGB")).any():
+        return np.asarray(picture, float), True
+    if picture.mode in ("P", "PA", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "RGBa", "La"):
+        pixels = np.asarray(picture.convert("RGBA"), float)
+        colour, alpha = pixels[..., :3], pixels[..., 3]
+        if np.ptp(alpha) > 0 and not np.ptp(colour[alpha > 0], axis=0).any():
+            return alpha, False
+        return colour.max(-1) * alpha / 255, bool(np.ptp(colour, axis=-1).max() > COLOURED)
+    values = np.asarray(picture, float) * (255 if picture.mode == "1" else 1)
+    return np.nan_to_num(values).clip(0), False
 
 
 def scaled_intrinsics(intrinsics: np.ndarray, declared: tuple[float, float], size: tuple[int, int]) -> np.ndarray:

@@ -6,22 +6,27 @@ from pathlib import Path
 import numpy as np
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
+from vader3d.geometry.cameras import AXES
 from vader3d.untrusted import read_text
 
 INTRINSICS = "intrinsics.txt"
 
 
 def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
-    """The object of intrinsics.txt, rgb/ and pose/."""
-    lens, size = read_intrinsics(folder / INTRINSICS)
-    paths = sorted(path for path in (folder / "rgb").glob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    """The object of intrinsics.txt (in its folder, or one for all in a folder above), rgb/ and pose/."""
+    places = [above / INTRINSICS for above in (folder, *folder.parents[:3])]
+    lens, size = read_intrinsics(next((place for place in places if place.is_file()), places[0]))
+    paths = sorted(path for path in (folder / "rgb").glob("[!.]*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
         raise ValueError("pictures: wanted at least 1 in rgb/; got none")
-    chosen = chosen_views(paths, reading.views)
-    views = (SourceView(path, read_pose(folder / "pose" / f"{path.stem}.txt"), lens, size) for path in chosen)
+    views = [
+        SourceView(path, read_pose(folder / "pose" / f"{path.stem}.txt", reading.axes), lens, size, given_mask(path))
+        for path in chosen_views(paths, reading.views)
+    ]
     return assembled_object(name, folder, views, reading)
 
 
@@ -41,24 +46,26 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     return np.array([focal, focal, cx, cy]), (height, width)
 
 
-def read_pose(path: Path) -> np.ndarray:
-    """world_from_camera [4, 4], OpenCV axes, as it stands."""
+def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
+    """world_from_camera [4, 4], OpenCV axes: as it stands, unless `axes` names others."""
     try:
-        numbers = [float(word) for word in read_text(path).split()]
+        numbers = [float(word) for word in read_text(path).replace(",", " ").split()]
     except FileNotFoundError as error:
         raise ValueError(f"pose: wanted {path}; got no such file") from error
     except ValueError as error:
         raise ValueError(f"pose: wanted 16 numbers; got something else in {path.name} ({error})") from error
-    if len(numbers) != 16:
+    if len(numbers) not in (12, 16):
         raise ValueError(f"pose: wanted 16 numbers; got {len(numbers)} in {path.name}")
-    return np.reshape(numbers, (4, 4))
+    matrix = np.reshape([*numbers, 0.0, 0.0, 0.0, 1.0][:16], (4, 4))
+    matrix[:3, :3] *= AXES["opencv" if axes == "auto" else axes]
+    return matrix
 
 
 SRN = Reader(
     name="srn",
-    what="SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF), on white.",
-    source="A folder of objects, each with intrinsics.txt, rgb/ and pose/.",
-    markers=(INTRINSICS,),
-    mask="white",
+    what="SRN folders (ShapeNet cars and chairs of pixelNeRF, ABO tables of SSDNeRF), on a plain background.",
+    source="A folder of objects, each with rgb/, pose/ and intrinsics.txt (or one above).",
+    markers=("rgb", "pose"),
+    mask="auto",
     read_object=read_object,
 )

@@ -2,13 +2,13 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vader3d.data.reading.pictures import existing_picture
-from vader3d.geometry.cameras import OPENCV_FROM_OPENGL
+from vader3d.geometry.cameras import AXES
 from vader3d.untrusted import read_json
 
 
@@ -21,16 +21,45 @@ def read_document(path: Path) -> dict:
     return document
 
 
+def frames_with_pictures(folder: Path, frames: Sequence[Mapping]) -> tuple[list[tuple[Mapping, Path]], str]:
+    """The frames whose pictures are there, and what is said of the others; ValueError where half or more are missing.
+
+    Blender's add-ons list frames that were never rendered, and cleaning up takes blurred pictures away.
+    """
+    found, missing = [], ""
+    for frame in frames:
+        try:
+            found.append((frame, frame_picture(folder, frame)))
+        except FileNotFoundError as error:
+            missing = missing or str(error)
+    if frames and 2 * len(found) <= len(frames):
+        raise ValueError(f"pictures: wanted those of {len(frames)} frames; got {len(found)}; {missing}")
+    gone = len(frames) - len(found)
+    return found, f"{gone} of {len(frames)} frames without their pictures left out" if gone else ""
+
+
 def frame_picture(folder: Path, frame: Mapping) -> Path:
-    """The picture of a frame; Blender leaves the suffix out."""
+    """The picture of a frame; Blender leaves the suffix out. FileNotFoundError where there is none."""
     if not isinstance(frame.get("file_path"), str):
         raise ValueError("frames: wanted a file_path in each; got one without")
     return existing_picture(inside(folder, frame["file_path"]))
 
 
 def inside(folder: Path, name: str) -> Path:
-    """A file that a document names, in its folder or below; ValueError for one elsewhere. Links are followed."""
-    if not Path(os.path.normpath(folder / name)).is_relative_to(os.path.normpath(folder)):
+    """A file that a document names, in its folder or below; ValueError for one elsewhere. Links are followed.
+
+    Backslashes part folders too. Of a path of another folder or machine the longest end that leads to one here counts.
+    """
+    name = name.replace("\\", "/")
+    here = Path(os.path.normpath(folder / name)).is_relative_to(os.path.normpath(folder))
+    if here and (folder / name).parent.is_dir():
+        return folder / name
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    for first in range(1 if here else 0, len(parts)):
+        end = folder.joinpath(*parts[first:])
+        if end.is_file() or (end.parent != folder and end.parent.is_dir()):
+            return end
+    if not here:
         raise ValueError(f"frames: wanted files in {folder} or below; got {name!r}; move or link them there")
     return folder / name
 
@@ -40,19 +69,25 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
     if "fl_x" in frame:
         fx, fy = float(frame["fl_x"]), float(frame.get("fl_y", frame["fl_x"]))
     elif "camera_angle_x" in frame:
-        fx = 0.5 * width / math.tan(0.5 * float(frame["camera_angle_x"]))
+        angle = float(frame["camera_angle_x"])
+        if angle >= math.pi:
+            raise ValueError(f"camera_angle_x: wanted radians, below pi; got {angle:g}, which looks like degrees")
+        fx = 0.5 * width / math.tan(0.5 * angle)
         fy = 0.5 * height / math.tan(0.5 * float(frame["camera_angle_y"])) if "camera_angle_y" in frame else fx
     else:
         raise ValueError("cameras: wanted fl_x or camera_angle_x; got neither")
     return np.array([fx, fy, float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))])
 
 
-def frame_pose(frame: Mapping, picture: str) -> np.ndarray:
-    """world_from_camera [4, 4], OpenCV axes, of a `transform_matrix` whose camera looks along -z with y up."""
+def frame_pose(frame: Mapping, picture: str, axes: str = "auto") -> np.ndarray:
+    """world_from_camera [4, 4], OpenCV axes, of a `transform_matrix` whose camera looks along -z with y up (OpenGL's).
+
+    `axes` names others.
+    """
     matrix = np.array(frame.get("transform_matrix", []), np.float64)
     if matrix.shape == (3, 4):
         matrix = np.concatenate([matrix, [[0, 0, 0, 1]]])
     if matrix.shape != (4, 4):
         raise ValueError(f"cameras: wanted a transform_matrix of 4 x 4 numbers; got {matrix.shape} for {picture}")
-    matrix[:3, :3] *= OPENCV_FROM_OPENGL
+    matrix[:3, :3] *= AXES["opengl" if axes == "auto" else axes]
     return matrix

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tiny import THINGS, Box, Sphere, pictures_of, ring
 
-from vader3d.data.reading.background import WORKED_PX, plain_background_alpha
+from vader3d.data.reading.wall import WORKED_PX, plain_background_alpha
 
 WALLS = {"grey": (208, 207, 203), "white": (250, 250, 250), "black": (12, 12, 14), "green sheet": (40, 160, 70)}
 OTHERS = {

@@ -1,0 +1,185 @@
+"""Meshes as other programs write them, with what used to get lost."""
+
+import struct
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from surfaces import BLUE, RED, area, colour_of, texture
+
+from vader3d.data.captioning.synsets import words_for
+from vader3d.data.making.meshes import Photography, prepare_meshes
+from vader3d.data.making.polygons import triangulated
+from vader3d.data.making.surface import load_surface
+from vader3d.data.named import open_archive
+
+SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 1 1\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+FACE = "f 1/1 2/2 3/3 4/4\nf 1/1 2/2 5/4\nf 5/1 1/2 6/3\n"
+
+
+def obj(folder, *, head="mtllib o.mtl\nusemtl m\n", mtl="newmtl m\nKd 1 1 1\nmap_Kd wood.png\n", name="o.obj"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes((head + SQUARE + FACE).encode("latin-1"))
+    (folder / "o.mtl").write_bytes(mtl.encode("latin-1"))
+    return folder / name
+
+
+def map_of(words):
+    return {"mtl": f"newmtl m\nmap_Kd {words}\n"}
+
+
+LAYOUTS = {
+    "beside": ("wood.png", {}),
+    "no usemtl": ("wood.png", {"head": "mtllib o.mtl\n"}),
+    "no mtllib": ("wood.png", {"head": "usemtl m\n"}),
+    "backslashes": ("textures/wood.png", map_of("textures\\wood.png")),
+    "path of another machine": ("textures/wood.png", map_of("C:\\Users\\me\\tex\\wood.png")),
+    "other case": ("Wood.PNG", map_of("wood.png")),
+    "ShapeNet's, above": ("../images/wood.png", map_of("../images/wood.png")),
+    "Google's, in a sister folder": ("../materials/textures/wood.png", map_of("wood.png")),
+    "Sketchfab's": ("../textures/wood.png", map_of("wood.png")),
+    "saved as another kind": ("wood.jpg", map_of("wood.tga")),
+    "options": ("wood.png", map_of("-s 1 1 1 -o 0 0 0 -bm 1.0 -clamp on -blendu off wood.png")),
+    "blanks in the name": ("my wood.png", map_of("my wood.png")),
+    "capitals": ("wood.png", {"mtl": "newmtl m\nKD 1 1 1\nMAP_KD wood.png\n"}),
+    "tabs and Windows' lines": ("wood.png", {"mtl": "newmtl m\r\n\tKd 1 1 1\r\n\tmap_Kd\twood.png\r\n"}),
+    "several MTLs": ("wood.png", {"head": "mtllib none.mtl o.mtl\nusemtl m\n"}),
+    "Latin-1": (
+        "Stühle.png",
+        {"head": "# grün\nmtllib o.mtl\nusemtl Größe\n", "mtl": "newmtl Größe\nmap_Kd Stühle.png\n"},
+    ),
+    "ambient only": ("wood.png", {"mtl": "newmtl m\nmap_Ka wood.png\n"}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_obj_finds_its_texture(layout, tmp_path):
+    place, words = LAYOUTS[layout]
+    path = obj(tmp_path / "thing" / "models", **words)
+    texture(tmp_path / "thing" / "models" / place)
+    surface = load_surface(path)
+    assert np.allclose(colour_of(surface), RED, atol=3)
+    assert surface.notes == ()
+
+
+def test_a_texture_that_is_nowhere_is_said(tmp_path):
+    path = obj(tmp_path / "things")
+    report = prepare_meshes([path], tmp_path / "out.zip", Photography(2, 8, 1), processes=1)
+    assert "textures left out: wood.png is not there: 1 objects" in str(report)
+
+
+def test_a_red_and_a_blue_chair_of_shapenet_are_two(tmp_path):
+    for name, colour in (("1006be65", RED), ("2ac3f9d1", BLUE)):
+        folder = tmp_path / "03001627" / name
+        obj(folder / "models", name="model_normalized.obj", **map_of("../images/texture0.png"))
+        texture(folder / "images" / "texture0.png", colour)
+    report = prepare_meshes([tmp_path], tmp_path / "out.zip", Photography(2, 8, 1), processes=1)
+    assert (report.objects, report.skipped) == (2, [])
+    records = open_archive(tmp_path / "out.zip").records
+    assert [(record.caption, record.category) for record in records] == [("chair", "chair")] * 2
+
+
+def test_two_sources_may_have_equal_names(tmp_path):
+    for folder, colour in (("a", "1 0 0"), ("b", "0 0 1")):
+        obj(tmp_path / folder, mtl=f"newmtl m\nKd {colour}\n", name="model.obj")
+    trimesh.creation.box((1, 2, 3)).export(tmp_path / "a" / "model.glb")
+    prepare_meshes([tmp_path / "a", tmp_path / "b"], tmp_path / "out.zip", Photography(2, 8, 1), processes=1)
+    names = sorted(record.name for record in open_archive(tmp_path / "out.zip").records)
+    assert names == ["model", "model-glb", "model-obj"]
+
+
+def test_macs_litter_is_no_mesh(tmp_path):
+    obj(tmp_path / "things", mtl="")
+    (tmp_path / "things" / "._o.obj").write_bytes(b"\0\5\x16\7")
+    report = prepare_meshes([tmp_path / "things"], tmp_path / "out.zip", Photography(2, 8, 1), processes=1)
+    assert (report.objects, report.skipped) == (1, [])
+
+
+@pytest.mark.parametrize(("path", "said"), [("Toy/meshes/model.obj", "Toy"), ("chairs/red_chair.glb", "red chair")])
+def test_captions_come_from_the_name_that_says_something(path, said, tmp_path):
+    assert words_for(tmp_path / path) == said
+
+
+def test_texture_options_place_the_texture(tmp_path):
+    path = obj(tmp_path, mtl="newmtl m\nmap_Kd -s 2 3 -o 0.5 0.25 0 wood.png\n")
+    texture(tmp_path / "wood.png")
+    uv = load_surface(path).uv.reshape(-1, 2)
+    assert np.allclose((uv.min(0), uv.max(0)), ((0.5, 0.25), (2.5, 3.25)))
+
+
+def test_a_mask_of_its_own_makes_holes(tmp_path):
+    path = obj(tmp_path, mtl="newmtl m\nmap_Kd wood.png\nmap_d leaf.png\n")
+    texture(tmp_path / "wood.png")
+    Image.new("L", (4, 4), 0).save(tmp_path / "leaf.png")
+    assert colour_of(load_surface(path)) is None
+
+
+@pytest.mark.parametrize("first", range(6))
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2)])
+def test_concave_polygons_keep_their_area(first, axes):
+    corners = np.array([[0, 0, 0], [3, 0, 0], [3, 1, 0], [1, 1, 0], [1, 3, 0], [0, 3, 0]], float)
+    polygon = np.roll(corners, first, 0)[:, axes]
+    rows, triples = triangulated(polygon[None])
+    a, b, c = polygon[triples].swapaxes(0, 1)
+    assert rows.tolist() == [0] * 4
+    assert np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2 == pytest.approx(5.0)
+
+
+def test_polygons_of_an_obj_may_be_concave_and_count_backwards(tmp_path):
+    words = "v 0 0 0\nv 3 0 0\nv 3 1 0\nv 1 1 0\nv 1 3 0\nv 0 3 0\nf -5 -6 -1 \\\n-2 -3 -4\n"
+    (tmp_path / "l.obj").write_text(words)
+    assert area(load_surface(tmp_path / "l.obj")) == pytest.approx(5.0)
+    (tmp_path / "l.obj").write_text(words.replace("-6", "7"))
+    with pytest.raises(ValueError, match=r"l\.obj: f: wanted a number of 1 to 6; got 7"):
+        load_surface(tmp_path / "l.obj")
+
+
+def test_blenders_ply_of_triangles_and_quads_in_all_encodings(tmp_path):
+    points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.5, 2, 0)]
+    faces, colour = [(0, 1, 2, 3), (3, 2, 4)], (200, 100, 50, 255)
+    head = "ply\nformat {} 1.0\ncomment Created in Blender\nelement vertex 5\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz")
+    head += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue", "alpha"))
+    head += "property float s\nproperty float t\nelement face 2\nproperty list uchar uint vertex_indices\nend_header\n"
+    words = "".join(f"{' '.join(map(str, (*p, *colour, 0, 0)))}\n" for p in points)
+    words += "".join(f"{len(f)} {' '.join(map(str, f))}\n" for f in faces)
+    (tmp_path / "ascii.ply").write_text(head.format("ascii") + words)
+    for order, kind in (("<", "binary_little_endian"), (">", "binary_big_endian")):
+        body = b"".join(struct.pack(order + "3f4B2f", *p, *colour, 0, 0) for p in points)
+        body += b"".join(struct.pack(f"{order}B{len(f)}I", len(f), *f) for f in faces)
+        (tmp_path / f"{kind}.ply").write_bytes(head.format(kind).encode() + body)
+    for path in tmp_path.glob("*.ply"):
+        surface = load_surface(path)
+        assert area(surface) == pytest.approx(1.5), path.name
+        assert np.allclose(surface.colours, np.array(colour[:3]) / 255)
+
+
+DAE = """<?xml version="1.0"?><COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
+<asset><up_axis>{}_UP</up_axis></asset><library_geometries><geometry id="g"><mesh>
+<source id="p"><float_array id="a" count="9">0 0 0 1 0 0 0 0 5</float_array><technique_common>
+<accessor source="#a" count="3" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>
+<param name="Z" type="float"/></accessor></technique_common></source>
+<vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
+<triangles count="1"><input semantic="VERTEX" source="#v" offset="0"/><p>0 1 2</p></triangles></mesh></geometry>
+</library_geometries><library_visual_scenes><visual_scene id="s"><node id="n"><instance_geometry url="#g"/></node>
+</visual_scene></library_visual_scenes><scene><instance_visual_scene url="#s"/></scene></COLLADA>"""
+
+
+@pytest.mark.parametrize(("up", "tall"), [("Z", 2), ("Y", 1)])
+def test_a_collada_says_what_is_up(up, tall, tmp_path):
+    pytest.importorskip("collada", reason="pycollada, of the extra `meshes`, is not installed")
+    (tmp_path / "m.dae").write_text(DAE.format(up))
+    assert np.ptp(load_surface(tmp_path / "m.dae").triangles.reshape(-1, 3), axis=0).argmax() == tall
+
+
+@pytest.mark.parametrize("kind", ["dae", "3mf"])
+def test_what_reads_a_kind_is_named_where_it_is_absent(kind, tmp_path, monkeypatch):
+    def absent(*arguments, **options):
+        raise ImportError("No module named 'collada'")
+
+    monkeypatch.setattr(trimesh, "load_scene", absent)
+    monkeypatch.setattr("vader3d.data.making.surface.check_mesh", lambda *_: None)
+    (tmp_path / f"m.{kind}").write_text(DAE.format("Z"))
+    with pytest.raises(ValueError, match=rf"m\.{kind}: mesh: wanted what reads {kind}; got none; pip install"):
+        load_surface(tmp_path / f"m.{kind}")

@@ -1,0 +1,67 @@
+"""Reads EG3D's folders: pictures beside dataset.json."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.mask_files import given_mask
+from vader3d.data.reading.pictures import picture_size
+from vader3d.data.reading.reader import Reader, Reading
+from vader3d.data.reading.transforms import inside
+from vader3d.data.writer import PreparedObject
+from vader3d.geometry.cameras import AXES
+from vader3d.untrusted import read_json
+
+DOCUMENT = "dataset.json"
+
+
+def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
+    """The object of a folder's pictures, whose cameras dataset.json has: 16 numbers of world_from_camera, 9 of lenses.
+
+    dataset.json lies in the folder, or in the one above for all folders beside.
+    """
+    path = next(place for place in (folder / DOCUMENT, folder.parent / DOCUMENT) if place.is_file())
+    labels = read_json(path)
+    labels = labels.get("labels") if isinstance(labels, dict) else None
+    if not isinstance(labels, list):
+        raise ValueError(f"{path.name}: wanted a list of labels; got none")
+    pairs = [(inside(path.parent, str(file)), label) for file, label in labels]
+    own = [(picture, label) for picture, label in pairs if picture.parent == folder and picture.is_file()]
+    if not own:
+        raise ValueError(f"pictures: wanted those of {path.name} in {folder.name}; got none of {len(pairs)}")
+    views = [source_view(picture, label, reading) for picture, label in chosen_views(own, reading.views)]
+    return assembled_object(name, folder, views, reading)
+
+
+def source_view(picture: Path, label: object, reading: Reading) -> SourceView:
+    numbers = np.asarray(label, np.float64)
+    if numbers.shape != (25,):
+        raise ValueError(f"labels: wanted 25 numbers for each picture; got {numbers.shape} for {picture.name}")
+    matrix, lens = numbers[:16].reshape(4, 4), numbers[16:].reshape(3, 3)
+    matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+    height, width = picture_size(picture)
+    side = width if np.isclose(lens[0, 0], lens[1, 1]) else height  # equal shares are of one side: pixels are square
+    intrinsics = lens[[0, 1, 0, 1], [0, 1, 2, 2]] * [width, side, width, height]
+    return SourceView(picture, matrix, intrinsics, (height, width), given_mask(picture))
+
+
+def object_folders(source: Path) -> list[Path]:
+    """Those with pictures that a dataset.json at `source` or below names."""
+    folders: set[Path] = set()
+    for path in source.rglob(DOCUMENT):
+        labels = read_json(path)
+        labels = labels.get("labels") if isinstance(labels, dict) else None
+        folders |= {inside(path.parent, str(entry[0])).parent for entry in labels or []}
+    return sorted(folders)
+
+
+EG3D = Reader(
+    name="eg3d",
+    what="EG3D's folders: pictures and dataset.json with 25 numbers of a camera each; a folder is an object.",
+    source="A folder with dataset.json, or a .zip of one.",
+    markers=(DOCUMENT,),
+    mask="auto",
+    read_object=read_object,
+    folders=object_folders,
+)

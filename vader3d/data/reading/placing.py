@@ -1,0 +1,91 @@
+"""Moves an object into the cube: axes, what is up, place and size."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vader3d.data.archive.format import check_cameras
+from vader3d.data.reading.carving import FITS, agreeing_cameras, carved, with_matrices
+from vader3d.data.reading.reader import Reading
+from vader3d.data.reading.upright import turn_to_z, up_of
+from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.placement import automatic_placement, check_placement, placed
+
+FILLED = 0.95  # of the cube, by the box about the masks' hull, in its longest direction
+LEVEL_DEGREES = 5.0  # from an axis: nearer ones are that axis
+
+
+def in_cube(cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any) -> tuple[Cameras, list[str]]:
+    """Cameras [V] of float32 about the cube, z up, and what is said of how they came there.
+
+    masks: bool [V, H, W]. aabb: [2, 3] corners in the file's world that fill the cube, or anything else. ValueError:
+    broken cameras, empty masks, or no way to tell where the object is.
+    """
+    matrices, scaled = rigid(cameras.world_from_camera)
+    cameras = with_matrices(cameras, matrices)
+    check_cameras(cameras, len(masks))
+    if not masks.any():
+        raise ValueError("masks: wanted an object; got none, all are empty")
+    other = ""
+    if reading.axes == "auto":
+        cameras, other = agreeing_cameras(cameras, masks)
+    turn, up = upright(cameras, reading.up)
+    whole = torch.eye(4).to(cameras.world_from_camera)
+    whole[:3, :3] = torch.from_numpy(turn)
+    cameras = with_matrices(cameras, whole @ cameras.world_from_camera)
+    scale, offset, doubt = placement(cameras, masks, reading, aabb, turn)
+    cameras = placed(cameras, scale=scale, offset=offset)
+    cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), cameras.height, cameras.width)
+    check_placement(cameras)
+    there = ", ".join(f"{x:.2f}" for x in turn.T @ offset + 0.0)
+    place = f"placement: scale {scale:.3g}, offset ({there})".replace("-0.00", "0.00")
+    return cameras, [scaled, other, up, doubt, place]
+
+
+def rigid(matrices: Tensor) -> tuple[Tensor, str]:
+    """Matrices [V, 4, 4] with their rotations rid of one scale and of rounding, and what is said of it."""
+    if not matrices.isfinite().all():
+        return matrices, ""
+    left, stretch, right = torch.linalg.svd(matrices[:, :3, :3])
+    even = stretch[:, 0] < 1.02 * stretch[:, 2]
+    clean = matrices.clone()
+    clean[even, :3, :3] = (left @ right)[even]
+    odd = ((stretch[even] - 1).abs() > 0.02).any()
+    return clean, f"cameras: a scale of {stretch[even].mean():.3g} taken out of their rotations" if odd else ""
+
+
+def upright(cameras: Cameras, up: str) -> tuple[np.ndarray, str]:
+    """The rotation [3, 3] that turns `up` (an axis, or auto) to z, and what is said of it."""
+    if up != "auto":
+        return turn_to_z(np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)), ""
+    found = up_of(cameras.world_from_camera.double().numpy()) if len(cameras.intrinsics) > 2 else None
+    level = np.cos(np.deg2rad(LEVEL_DEGREES))
+    if found is None or found[2] > level:
+        return np.eye(3), ""
+    nearest = np.where(np.arange(3) == np.abs(found).argmax(), np.sign(found), 0.0)
+    axis = nearest if found @ nearest > level else found
+    words = ", ".join(f"{x:.2f}" for x in axis + 0.0)
+    return turn_to_z(axis), f"up: ({words}) by the pictures' level rows, turned to z; --up z leaves the world as it is"
+
+
+def placement(
+    cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any, turn: np.ndarray
+) -> tuple[float, np.ndarray, str]:
+    """Scale, offset in the turned world that the cameras are in, and what is said where masks do not help."""
+    given = None if reading.offset is None else turn @ np.asarray(reading.offset, float)
+    if reading.scale is not None and given is not None:
+        return reading.scale, given, ""
+    if np.shape(aabb) == (2, 3) and np.ptp(aabb, axis=0).max() > 0:
+        corners = np.stack(np.meshgrid(*np.asarray(aabb, float).T), -1).reshape(-1, 3) @ turn.T
+        box, filled, doubt = np.stack([corners.min(0), corners.max(0)]), 1.0, ""
+    elif (hull := carved(cameras, masks)) is not None and hull.explained >= FITS:
+        box, filled, doubt = hull.box, FILLED, ""
+    else:
+        scale, middle = automatic_placement(cameras)
+        box, filled = np.stack([middle - 1 / scale, middle + 1 / scale]), 1.0
+        doubt = "placement: by the cameras alone, whose masks leave no one shape; are they right?"
+    offset = box.mean(0) if given is None else given
+    scale = float(filled / np.abs(box - offset).max())
+    return scale if reading.scale is None else reading.scale, offset, doubt
