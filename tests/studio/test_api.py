@@ -196,7 +196,7 @@ def test_the_description_holds_every_call_and_field(idle):
     }  # fmt: skip
     body = described["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["additionalProperties"] is False
-    defaults = {name: field["default"] for name, field in body["properties"].items()}
+    defaults = {name: field.get("default") for name, field in body["properties"].items()}
     assert defaults == config_to_dict(Request())
     assert request_from(defaults) == Request()
     assert body["properties"]["seeds"]["items"] == {"type": "integer", "minimum": 0, "maximum": (1 << 53) - 1}
