@@ -36,10 +36,16 @@ EXPORT_SECONDS = 300.0
 MOST_FACES, MOST_TEXTURE = 500_000, 4096  # of one download
 COOKIE_SECONDS = 30 * 86400
 KINDS = {
-    "glb": "model/gltf-binary", "obj": "application/zip", "ply": "application/octet-stream", "stl": "model/stl",
-    "3mf": "model/3mf", "usdz": "model/vnd.usdz+zip", "webp": "image/webp", "png": "image/png", "mp4": "video/mp4",
-    "safetensors": "application/octet-stream",
-}  # fmt: skip
+    "glb": "model/gltf-binary",
+    "obj": "text/plain",
+    "zip": "application/zip",
+    "stl": "model/stl",
+    "3mf": "model/3mf",
+    "usdz": "model/vnd.usdz+zip",
+    "webp": "image/webp",
+    "png": "image/png",
+    "mp4": "video/mp4",
+}
 LASTING = {"Cache-Control": "private, max-age=86400"}  # an object never changes
 Preset = Literal["print", "mobile", "game", "high"]
 
@@ -267,8 +273,9 @@ def is_here(form: str) -> bool:
     return True
 
 
-def kind_of(form: str) -> str:
-    return KINDS.get(form.rpartition(".")[2], "application/octet-stream") if form != "zip" else "application/zip"
+def kind_of(name: str) -> str:
+    """The media type of a format, or of a file's name."""
+    return KINDS.get(name.rpartition(".")[2], "application/octet-stream")
 
 
 def packed(folder: Path, name: str, form: str) -> tuple[bytes, str]:

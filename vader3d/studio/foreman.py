@@ -1,4 +1,4 @@
-"""Who keeps the making process at work: hands it jobs, notes what it says, starts it anew where it dies."""
+"""Who keeps the making process at work and notes what it says."""
 
 import multiprocessing
 import secrets

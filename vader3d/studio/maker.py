@@ -1,4 +1,4 @@
-"""The process that makes: it holds the model, and answers through a pipe."""
+"""The process that makes, with the model in it, behind a pipe."""
 
 import base64
 import io
