@@ -177,7 +177,7 @@ def test_a_browser_is_told_what_it_may_do(idle):
         headers = idle.get(path).headers
         policy = dict(part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";"))
         assert policy["default-src"] == "'none'"
-        assert policy["script-src"] == "'self'"
+        assert policy["script-src"] == "'self' 'wasm-unsafe-eval'"
         assert policy["frame-ancestors"] == "'none'"
         assert not any("http" in sources for sources in policy.values())
         assert headers["X-Content-Type-Options"] == "nosniff"

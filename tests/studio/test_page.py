@@ -96,7 +96,7 @@ def test_from_a_wish_to_a_file(page, studio, tmp_path):
     thing = page.locator("#gallery li:first-child .thing").first
     thing.focus()
     thing.press("Enter")
-    page.wait_for_function("document.querySelector('model-viewer')?.loaded")
+    waited(lambda: page.evaluate("document.querySelector('model-viewer')?.loaded"), bool)
     page.wait_for_timeout(1000)
     before = pixels(page)
     page.evaluate("document.querySelector('model-viewer').cameraOrbit = '100deg 60deg auto'")
@@ -112,7 +112,7 @@ def test_from_a_wish_to_a_file(page, studio, tmp_path):
     (asset,) = [a["id"] for a in studio.get("/v1/jobs?most=1").json[0]["assets"] if a["index"] == 0]
     assert path.read_bytes() == studio.get(f"/v1/assets/{asset}.glb").body
     page.locator("#ways button", has_text="Normals").click()
-    page.wait_for_function("document.querySelector('#stage img')?.naturalWidth > 0")
+    waited(lambda: page.evaluate("document.querySelector('#stage img')?.naturalWidth"), bool)
 
 
 def test_a_job_is_cancelled_at_phone_width(page, studio, tmp_path):

@@ -36,10 +36,16 @@ EXPORT_SECONDS = 300.0
 MOST_FACES, MOST_TEXTURE = 500_000, 4096  # of one download
 COOKIE_SECONDS = 30 * 86400
 KINDS = {
-    "glb": "model/gltf-binary", "obj": "application/zip", "ply": "application/octet-stream", "stl": "model/stl",
-    "3mf": "model/3mf", "usdz": "model/vnd.usdz+zip", "webp": "image/webp", "png": "image/png", "mp4": "video/mp4",
-    "safetensors": "application/octet-stream",
-}  # fmt: skip
+    "glb": "model/gltf-binary",
+    "obj": "text/plain",
+    "zip": "application/zip",
+    "stl": "model/stl",
+    "3mf": "model/3mf",
+    "usdz": "model/vnd.usdz+zip",
+    "webp": "image/webp",
+    "png": "image/png",
+    "mp4": "video/mp4",
+}
 LASTING = {"Cache-Control": "private, max-age=86400"}  # an object never changes
 Preset = Literal["print", "mobile", "game", "high"]
 
@@ -58,20 +64,10 @@ def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tu
     from fastapi import FastAPI, Header, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-    from starlette.convertors import Convertor, register_url_convertor
+    from starlette.convertors import StringConvertor, register_url_convertor
 
-    class Named(Convertor[str]):
-        def __init__(self, regex: str):
-            self.regex = regex  # type: ignore[misc]
-
-        def convert(self, value: str) -> str:
-            return value
-
-        def to_string(self, value: str) -> str:
-            return value
-
-    register_url_convertor("job", Named(JOB_ID.pattern))
-    register_url_convertor("asset", Named(ASSET_ID.pattern))
+    for name, pattern in (("job", JOB_ID.pattern), ("asset", ASSET_ID.pattern)):
+        register_url_convertor(name, type(name, (StringConvertor,), {"regex": pattern})())
 
     gallery, streams = foreman.gallery, [0]
     app = FastAPI(title="vader3d studio", version=__version__, docs_url=None, redoc_url=None)
@@ -226,7 +222,7 @@ def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tu
         Range(at_most=MOST_FACES).check("faces", faces or 0)
         Range(at_most=MOST_TEXTURE).check("texture_size", texture_size or 0)
         surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size)
-        how = config_to_dict(ExportConfig(size_cm=size_cm, pivot=pivot)), surface and config_to_dict(surface)
+        how = config_to_dict(ExportConfig(size_cm=size_cm, pivot=pivot)), config_to_dict(surface) if surface else None
         if entry["state"] not in ("ready", "empty"):
             raise Refused(409, f"asset: wanted one that is made; got {entry['state']}: {entry.get('reason', '')}")
         place, kept = gallery.folder / "assets" / id, how == usual()
@@ -277,8 +273,9 @@ def is_here(form: str) -> bool:
     return True
 
 
-def kind_of(form: str) -> str:
-    return KINDS.get(form.rpartition(".")[2], "application/octet-stream") if form != "zip" else "application/zip"
+def kind_of(name: str) -> str:
+    """The media type of a format, or of a file's name."""
+    return KINDS.get(name.rpartition(".")[2], "application/octet-stream")
 
 
 def packed(folder: Path, name: str, form: str) -> tuple[bytes, str]:

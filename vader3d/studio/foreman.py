@@ -1,4 +1,4 @@
-"""Keeps the making process at work: jobs in, news out, a new one if dead."""
+"""Who keeps the making process at work and notes what it says."""
 
 import multiprocessing
 import secrets

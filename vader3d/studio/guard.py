@@ -1,4 +1,4 @@
-"""Who may ask for what, and what a browser may do with the answer."""
+"""Who may ask for what: hosts, origins, the token, sizes."""
 
 import asyncio
 import hashlib
@@ -18,9 +18,10 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 MOST_BODY, BODY_SECONDS = 1 << 16, 10.0
 OPEN = ("/v1/session",)  # of the API: where the token is shown
-POLICY = (  # model-viewer brings styles of its own and reads what it made as blob: addresses
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-    "connect-src 'self' blob: data:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (  # model-viewer brings styles and WebAssembly of its own, and reads what it made as blob: addresses
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' "
+    "data: blob:; connect-src 'self' blob: data:; worker-src blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 HEADERS = {
     "content-security-policy": POLICY,

@@ -1,4 +1,4 @@
-"""The process that makes, holds the model and answers through a pipe."""
+"""The process that makes, with the model in it, behind a pipe."""
 
 import base64
 import io
@@ -181,4 +181,4 @@ def make_for(pipe: Connection, model: str, device: str, folder: str) -> None:
 def usual() -> tuple[dict[str, Any], dict[str, Any] | None]:
     """How files are written where nothing is asked for: configurations of export and surface, plain values."""
     surface = surface_for(None)
-    return config_to_dict(AS_IT_IS), surface and config_to_dict(surface)
+    return config_to_dict(AS_IT_IS), config_to_dict(surface) if surface else None

@@ -155,14 +155,17 @@ function showWork(job) {
 }
 
 $("cancel").addEventListener("click", () => {
-  if (state.watching) ask("DELETE", `v1/jobs/${state.watching}`).then(take).catch((error) => tell("trouble", error));
+  if (state.watching) cancel(state.watching);
 });
+
+function cancel(id) {
+  ask("DELETE", `v1/jobs/${id}`).then(take).then(watch).catch((error) => tell("trouble", error));
+}
 
 // The gallery
 
 function take(job) {
   const before = state.jobs.get(job.id);
-  if (before && before.version > job.version) return;
   state.jobs.set(job.id, job);
   const seen = JSON.stringify([job.state, job.reason, job.assets, job.remarks]);
   if (before && before.seen === seen) {
@@ -191,6 +194,11 @@ function entry(job) {
   const things = element("div", { className: "pictures" }, ...job.assets.map((asset) => thing(job, asset)));
   const made = element("li", { id: `job-${job.id}` }, element("h3", { textContent: title }), element("p", { textContent: notes }), things);
   made.dataset.number = job.number;
+  if (job.state === "queued") {
+    const button = element("button", { type: "button", textContent: "Cancel" });
+    button.addEventListener("click", () => cancel(job.id));
+    made.append(button);
+  }
   if (request.kind === "between" && job.assets.some((asset) => asset.state === "ready")) made.append(slider(job));
   return made;
 }
