@@ -12,6 +12,7 @@ from vader3d.geometry.cameras import Cameras
 CELLS, SIDE = 40, 64  # cells of a hull's side; px of pictures that are asked
 PLAIN = 6.0  # mean deviation of an object's colours, of 255, below which they tell nothing
 CLEARLY, NO_BETTER = 0.9, 0.93  # how a spread of colours compares that another reading of cameras would explain
+AGREED = 0.2  # of an object's own deviation: what colours of a place that agree have at most
 FOCALS = (0.5, 0.67, 1.5, 2.0)
 
 
@@ -25,7 +26,7 @@ def colour_doubts(views: ObjectViews) -> list[str]:
     if turned < CLEARLY * own:
         return ["colours agree better with pictures turned by 180 degrees: are they or the poses upside down?"]
     focal, best = min(((focal, spread(refocused(views, focal))[0]) for focal in FOCALS), key=lambda pair: pair[1])
-    if best < CLEARLY * own and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
+    if best < min(CLEARLY * own, AGREED * plain) and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
         return [f"colours agree better with focal lengths of {focal:g} times these: are they for another picture size?"]
     order = np.random.default_rng(0).permutation(len(views.pictures))
     shuffled = spread(views._replace(pictures=views.pictures[order]))[0]

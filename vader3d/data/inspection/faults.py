@@ -20,7 +20,7 @@ from vader3d.geometry.placement import blind_views, inner_views
 from vader3d.geometry.rays import cube_crossing
 
 DARK, OUTSIDE = 24, 0.02  # mean of 255; share
-FAINT, FAINT_SHARE = 32, 0.02  # alpha below that shows nothing and is no background either; share of the background
+FAINT, FAINT_SHARE = 32, 0.2  # alpha below that shows nothing and is no background either; share of the background
 DOUBTED_OBJECTS = 24  # evenly chosen: are asked about their colours, which takes a second each
 SHEET_OBJECTS, SHEET_VIEWS, PLOTTED_OBJECTS = 48, 4, 12
 GREY = 96  # behind the contact sheet's objects, so that black ones show
