@@ -188,7 +188,7 @@ def test_a_spoilt_library_is_skipped(whole, tmp_path):
     rng, path = random.Random(3), tmp_path / "lib.sh3f"
     for number in range(CASES):
         path.write_bytes((damaged, spoilt_member)[number % 2]((whole / "lib.sh3f").read_bytes(), rng))
-        for job in mesh_jobs(path, Photography(views=2, size=8, rays_per_side=1), "auto"):
+        for job in mesh_jobs(path, "lib", Photography(views=2, size=8, rays_per_side=1), "auto"):
             made = attempt(job)
             assert str(made).isprintable() or isinstance(made, PreparedObject)
 

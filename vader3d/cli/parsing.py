@@ -19,6 +19,7 @@ Settings = Annotated[
 # Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
 RANGES = {
     "count": Range(at_least=1),
+    "fov": Range(above=0, below=180),
     "frames": Range(at_least=2),
     "guidance": Range(at_least=0),
     "guidance_interval": Range(at_least=0),

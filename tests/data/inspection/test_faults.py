@@ -14,6 +14,7 @@ from PIL import Image
 from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.inspection.doubts import colour_doubts
 from vader3d.data.inspection.faults import inspect_archive, object_faults
 from vader3d.data.inspection.hull import explained_share, visual_hull
 from vader3d.data.making.raycast import render_surface
@@ -55,12 +56,31 @@ def test_a_good_object_has_no_fault(good):
     assert object_faults(good) == []
 
 
+def dimmed(pictures):
+    pictures[..., 3] //= 255
+
+
+def lifted(pictures):
+    """As matting tools leave it: a little alpha everywhere."""
+    pictures[..., 3] = np.maximum(pictures[..., 3], 3)
+
+
 FAULTS = {
     "OpenGL axes": (lambda v: turned(v, (1.0, -1, -1)), "looks past the cube in 8 of 8"),
     "upside down": (lambda v: turned(v, (-1.0, -1, 1)), "no one shape explains"),
     "cameras inside": (lambda v: moved(v, 0.1), "stands inside the cube"),
     "scale too small": (lambda v: moved(v, 3.0), "reaches out of the cube"),
-    "empty masks": (lambda v: painted(v, lambda p: p[2].fill(0)), "nothing to be seen in 1 of 8 views (e.g. 2)"),
+    "empty masks": (
+        lambda v: painted(v, lambda p: p[2].fill(0)),
+        "nothing to be seen (no alpha of 128 or more) in 1 of 8 views (e.g. 2)",
+    ),
+    "masks of 0 and 1": (lambda v: painted(v, dimmed), "nothing to be seen (no alpha of 128 or more) in 8 of 8 views"),
+    "faint alpha": (lambda v: painted(v, lifted), "faint alpha, below 32, over the background in 8 of 8 views"),
+    "faint alpha upside down": (lambda v: turned(painted(v, lifted), (-1.0, -1, 1)), "no one shape explains"),
+    "a cut mask": (
+        lambda v: painted(v, lambda p: p[5, 16:, :, 3].fill(0)),
+        "the mask is cut, or the camera another, in 1 of 8 views (e.g. 5)",
+    ),
     "no masks": (lambda v: painted(v, lambda p: p[..., 3].fill(255)), "no background"),
     "cut": (lambda v: painted(v, lambda p: p[4, 0, 10:20, 3].fill(255)), "touches the border in 1 of 8 views (e.g. 4)"),
     "dark": (lambda v: painted(v, lambda p: p[..., :3].fill(9)), "very dark: mean 9 of 255"),
@@ -81,7 +101,59 @@ def test_a_few_cut_masks_are_told_from_wrong_cameras(good):
         alpha[3, :, middle:, 3] = 0
         return views._replace(pictures=alpha)
 
-    assert object_faults(cut(good)) == ["the mask is unlike those of the other views in 1 of 8 views (e.g. 3)"]
+    assert object_faults(cut(good)) == ["the mask is cut, or the camera another, in 1 of 8 views (e.g. 3)"]
+
+
+@pytest.fixture(scope="module")
+def ball() -> ObjectViews:
+    """A ball of many patches: silhouettes are alike from everywhere, colours are not."""
+    mesh = trimesh.creation.icosphere(subdivisions=3)
+    patches = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3))
+    x, y, z = ((mesh.triangles_center + 1) * 1.99).astype(int).T
+    mesh.visual.face_colors = patches[x, y, z]
+    cameras = spread_cameras(12, size=64, seed=1)
+    return ObjectViews(render_surface(surface_from_scene(mesh).framed(), cameras, rays_per_side=2), cameras)
+
+
+def focused(views: ObjectViews, factor: float) -> ObjectViews:
+    lenses = views.cameras.intrinsics * torch.tensor([factor, factor, 1, 1])
+    return views._replace(cameras=Cameras(views.cameras.world_from_camera, lenses, 64, 64))
+
+
+def stood_on_its_head(views: ObjectViews) -> ObjectViews:
+    matrices = views.cameras.world_from_camera @ torch.diag(torch.tensor([-1.0, -1, 1, 1]))
+    return views._replace(cameras=Cameras(matrices, views.cameras.intrinsics, 64, 64))
+
+
+def shuffled(views: ObjectViews) -> ObjectViews:
+    return views._replace(pictures=views.pictures[np.random.default_rng(3).permutation(12)])
+
+
+DOUBTS = {
+    "focal length too short": (lambda v: focused(v, 0.5), "colours agree better with focal lengths of 2 times these"),
+    "focal length too long": (lambda v: focused(v, 2.0), "colours agree better with focal lengths of 0.5 times these"),
+    "upside down": (stood_on_its_head, "colours agree better with pictures turned by 180 degrees"),
+    "shuffled": (shuffled, "colours agree no better than those of shuffled pictures"),
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_colours_tell_what_silhouettes_do_not(doubt, ball):
+    spoil, message = DOUBTS[doubt]
+    assert any(message in found for found in colour_doubts(spoil(ball))), colour_doubts(spoil(ball))
+
+
+def test_colours_of_good_objects_and_of_plain_ones_leave_no_doubt(good, ball):
+    assert colour_doubts(ball) == []
+    assert colour_doubts(good) == []
+    assert colour_doubts(painted(stood_on_its_head(ball), lambda p: p[..., :3].fill(90))) == []
+
+
+def test_inspection_asks_for_colours(ball, tmp_path):
+    with ArchiveWriter(tmp_path / "a.zip", title="things", resolution=(64, 64)) as writer:
+        writer.add(PreparedObject(ObjectRecord("ball", (Caption("a ball"),)), *shuffled(ball)))
+    (problem,) = inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look").problems
+    assert problem.startswith("ball: colours agree no better than")
 
 
 def test_the_hull_of_right_cameras_holds_the_object_and_little_else(good):

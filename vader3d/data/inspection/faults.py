@@ -13,12 +13,15 @@ from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.inspection.camera_plot import camera_plot
-from vader3d.data.inspection.hull import agreement, explained_share, visual_hull
+from vader3d.data.inspection.doubts import colour_doubts
+from vader3d.data.inspection.hull import EXPLAINED, explained_share, odd_views, visual_hull
 from vader3d.files import write_text, write_whole
 from vader3d.geometry.placement import blind_views, inner_views
 from vader3d.geometry.rays import cube_crossing
 
-DARK, EXPLAINED, OUTSIDE, ALIKE = 24, 0.95, 0.02, 0.6  # mean of 255; shares
+DARK, OUTSIDE = 24, 0.02  # mean of 255; share
+FAINT, FAINT_SHARE = 32, 0.2  # alpha below that shows nothing and is no background either; share of the background
+DOUBTED_OBJECTS = 24  # evenly chosen: are asked about their colours, which takes a second each
 SHEET_OBJECTS, SHEET_VIEWS, PLOTTED_OBJECTS = 48, 4, 12
 GREY = 96  # behind the contact sheet's objects, so that black ones show
 
@@ -50,7 +53,8 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
 
     Faults looked for: objects that cannot be read, empty masks, silhouettes that picture borders cut, cameras in the
     cube or looking past it, silhouettes whose rays miss the cube, silhouettes that no one shape explains (wrong
-    camera axes) or that a few masks alone spoil, pictures that repeat, and objects too dark to be seen.
+    camera axes, cut masks), faint alpha, pictures that repeat, objects too dark to be seen, and of some objects colours
+    that do not agree from view to view (focal lengths, poses that are shuffled or upside down).
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -59,6 +63,7 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
     plotted: list[tuple[str, ObjectViews, list[int]]] = []
     first_places: dict[bytes, tuple[str, int]] = {}
     records: list[ObjectRecord] = []
+    doubted = {int(index) for index in np.linspace(0, len(archive) - 1, DOUBTED_OBJECTS)}
     for index in range(len(archive)):
         try:
             record = archive.records[index]
@@ -67,7 +72,10 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
         except ArchiveError as error:
             problems.append(str(error))
             continue
-        problems += [f"{record.name}: {fault}" for fault in object_faults(views)]
+        faults = object_faults(views)
+        if not faults and len(views.pictures) > 3 and index in doubted:
+            faults = colour_doubts(views)
+        problems += [f"{record.name}: {fault}" for fault in faults]
         for view, picture in enumerate(views.pictures):
             place = first_places.setdefault(hashlib.sha256(picture.tobytes()).digest(), (record.name, view))
             if place != (record.name, view) and picture[..., 3].any():
@@ -103,7 +111,9 @@ def object_faults(views: ObjectViews) -> list[str]:
         if numbers:
             faults.append(f"{what} in {len(numbers)} of {len(alpha)} views (e.g. {numbers[0]})")
 
-    note(np.flatnonzero(~alpha.any((1, 2))), "nothing to be seen")
+    note(np.flatnonzero(~solid.any((1, 2))), "nothing to be seen (no alpha of 128 or more)")
+    faint = ((alpha > 0) & (alpha < FAINT)).sum((1, 2)) > FAINT_SHARE * (~solid).sum((1, 2)).clip(1)
+    note(np.flatnonzero(faint & solid.any((1, 2))), f"faint alpha, below {FAINT}, over the background")
     note(np.flatnonzero((alpha == 255).all((1, 2))), "no background, the mask covers all")
     rim = np.concatenate([solid[:, 0], solid[:, -1], solid[:, :, 0], solid[:, :, -1]], 1)
     note(np.flatnonzero(rim.any(1) & ~solid.all((1, 2))), "the object touches the border")
@@ -114,27 +124,14 @@ def object_faults(views: ObjectViews) -> list[str]:
         faults.append(f"very dark: mean {visible.mean():.0f} of 255")
     if len(alpha) == 1:
         faults.append("one view only: nothing tells what the other sides look like, and none can be held out")
-    if not faults and len(alpha) > 1:
+    if len(alpha) > 1 and all(fault.startswith("faint") for fault in faults):
         note(np.flatnonzero(outside_share(views) > OUTSIDE), "the object reaches out of the cube")
         share = explained_share(views, visual_hull(views))
-        odd = odd_masks(views) if share < EXPLAINED else []
-        note(odd, "the mask is unlike those of the other views")
-        if share < EXPLAINED and not odd:
+        if share < EXPLAINED and (odd := odd_views(views)):
+            note(odd, "the mask is cut, or the camera another,")
+        elif share < EXPLAINED:
             faults.append(f"no one shape explains more than {share:.0%} of the silhouettes: wrong camera axes?")
     return faults
-
-
-def odd_masks(views: ObjectViews) -> list[int]:
-    """Views whose masks alone spoil the shape that all others agree on: at most one in eight, else none."""
-    most = len(views.pictures) // 8
-    hull = visual_hull(views, misses=most)
-    fits = np.array([agreement(views, view, hull) for view in range(len(views.pictures))])
-    odd = np.flatnonzero(fits < ALIKE)
-    rest = np.flatnonzero(fits >= ALIKE)
-    if not 0 < len(odd) <= most:
-        return []
-    others = ObjectViews(views.pictures[rest], views.cameras[torch.from_numpy(rest)])
-    return odd.tolist() if explained_share(others, visual_hull(others)) >= EXPLAINED else []
 
 
 def outside_share(views: ObjectViews) -> np.ndarray:
