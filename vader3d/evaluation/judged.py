@@ -53,11 +53,16 @@ def judged_data(run: Path, data: DataSet) -> tuple[DataSet, list[str]]:
 def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> JudgedModel:
     """The run folder of stage 2, or of stage 1 where nothing is generated, and its data.
 
-    ValueError: no such run, or another data set than it was trained on.
+    ValueError: no such run, another data set than it was trained on, or a model without cameras.
     """
     run = weights_within(run) or run
     stage1 = run if kind_of(run) == "autodecoder" else run / AUTODECODER
     autodecoder, config, header = load_autodecoder(stage1)
+    if autodecoder.posing is not None:
+        raise ValueError(
+            f"{run}: wanted a model that learned from the data's cameras; got one with poses.source=keypoints, whose "
+            "world is its own; its metrics.jsonl has rotation_error"
+        )
     check_data(archive, objects=len(autodecoder.codes) // config.yaw_copies, trained_on=header.get("data"))
     facts = {
         "autodecoder_checksum": checksum_of(stage1 / MODEL if stage1 == run else stage1),
