@@ -6,6 +6,7 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.model import AutodecoderConfig
+from vader3d.autodecoder.posing import PoseConfig
 from vader3d.config import unknown_name
 from vader3d.diffusion.model import DiffusionConfig
 from vader3d.diffusion.unet import UNetConfig
@@ -144,6 +145,23 @@ PRESETS = {
         objects=163,
         picture_px=64,
         score="furniture-all, after hours: held-out PSNR 29.1 dB (docs/results.md)",
+    ),
+    "chairs-no-cameras": Preset(
+        note="objects that have a front, seen from within 60 degrees of it, by cameras that are not known: poses are "
+        "learned with the objects (`vader3d prepare chairs --azimuths 60`).",
+        autodecoder=replace(
+            SMALL_STAGE1,
+            decoder=replace(SMALL_STAGE1.decoder, code_length=64, channels=(64, 32), latent_resolution=4),
+            render=replace(SMALL_STAGE1.render, samples_per_ray=32),
+            losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
+            loop=replace(SMALL_STAGE1.loop, objects_seen=16_000, batch=4, log_seconds=20.0),
+            poses=PoseConfig(source="keypoints"),
+            views_per_object=6,
+            code_noise=0.05,
+        ),
+        diffusion=SMALL_STAGE2,
+        objects=48,
+        picture_px=64,
     ),
     "tiny": Preset(
         note="seconds, for tests and for trying commands out; its objects are blobs.",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import CodeConfig, codes_for, keep_old_multipliers
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
+from vader3d.autodecoder.posing import PoseConfig, Posing
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
@@ -28,6 +29,7 @@ class AutodecoderConfig(Checked):
     losses: LossConfig = field(default_factory=LossConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     latents: LatentConfig = field(default_factory=LatentConfig)
+    poses: PoseConfig = field(default_factory=PoseConfig)
     views_per_object: int = ranged(4, at_least=1)  # rendered and compared of each object in a step
     # objects that are held and shuffled at a time where data are streamed from shards
     stream_buffer: int = ranged(4096, at_least=1)
@@ -59,6 +61,7 @@ class Autodecoder(nn.Module):
         render = config.render
         self.decoder = Decoder(config.decoder, activation=render.activation, density_scale=render.density_scale)
         self.averages_codes = config.codes.average
+        self.posing = None if config.poses.source == "given" else Posing(config.poses)
 
     def forward(self, objects: Tensor) -> Volume:
         return self.decoder(self.codes(objects))

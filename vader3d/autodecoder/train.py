@@ -12,19 +12,21 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
+from vader3d.autodecoder.posing import TRIED_PX, cameras_at, chosen, picked, posed_cameras, posing_optimiser, smaller
 from vader3d.autodecoder.start import start_from
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.turned import with_copies
-from vader3d.data.batches.views import Views, drawn_pixels
+from vader3d.data.batches.views import EVERY_PIXEL, Pixels, ViewBatch, Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import checksum_of, held
 from vader3d.frozen.vgg import load_trunk
 from vader3d.machine import CPU, autocast
+from vader3d.measures.poses import rotation_scores
 from vader3d.progress import console
 from vader3d.randomness import noise_of
-from vader3d.render import render_views
+from vader3d.render import Volume, render_views
 from vader3d.text.captions import OBJECTS, write_objects
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.log import log_once
@@ -51,26 +53,34 @@ class AutodecoderTask:
         self.trunk = load_trunk(trunk, config.losses.trunk_weights if config.losses.perceptual else None)
         if isinstance(self.trunk, nn.Module):
             self.trunk.to(device)
+        posing = self.model.posing
+        if posing is not None and config.yaw_copies > 1:
+            raise ValueError(f"yaw_copies: wanted 1 where poses are learned; got {config.yaw_copies}")
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
-        self.optimisers = optimisers_for(self.model, optimiser, without=(table.weight,), matrices=matrices)
+        apart = (table.weight, *(() if posing is None else posing.parameters()))
+        self.optimisers = optimisers_for(self.model, optimiser, without=apart, matrices=matrices)
         self.optimisers.append(
             table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
         )
+        self.posing_seen: dict[str, float] = {}
+        if posing is not None:
+            self.optimisers.append(posing_optimiser(posing))
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
     ) -> dict[str, Tensor]:
         """A share of one batch of objects, each seen in a few views: decode, render, compare."""
         config, seed = self.config, self.config.loop.seed
+        pixels = drawn_pixels(config.pixel_stride, generator)
         target = self.views.training_batch(
             objects_seen=objects_seen,
             batch=batch,
             views=config.views_per_object,
             seed=seed,
             share=share,
-            pixels=drawn_pixels(config.pixel_stride, generator),
+            pixels=pixels if self.model.posing is None else EVERY_PIXEL,
             device=self.device,
         ).to(self.device)
         with autocast(config.loop.precision, self.device):
@@ -80,6 +90,9 @@ class AutodecoderTask:
                 noise = noise_of(places, (codes.shape[1],), seed=seed, device=self.device)
                 noisy = codes + config.code_noise * noise
             volume = self.model.decoder(noisy)
+        posed = {}
+        if self.model.posing is not None:
+            target, posed["projection"] = self.pose(target, volume, progress, pixels, generator, batch, share)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
@@ -98,7 +111,34 @@ class AutodecoderTask:
             "code": lambda: codes.square().mean(),
         }
         used = {name: getattr(loss_weights, name) for name in terms if getattr(loss_weights, name)}
-        return {name: weight * terms[name]() for name, weight in used.items()}
+        return {name: weight * terms[name]() for name, weight in used.items()} | posed
+
+    def pose(
+        self,
+        target: ViewBatch,
+        volume: Volume,
+        progress: float,
+        pixels: Pixels,
+        generator: torch.Generator,
+        batch: int,
+        share: slice,
+    ) -> tuple[ViewBatch, Tensor]:
+        """What to compare, small at first, from the best hypotheses' cameras, and the loss of projected points."""
+        posing, config = self.model.posing, self.config.poses
+        assert posing is not None
+        hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras)
+        shape = (batch, *hypotheses.found.shape[1:])
+        noise = (
+            torch.rand(shape, generator=generator)[share].to(self.device) * config.balance * max(0, 1 - 2 * progress)
+        )
+        numbers = chosen(volume, hypotheses, target, noise=noise)
+        counts = torch.bincount(numbers.flatten(), minlength=shape[2]) / numbers.numel()
+        self.posing_seen = {f"hypothesis_{i}": value for i, value in enumerate(counts.tolist())}
+        self.posing_seen["poses_lost"] = float((~hypotheses.found).float().mean())
+        self.posing_seen["depth_clamped"] = float(hypotheses.clamped)
+        seen = smaller(target, TRIED_PX) if progress < config.coarse else target.strided(pixels)
+        cameras = cameras_at(picked(hypotheses.poses, numbers), seen.cameras)
+        return replace(seen, cameras=cameras), config.projection * hypotheses.projection
 
     def perceptual(self, rendered: Tensor, target_pictures: Tensor) -> Tensor:
         """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
@@ -119,11 +159,25 @@ class AutodecoderTask:
         """Of the codes of up to 1024 objects: mean, standard deviation, largest magnitude."""
         objects = torch.linspace(0, len(self.views) - 1, min(1024, len(self.views))).long().to(self.device)
         codes = self.model.codes(objects)
-        return {
+        numbers = {
             "code_mean": float(codes.mean()),
             "code_std": float(codes.std()),
             "code_largest": float(codes.abs().max()),
         }
+        return numbers if self.model.posing is None else numbers | self.posing_seen | self.rotation_scores()
+
+    def rotation_scores(self) -> dict[str, float]:
+        """Of four views of each of up to 16 objects, by the data's own cameras, which training never reads."""
+        objects = self.views.readable(torch.linspace(0, len(self.views) - 1, min(16, len(self.views))).long())
+        fewest = min(self.views.view_count(o) for o in objects.tolist())
+        numbers = torch.linspace(0, fewest - 1, min(4, fewest)).long()
+        target = self.views.views_of(objects, numbers.expand(len(objects), -1)).to(self.device)
+        was_training = self.model.training
+        self.model.eval()
+        cameras = posed_cameras(self.model.posing, self.model(target.objects), target)
+        self.model.train(was_training)
+        found, true = (c.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu() for c in (cameras, target.cameras))
+        return rotation_scores(found, true)
 
     @torch.no_grad()
     def preview(self, model: Autodecoder) -> Image | None:
@@ -132,7 +186,8 @@ class AutodecoderTask:
         if not len(objects):
             return None
         target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long)).to(self.device)
-        colour, _ = render_views(model(target.objects), target.cameras, self.config.render)
+        volume = model(target.objects)
+        colour, _ = render_views(volume, posed_cameras(model.posing, volume, target), self.config.render)
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:

@@ -150,6 +150,7 @@ def prepare_chairs_command(
     size: int = 64,
     objects_per_shard: int | None = None,
     captions: Path | None = None,
+    azimuths: float = 180.0,
 ) -> None:
     """Our own parametric chairs and tables, with exact captions and true meshes.
 
@@ -161,11 +162,19 @@ def prepare_chairs_command(
         size: Width and height of the pictures in pixels.
         objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
         captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
+        azimuths: Cameras at most so many degrees from the front; below 180 only chairs are made, which have one.
     """
     from vader3d.data.making.chairs import prepare_chairs
 
     report = prepare_chairs(
-        output, count=count, seed=seed, views=views, size=size, objects_per_shard=objects_per_shard, captions=captions
+        output,
+        count=count,
+        seed=seed,
+        views=views,
+        size=size,
+        objects_per_shard=objects_per_shard,
+        captions=captions,
+        azimuths=azimuths,
     )
     print(report)
 

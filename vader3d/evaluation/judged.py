@@ -50,9 +50,14 @@ def judged_data(run: Path, data: DataSet) -> tuple[DataSet, list[str]]:
 def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> JudgedModel:
     """The run folder of stage 2, or of stage 1 where nothing is generated, and its data.
 
-    ValueError: no such run, or another data set than it was trained on.
+    ValueError: no such run, another data set than it was trained on, or a model without cameras.
     """
     generator, codes, config, about, header = opened(model_folder(run), device=device)
+    if config.poses.source != "given":
+        raise ValueError(
+            f"{run}: wanted a model that learned from the data's cameras; got one with poses.source=keypoints, whose "
+            "world is its own; its metrics.jsonl has rotation_error"
+        )
     trained_on = about.get("data")
     check_data(archive, objects=len(codes) // config.yaw_copies, trained_on=trained_on)
     facts: dict[str, Any] = {f"{stage}_checksum": checksum for stage, checksum in generator.checksums.items()}

@@ -128,3 +128,17 @@ def test_named_sets_are_made_once_into_the_cache(tmp_path, monkeypatch):
 def test_a_count_below_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="count: wanted at least 1; got 0"):
         prepare_chairs(tmp_path / "a.zip", count=0)
+
+
+def test_chairs_from_near_the_front_are_chairs_alone(tmp_path):
+    prepare_chairs(tmp_path / "front.zip", count=3, views=8, size=16, processes=1, azimuths=40)
+    archive = open_archive(str(tmp_path / "front.zip"))
+    assert [record.category for record in archive.records] == ["chair"] * 3
+    for index in range(3):
+        centres = archive.read(index).cameras.centres
+        degrees = np.rad2deg(np.arctan2(centres[:, 1], centres[:, 0])) + 90
+        assert np.abs(degrees).max() <= 40.001
+        assert np.ptp(degrees.numpy()) > 40
+    for wrong in (0.0, 200.0):
+        with pytest.raises(ValueError, match=f"azimuths: wanted above 0 and at most 180; got {wrong}"):
+            prepare_chairs(tmp_path / "none.zip", azimuths=wrong)

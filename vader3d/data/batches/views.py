@@ -30,6 +30,15 @@ class ViewBatch:
     def to(self, device: torch.device) -> "ViewBatch":
         return ViewBatch(self.objects.to(device), self.cameras.to(device), self.colour.to(device), self.mask.to(device))
 
+    def strided(self, pixels: "Pixels") -> "ViewBatch":
+        """Only some pixels of the same pictures."""
+        step, row, column = pixels
+        if step == 1:
+            return self
+        rows, columns = slice(row, None, step), slice(column, None, step)
+        colour, mask = (pictures[..., rows, columns] for pictures in (self.colour, self.mask))
+        return ViewBatch(self.objects, self.cameras.strided(*pixels), colour, mask)
+
 
 class Pixels(NamedTuple):
     """Every `step`-th pixel of rows and columns, from `row` and `column` on."""

@@ -1,5 +1,6 @@
 """Chairs, stools and tables of our own making, in any number."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -209,12 +210,21 @@ def prepare_chairs(
     objects_per_shard: int | None = None,
     processes: int = 2,
     captions: Path | None = None,
+    azimuths: float = 180.0,
 ) -> PrepareReport:
-    """Make and render `count` pieces into the archive `output`, or into shards there; with their meshes."""
+    """Make and render `count` pieces into the archive `output`, or into shards there; with their meshes.
+
+    azimuths: degrees from the front; below 180 only chairs, which have one, are made.
+    """
     if count < 1:
         raise ValueError(f"count: wanted at least 1; got {count}")
-    photography = Photography(views, size, rays_per_side=3)
-    jobs = [Job(f"chair-{index:05d}", make_chair, (seed, index, photography)) for index in range(count)]
+    if not 0 < azimuths <= 180:
+        raise ValueError(f"azimuths: wanted above 0 and at most 180; got {azimuths}")
+    photography = Photography(views, size, rays_per_side=3, azimuths_from_front=azimuths)
+    wanted = (index for index in itertools.count() if azimuths == 180 or design(seed, index).kind == "chair")
+    jobs = [
+        Job(f"chair-{index:05d}", make_chair, (seed, index, photography)) for index in itertools.islice(wanted, count)
+    ]
     title = f"chairs: {count} pieces, series {seed}, edition {EDITION}"
     writer = open_writer(Path(output), title=title, resolution=(size, size), objects_per_shard=objects_per_shard)
     return convert(jobs, writer, processes=processes, captions=captions)

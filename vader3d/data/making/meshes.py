@@ -27,11 +27,15 @@ LIBRARY_SUFFIX = ".sh3f"
 
 @dataclass(frozen=True)
 class Photography:
-    """How many pictures of an object are rendered, of how many px a side, by how many rays a pixel and side."""
+    """How many pictures of an object are rendered, of how many px a side, by how many rays a pixel and side.
+
+    azimuths_from_front: as that of `spread_cameras`.
+    """
 
     views: int = 24
     size: int = 64
     rays_per_side: int = 4
+    azimuths_from_front: float = 180.0
 
 
 def prepare_meshes(
@@ -72,7 +76,12 @@ def prepare_meshes(
 
 def render_object(surface: Surface, name: str, photography: Photography) -> tuple[np.ndarray, Cameras]:
     """Pictures and cameras of a framed surface; the name alone decides from where it is seen."""
-    cameras = spread_cameras(photography.views, size=photography.size, seed=zlib.crc32(name.encode()))
+    cameras = spread_cameras(
+        photography.views,
+        size=photography.size,
+        seed=zlib.crc32(name.encode()),
+        azimuths_from_front=photography.azimuths_from_front,
+    )
     pictures = render_surface(surface, cameras, rays_per_side=photography.rays_per_side)
     if not pictures[..., 3].any((1, 2)).all():
         raise ValueError("mesh: wanted to be seen from everywhere; got an empty picture; too thin for the resolution?")

@@ -1,0 +1,219 @@
+"""Poses learned with the objects: they start at home, the best hypothesis is picked, and errors are told apart."""
+
+import dataclasses
+
+import pytest
+import torch
+from near import assert_near
+from tiny import THINGS, pictures_of
+
+from vader3d.autodecoder.keypoints import KeypointNetwork, soft_maxima
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, save_autodecoder
+from vader3d.autodecoder.posing import (
+    Hypotheses,
+    PoseConfig,
+    Posing,
+    cameras_at,
+    chosen,
+    fits,
+    picked,
+    posed_cameras,
+    posing_optimiser,
+    smaller,
+)
+from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
+from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.batches.views import Pixels, PosedViews, ViewBatch
+from vader3d.data.writer import PreparedObject
+from vader3d.evaluation.judged import open_judged_model
+from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.rotations import degrees_between
+from vader3d.presets import preset
+from vader3d.render import RenderConfig, Volume, render_views
+from vader3d.render.posed import cube_points
+from vader3d.training.log import read_metrics
+
+POSES = PoseConfig(source="keypoints")
+
+
+def batch_of(cameras: Cameras, thing: str = "yellow tower") -> ViewBatch:
+    """One object from [V] cameras."""
+    pictures = torch.from_numpy(pictures_of(THINGS[thing], cameras)).float()[None].movedim(-1, 2) / 255
+    colour, mask = pictures[:, :, :3] * pictures[:, :, 3:], pictures[:, :, 3:]
+    return ViewBatch(torch.zeros(1, dtype=torch.long), cameras[None], colour, mask)
+
+
+def frontal(*degrees: float, size: int = 32) -> Cameras:
+    return orbit_cameras(-90 + torch.tensor(degrees), torch.full((len(degrees),), 15.0), size=size)
+
+
+def ball() -> Volume:
+    """A ball right of the middle, red to the right, blue towards the viewer at azimuth -90."""
+    x, y, z = cube_points((24,) * 3).T.view(3, 24, 24, 24)
+    raw = 20 * (0.5 - ((x - 0.3) ** 2 + y**2 + z**2).sqrt())
+    return Volume(torch.stack([0.5 + x / 2, 0 * x, 0.5 - y / 2, raw])[None], "softplus", 10.0)
+
+
+def seen_batch(volume: Volume, cameras: Cameras) -> ViewBatch:
+    colour, mask = render_views(volume, cameras[None], RenderConfig(32, "softplus", 10.0, 0.0))
+    return ViewBatch(torch.zeros(1, dtype=torch.long), cameras[None], colour, mask)
+
+
+def test_every_hypothesis_starts_at_its_base_whatever_the_picture():
+    torch.manual_seed(0)
+    batch = batch_of(frontal(-50.0, 10.0, 40.0))
+    posing = Posing(POSES)
+    found = posing(torch.cat([batch.colour, batch.mask], 2), batch.cameras)
+    assert found.found.all()
+    assert found.poses.shape == (1, 3, 3, 3, 4)
+    assert degrees_between(found.poses[..., :3], posing.bases[:, :, :3]).max() < 2
+    assert (found.poses[..., 3] - posing.bases[:, :, 3]).abs().max() < 0.1
+    base = orbit_cameras(torch.tensor([-90.0]), torch.tensor([15.0]), size=2)
+    assert_near(cameras_at(posing.bases[None, 1:2], base[None]).world_from_camera[0], base.world_from_camera)
+
+
+@pytest.mark.parametrize("solver", ["posit", "implicit", "epnp"])
+def test_gradients_of_the_start_are_finite_and_reach_all(solver):
+    torch.manual_seed(0)
+    batch = batch_of(frontal(-50.0, 40.0))
+    posing = Posing(dataclasses.replace(POSES, solver=solver))
+    found = posing(torch.cat([batch.colour, batch.mask], 2), batch.cameras)
+    posing_optimiser(posing)
+    (found.poses.square().sum() + found.poses[..., 0, 0].sum() + found.projection).backward()
+    gradients = {name: parameter.grad for name, parameter in posing.named_parameters()}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    assert gradients["points"].any()
+    assert gradients["network.head.weight"].any()
+    assert max(gradient.abs().max() for name, gradient in gradients.items() if name != "points") <= 0.1
+
+
+def test_intrinsics_are_read_and_where_cameras_stand_is_not():
+    torch.manual_seed(0)
+    posing, batch = Posing(POSES).eval(), batch_of(frontal(-20.0, 30.0))
+    pictures = torch.cat([batch.colour, batch.mask], 2)
+    before = posing(pictures, batch.cameras).poses
+    moved = dataclasses.replace(batch.cameras, world_from_camera=torch.full((1, 2, 4, 4), torch.nan))
+    assert torch.equal(posing(pictures, moved).poses, before)
+    wide = dataclasses.replace(batch.cameras, intrinsics=batch.cameras.intrinsics * torch.tensor([0.5, 0.5, 1, 1]))
+    assert not torch.allclose(posing(pictures, wide).poses, before, atol=1e-3)
+
+
+def test_the_hypothesis_that_fits_is_chosen():
+    volume, cameras = ball(), frontal(-40.0, 5.0, 50.0)
+    target = seen_batch(volume, cameras)
+    bases = Posing(POSES).bases.expand(1, 3, 3, 3, 4)
+    found = torch.ones(1, 3, 3, dtype=torch.bool)
+    hypotheses = Hypotheses(bases, found, torch.zeros(()), torch.zeros(()))
+    assert chosen(volume, hypotheses, target).tolist() == [[0, 1, 2]]
+    badness = fits(volume, bases, target)
+    assert badness.argmin(-1).tolist() == [[0, 1, 2]]
+    noise = torch.zeros(1, 3, 3)
+    noise[..., 1:] = 1e3
+    assert chosen(volume, hypotheses, target, noise=noise).tolist() == [[0, 0, 0]]
+    lost = found.clone()
+    lost[0, 1, 1] = False
+    assert chosen(volume, hypotheses._replace(found=lost), target)[0, 1] != 1
+    cameras = cameras_at(picked(bases, torch.tensor([[2, 1, 0]])), target.cameras)
+    assert_near(cameras.centres[0, 1], frontal(0.0).centres[0])
+
+
+def test_points_are_read_where_their_maps_are_high():
+    maps, home = torch.zeros(1, 2, 16, 16), torch.tensor([[[0.5, -0.25], [0.0, 0.0]]])
+    assert soft_maxima(maps, 0 * home).abs().max() < 1e-5
+    maps[0, 0, 3, 12] = 200.0
+    assert_near(soft_maxima(maps, home)[0, 0], torch.tensor([12.5 / 8 - 1, 3.5 / 8 - 1]))
+    network = KeypointNetwork(2).eval()
+    assert (network(torch.rand(1, 4, 48, 48), home) - home).abs().max() < 0.05
+
+
+def test_pictures_are_made_smaller_with_their_cameras():
+    batch = batch_of(frontal(0.0, size=64))
+    small = smaller(batch, 16)
+    assert small.colour.shape == (1, 1, 3, 16, 16)
+    assert small.colour.mean() == pytest.approx(batch.colour.mean().item(), abs=1e-5)
+    assert small.cameras.intrinsics[0, 0].tolist() == (batch.cameras.intrinsics[0, 0] / 4).tolist()
+    assert smaller(batch_of(frontal(0.0, size=20)), 16).colour.shape[-1] == 20
+    strided = batch.strided(Pixels(4, 1, 2))
+    assert torch.equal(strided.colour, batch.colour[..., 1::4, 2::4])
+    assert strided.cameras.height == 16
+
+
+def tiny_config(**changes: object) -> AutodecoderConfig:
+    config = preset("tiny").autodecoder
+    loop = dataclasses.replace(config.loop, objects_seen=16, batch=4, log_seconds=0.0, precision="float32")
+    return dataclasses.replace(config, loop=loop, poses=POSES, views_per_object=3, **changes)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "things.zip"
+    cameras = frontal(*torch.linspace(-60, 60, 8).tolist(), size=32)
+    with ArchiveWriter(path, title="things", resolution=(32, 32)) as writer:
+        for name, thing in THINGS.items():
+            writer.add(PreparedObject(ObjectRecord(name), pictures_of(thing, cameras), cameras))
+    return Archive(path)
+
+
+def test_a_training_without_cameras_logs_how_far_its_poses_are(archive, tmp_path):
+    model = train_autodecoder(archive, tiny_config(), tmp_path)
+    line = read_metrics(tmp_path)[-2]
+    assert 0 < line["rotation_error"] < 90
+    assert line["constant_error"] == pytest.approx(27, abs=8)
+    assert {"mirrored_error", "within_15_degrees", "poses_lost", "depth_clamped", "projection"} <= line.keys()
+    assert sum(line[f"hypothesis_{number}"] for number in range(3)) == pytest.approx(1)
+    loaded, config, _ = load_autodecoder(tmp_path)
+    assert config.poses == POSES
+    assert torch.equal(loaded.posing.points, model.posing.points)
+
+
+def test_training_moves_the_poses_and_reads_no_camera(archive):
+    views = PosedViews(archive, training_views)
+    task = AutodecoderTask(tiny_config(), views)
+    step = dict(objects_seen=0, batch=4, progress=0.0)
+    losses = task.losses(**step, generator=torch.Generator().manual_seed(0))
+    sum(losses.values()).backward()
+    assert task.model.posing.network.head.weight.grad.any()
+    assert task.model.posing.points.grad.any()
+    other = AutodecoderTask(tiny_config(), WithoutPlaces(views))
+    again = other.losses(**step, generator=torch.Generator().manual_seed(0))
+    assert {name: value.item() for name, value in again.items()} == {n: v.item() for n, v in losses.items()}
+
+
+class WithoutPlaces:
+    """Views whose cameras stand nowhere."""
+
+    def __init__(self, views: PosedViews):
+        self.views, self.archive = views, views.archive
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def training_batch(self, **which: object) -> ViewBatch:
+        batch = self.views.training_batch(**which)
+        nowhere = torch.full_like(batch.cameras.world_from_camera, torch.nan)
+        return dataclasses.replace(batch, cameras=dataclasses.replace(batch.cameras, world_from_camera=nowhere))
+
+
+def test_given_cameras_stay_as_they_are(tmp_path):
+    config = dataclasses.replace(tiny_config(), poses=PoseConfig())
+    model = Autodecoder(config, 4)
+    assert model.posing is None
+    assert not [name for name in model.state_dict() if name.startswith("posing")]
+    batch = batch_of(frontal(0.0))
+    assert posed_cameras(None, ball(), batch) is batch.cameras
+    save_autodecoder(tmp_path / "model.safetensors", model, config, data="")
+    assert load_autodecoder(tmp_path)[0].posing is None
+
+
+def test_what_cannot_be_posed_is_named(archive, tmp_path):
+    save_autodecoder(tmp_path / "model.safetensors", Autodecoder(tiny_config(), 4), tiny_config(), data="")
+    with pytest.raises(ValueError, match="wanted a model that learned from the data's cameras; got one with poses"):
+        open_judged_model(tmp_path, archive)
+    views = PosedViews(archive, training_views)
+    with pytest.raises(ValueError, match="yaw_copies: wanted 1 where poses are learned; got 4"):
+        AutodecoderTask(tiny_config(yaw_copies=4), views)
+    with pytest.raises(ValueError, match=r"poses\.azimuths: wanted at least one"):
+        Posing(PoseConfig(azimuths=()))

@@ -1,0 +1,160 @@
+"""Poses that are learned with the objects, from pictures without cameras.
+
+A network sees where the points of an object are (`keypoints`), a solver makes camera poses of that (`geometry.pnp`),
+and gradients of the pictures flow back through both. Several hypotheses, whose points are at home in views from
+several sides, are tried; the one whose picture fits best is rendered and learns (A39). Intrinsics are the data's; where
+the cameras stand is never read.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from vader3d.autodecoder.keypoints import KeypointNetwork
+from vader3d.config import Checked, ranged
+from vader3d.data.batches.views import ViewBatch
+from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.pnp import SOLVERS, finite_gradient
+from vader3d.geometry.skinning import inverse, moved
+from vader3d.render import RenderConfig, Volume, render_views
+
+FRONT_DEGREES = -90.0  # azimuth of the camera that an object faces
+NEAREST, FARTHEST = 0.75, 1.3  # of the distance, that poses are clamped to
+TRIED_PX, TRIED_SAMPLES = 16, 24  # at which hypotheses are compared
+LARGEST_GRADIENT = 0.1  # of the network's weights
+
+
+@dataclass(frozen=True)
+class PoseConfig(Checked):
+    """Where the cameras of training pictures come from."""
+
+    source: Literal["given", "keypoints"] = "given"  # the data's cameras, or poses that are learned from pictures
+    solver: Literal["posit", "implicit", "epnp"] = "posit"  # from points to poses (A37)
+    azimuths: tuple[float, ...] = ranged((-45.0, 0.0, 45.0))  # degrees from the front: where each hypothesis starts
+    elevation: float = ranged(15.0, above=-90, below=90)  # degrees, of all of them
+    distance: float = ranged(4.0, above=1)  # of the cameras, which the size of the pictures' objects goes with
+    points_across: int = ranged(3, at_least=2)  # the object's points start as a grid of its cube
+    projection: float = ranged(1.0, at_least=0)  # weight of the distance between points seen and projected
+    lr: float = ranged(1e-3, at_least=0)  # of the network
+    points_lr: float = ranged(2e-3, at_least=0)  # of the points
+    coarse: float = ranged(0.4, at_least=0, at_most=1)  # share of the run in which pictures are compared at 16 px
+    balance: float = ranged(1.0, at_least=0)  # noise on hypotheses' fits, gone after half of the run: all are tried
+
+
+class Hypotheses(NamedTuple):
+    """`poses` [B, V, H, 3, 4], camera from object; `found` [B, V, H], `projection` (a loss), `clamped` (a share)."""
+
+    poses: Tensor
+    found: Tensor
+    projection: Tensor
+    clamped: Tensor
+
+
+class Posing(nn.Module):
+    """Pictures with intrinsics -> hypotheses of where the camera stands."""
+
+    bases: Tensor
+    grid: Tensor
+
+    def __init__(self, config: PoseConfig):
+        super().__init__()
+        if not config.azimuths:
+            raise ValueError("poses.azimuths: wanted at least one; got none")
+        self.config = config
+        with torch.device("cpu"):  # whatever weights are made on
+            azimuths = FRONT_DEGREES + torch.tensor(config.azimuths)
+            elevations = torch.full_like(azimuths, config.elevation)
+            orbit = orbit_cameras(azimuths, elevations, size=2, distance=config.distance)
+            line = torch.linspace(-0.6, 0.6, config.points_across)
+            grid = torch.cartesian_prod(line, line, line)
+        self.register_buffer("bases", inverse(orbit.world_from_camera[:, :3]))
+        self.register_buffer("grid", grid)
+        self.points = nn.Parameter(grid.clone())
+        self.network = KeypointNetwork(len(azimuths) * len(self.grid))
+
+    def forward(self, pictures: Tensor, cameras: Cameras) -> Hypotheses:
+        """pictures: [B, V, 4, H, W]; cameras: [B, V], of which only the intrinsics are read."""
+        shape, (count, points) = pictures.shape[:2], (len(self.bases), len(self.grid))
+        size = cameras.intrinsics.new_tensor([cameras.width, cameras.height])
+        focal, centre = cameras.intrinsics.flatten(0, 1)[:, None].split(2, -1)
+        local = moved(self.grid, self.bases)
+        home = (local[..., :2] / local[..., 2:]).flatten(0, 1) * focal + centre
+        places = self.network(pictures.flatten(0, 1), (home / size * 2 - 1).clamp(-0.95, 0.95))
+        seen = finite_gradient(((places + 1) / 2 * size - centre) / focal).view(-1, points, 2)
+        reach = (NEAREST * self.config.distance, FARTHEST * self.config.distance)
+        solved = SOLVERS[self.config.solver](self.points.expand(len(seen), -1, -1), seen, depth=reach)
+        bases = self.bases.repeat(len(seen) // count, 1, 1)
+        rotation = solved.rotation.where(solved.found[:, None, None], bases[..., :3])
+        translation = solved.translation.where(solved.found[:, None], bases[..., 3])
+        across, depth = translation.split([2, 1], -1)
+        poses = torch.cat([rotation, torch.cat([across, depth.clamp(*reach)], -1)[..., None]], -1)
+        local = moved(self.points, poses)
+        left = (local[..., :2] / local[..., 2:].clamp_min(0.2) - seen) * (2 * focal / size).repeat_interleave(count, 0)
+        projection = left.abs().clamp_max(2)[solved.found].sum() / left.numel()
+        clamped = ((depth <= reach[0]) | (depth >= reach[1])).float().mean()
+        found = solved.found.view(*shape, count)
+        return Hypotheses(poses.view(*shape, count, 3, 4), found, projection, clamped)
+
+
+def posing_optimiser(posing: Posing) -> torch.optim.Optimizer:
+    """Adam for the network and the points; each number of the network's gradients is clamped."""
+    for weight in posing.network.parameters():
+        weight.register_hook(lambda gradient: gradient.clamp(-LARGEST_GRADIENT, LARGEST_GRADIENT))
+    config = posing.config
+    network = {"params": list(posing.network.parameters()), "lr": config.lr}
+    return torch.optim.Adam([network, {"params": [posing.points], "lr": config.points_lr}], betas=(0.5, 0.99))
+
+
+def cameras_at(poses: Tensor, like: Cameras) -> Cameras:
+    """Cameras with the intrinsics of `like` [B, V] and poses, camera from object, [B, V, 3, 4]."""
+    last = poses.new_tensor([0.0, 0, 0, 1]).expand(*poses.shape[:2], 1, 4)
+    return Cameras(torch.cat([inverse(poses), last], 2), like.intrinsics, like.height, like.width)
+
+
+@torch.no_grad()
+def fits(volume: Volume, poses: Tensor, target: ViewBatch) -> Tensor:
+    """How badly each hypothesis [B, V, H, 3, 4] renders the target, in a picture of 16 px: [B, V, H]."""
+    views, count = poses.shape[1:3]
+    small = target.cameras.resized(TRIED_PX, TRIED_PX)
+    each = Cameras(small.world_from_camera, small.intrinsics.repeat_interleave(count, 1), TRIED_PX, TRIED_PX)
+    config = RenderConfig(TRIED_SAMPLES, volume.activation, volume.density_scale, 0.0)
+    rendered = torch.cat(render_views(volume, cameras_at(poses.flatten(1, 2), each), config), 2)
+    wanted = torch.cat([target.colour, target.mask], 2).flatten(0, 1)
+    wanted = interpolate(wanted, size=(TRIED_PX, TRIED_PX), mode="area").unflatten(0, (-1, views))
+    squares = (rendered.unflatten(1, (views, count)) - wanted[:, :, None]).square().mean((-1, -2))
+    return squares[..., :3].mean(-1) + 0.5 * squares[..., 3]
+
+
+def chosen(volume: Volume, hypotheses: Hypotheses, target: ViewBatch, *, noise: Tensor | None = None) -> Tensor:
+    """The number [B, V] of each picture's best hypothesis; `noise` [B, V, H] is added as a share of its fit."""
+    if hypotheses.poses.shape[2] == 1:
+        return torch.zeros_like(hypotheses.found[..., 0], dtype=torch.long)
+    badness = fits(volume, hypotheses.poses.detach(), target)
+    if noise is not None:
+        badness = badness * (1 + noise)
+    return badness.masked_fill(~hypotheses.found, torch.inf).argmin(-1)
+
+
+def posed_cameras(posing: Posing | None, volume: Volume, target: ViewBatch) -> Cameras:
+    """The cameras [B, V] from which `volume` is compared with `target`: its own, or found in its pictures."""
+    if posing is None:
+        return target.cameras
+    hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras)
+    return cameras_at(picked(hypotheses.poses, chosen(volume, hypotheses, target)), target.cameras)
+
+
+def picked(poses: Tensor, numbers: Tensor) -> Tensor:
+    """Of poses [B, V, H, 3, 4] those with the numbers [B, V]."""
+    return poses.take_along_dim(numbers[..., None, None, None], 2)[:, :, 0]
+
+
+def smaller(target: ViewBatch, size: int) -> ViewBatch:
+    """The same pictures, averaged to `size` px a side where that divides theirs."""
+    factor = target.cameras.height // size
+    if factor < 2 or target.cameras.height % size or target.cameras.width != target.cameras.height:
+        return target
+    colour, mask = (avg_pool2d(x.flatten(0, 1), factor).unflatten(0, x.shape[:2]) for x in (target.colour, target.mask))
+    return ViewBatch(target.objects, target.cameras.resized(size, size), colour, mask)
