@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from PIL.Image import Image
 
+from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.generate.generator import Generator
 from vader3d.geometry.cameras import orbit_cameras
-from vader3d.latents import load_latents
+from vader3d.latents import LatentStatistics, load_latents
+from vader3d.render import RenderConfig
 
 PREVIEWED, PREVIEW_STEPS, PREVIEW_PX = 8, 12, 96
 
@@ -25,7 +27,7 @@ def samples_drawn(autodecoder_run: Path, *, seed: int = 0) -> Callable[[Denoiser
     camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PREVIEW_PX)
 
     @functools.cache
-    def stage_1():
+    def stage_1() -> tuple[Decoder, RenderConfig, LatentStatistics]:
         autodecoder, config, _ = load_autodecoder(autodecoder_run)
         return autodecoder.decoder, config.render, load_latents(autodecoder_run / "latents.safetensors")[1]
 

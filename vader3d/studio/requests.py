@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 from vader3d.config import Checked, Range, config_from_dict, ranged
+from vader3d.diffusion.solver_names import SolverName
 from vader3d.generate.files import like
-from vader3d.generate.recipes import Recipe, SolverName, recipes_for
+from vader3d.generate.recipes import Recipe, recipes_for
 
 Kind = Literal["make", "vary", "between"]
 MOST_OBJECTS, MOST_LETTERS = 64, 500  # of one job, of one prompt

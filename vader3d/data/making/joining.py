@@ -31,7 +31,7 @@ def join(
     for part in parts:
         for record in part.records:
             owners[record.name] = owners.get(record.name, 0) + 1
-    report, subsets = PrepareReport(output), {}
+    report, subsets = PrepareReport(output), dict[str, list[int]]()
     title = title or " and ".join(part.title for part in parts)
     writer = open_writer(output, title=title, resolution=parts[0].resolution, objects_per_shard=objects_per_shard)
     with writer:

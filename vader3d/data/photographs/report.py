@@ -17,7 +17,9 @@ GREY = 96
 
 def mask_faults(views: Sequence[SourceView]) -> list[str]:
     """A phrase for each kind of fault that the views' mask files have."""
-    empty, full, cut = [], [], []
+    empty: list[int] = []
+    full: list[int] = []
+    cut: list[int] = []
     for number, view in enumerate(views):
         if view.mask is None:
             continue
