@@ -14,6 +14,7 @@ Result: benchmarks/results/training-<device>.md and .json.
 import argparse
 import json
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews
-from vader3d.data.batches.views import PosedViews, drawn_pixels
+from vader3d.data.batches.views import Pixels, PosedViews, drawn_pixels
 from vader3d.data.named import open_archive
 from vader3d.data.shards.writer import write_shards
 from vader3d.data.writer import PreparedObject
@@ -132,17 +133,36 @@ def rendering_ms(task: AutodecoderTask, device: torch.device, *, seconds: float)
     return 1e3 * timed(run, device, seconds=seconds)[0]
 
 
-def views_per_second(views, config, *, seconds: float) -> float:
-    """That a reader delivers in training batches."""
-    objects_seen = 0
+def views_per_second(views, config, device: torch.device, *, seconds: float) -> float:
+    """That a reader delivers in training batches of the step's pixels, to the device, with nothing to do between."""
+    objects_seen, pixels = 0, Pixels(config.pixel_stride)
 
     def read() -> None:
         nonlocal objects_seen
-        views.training_batch(objects_seen=objects_seen, batch=config.loop.batch, views=config.views_per_object, seed=0)
+        views.training_batch(
+            objects_seen=objects_seen,
+            batch=config.loop.batch,
+            views=config.views_per_object,
+            seed=0,
+            pixels=pixels,
+            device=device,
+        )
         objects_seen += config.loop.batch
 
-    shortest, _ = timed(read, torch.device("cpu"), seconds=seconds)
+    shortest, _ = timed(read, device, seconds=seconds)
     return config.loop.batch * config.views_per_object / shortest
+
+
+def loading_ms(views, config, device: torch.device) -> float:
+    """That a step waits for a batch, where it took long enough for the next one to be drawn ahead."""
+    batch, asked, waits = config.loop.batch, {"views": config.views_per_object, "seed": 0, "device": device}, []
+    for step in range(8):
+        time.sleep(0.1)
+        read = lambda at=step * batch: views.training_batch(  # noqa: E731
+            objects_seen=at, batch=batch, pixels=Pixels(config.pixel_stride), **asked
+        ).to(device)
+        waits.append(once(read, device))
+    return 1e3 * min(waits[1:])
 
 
 def sampling(
@@ -244,12 +264,13 @@ def measure(options) -> dict:
             print(json.dumps({name: report[name]}), flush=True)
         rendering = rendering_ms(first, device, seconds=seconds)
         report["autodecoder"] |= {"rendering_ms": rendering, "rendering": rendering / report["autodecoder"]["ms"]}
+        report["autodecoder"]["loading_ms"] = loading_ms(first.views, config, device)
         write_shards(archive, Path(folder) / "shards", objects_per_shard=4)
         streamed = StreamedViews(open_archive(Path(folder) / "shards"), training_views, buffer=OBJECTS // 2)
         report["views_per_second"] = {
             "a step takes": report["autodecoder"]["objects_per_second"] * config.views_per_object,
-            "archive in memory": views_per_second(first.views, config, seconds=seconds),
-            "shards, half in the buffer": views_per_second(streamed, config, seconds=seconds),
+            "archive in memory": views_per_second(first.views, config, device, seconds=seconds),
+            "shards, half in the buffer": views_per_second(streamed, config, device, seconds=seconds),
         }
         report["sampling"] = sampling(
             second, first.model.decoder, config.render, device, compiled=options.compiled, quick=options.quick
@@ -287,6 +308,7 @@ def as_markdown(report: dict) -> str:
         lines.append(f"| {' | '.join(map(str, [*cells, *(f'{share:.0%}' for share in shares), rendering]))} |")
     lines += ["", "| data | views/s |", "|---|---|"]
     lines += [f"| {name} | {value:.0f} |" for name, value in report["views_per_second"].items()]
+    lines += ["", f"A step waits {report['autodecoder']['loading_ms']:.3g} ms for a batch that was drawn ahead."]
     lines += ["", "| sampling | batch | steps | s a sample | first batch, s |", "|---|---|---|---|---|"]
     for row in report["sampling"]:
         numbers = f"{row['seconds_a_sample']:.3g} | {row['first_batch_seconds']:.3g}"

@@ -27,6 +27,7 @@ from tiny import THINGS, write_things
 from vader3d.cli.main import main
 from vader3d.demo import run as demo_run
 from vader3d.evaluation import chunks, runner
+from vader3d.generate import previews
 from vader3d.native.library import library
 from vader3d.presets import preset
 from vader3d.snapshots import load_snapshot
@@ -81,7 +82,7 @@ def quick() -> None:
         for name, stage, objects in (("autodecoder", tiny.autodecoder, 4), ("diffusion", tiny.diffusion, 32))
     }
     demo_run.preset, demo_run.load_features = lambda name: replace(tiny, **stages), lambda: None
-    demo_run.ASSETS, demo_run.PREVIEWED, demo_run.PREVIEW_STEPS, demo_run.PREVIEW_PX = 2, 2, 1, 8
+    demo_run.ASSETS, previews.PREVIEWED, previews.PREVIEW_STEPS, previews.PREVIEW_PX = 2, 2, 1, 8
     demo_run.protocol_run = lambda name, seed: runner.with_samples(runner.protocol_run(name, seed=seed), 2)
     for name, study in list(STUDIES.items()):
         STUDIES[name] = replace(study, variants=dict(list(study.variants.items())[:2]))

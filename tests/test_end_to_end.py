@@ -4,6 +4,7 @@ import json
 
 import pytest
 import trimesh
+from PIL import Image
 
 from vader3d import Generator
 from vader3d.cli.main import main
@@ -35,6 +36,14 @@ def test_the_report_has_its_keys(road):
     wanted = [f"{distance}_{name}" for distance in ("frechet", "kernel") for name in sets]
     assert {*wanted, "feature_network", "feature_checksum", "objects", "views", "shapes"} <= report.keys()
     assert report["frechet_heldout_views"] < report["frechet_direct_latent_sampling"]
+
+
+def test_both_trainings_show_themselves(road):
+    for stage in ("ae", "gen"):
+        pictures = [*(road / stage / "previews").glob("*.png")]
+        assert pictures
+        with Image.open(pictures[-1]) as picture:
+            assert picture.convert("L").getextrema()[1] > 40  # something is on it
 
 
 def test_generated_meshes_open_elsewhere(road):

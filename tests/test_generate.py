@@ -1,5 +1,6 @@
 """Sampling and decoding: on the right device throughout, and the same when compiled."""
 
+import copy
 import dataclasses
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch
 
 from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.conditioning import guided
-from vader3d.diffusion.model import build_denoiser
+from vader3d.diffusion.model import build_denoiser, save_denoiser
 from vader3d.diffusion.solvers import STOCHASTIC
 from vader3d.frozen.vocabulary import Vocabulary
 from vader3d.generate import Generator
@@ -17,6 +18,7 @@ from vader3d.latents import LatentStatistics
 from vader3d.machine import chosen_device
 from vader3d.presets import preset
 from vader3d.randomness import sample_seed
+from vader3d.text.tokens import note_of
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -172,6 +174,48 @@ def test_words_guidance_and_negative_prompts_matter(speaking):
         assert not near(plain, other)
     assert torch.equal(latents(speaking, ""), latents(speaking, None))
     assert torch.equal(latents(speaking, "  "), latents(speaking, guidance_scale=7.0))
+
+
+def test_guidance_has_an_interval_and_a_rescaling(speaking):
+    plain = latents(speaking, "a red chair")
+    assert torch.equal(latents(speaking, "a red chair", guidance_interval=(0.0, 1e9), guidance_rescale=0.0), plain)
+    never = latents(speaking, "a red chair", guidance_interval=(1e8, 1e9))
+    assert torch.equal(never, latents(speaking, "a red chair", guidance_scale=1.0))
+    for changed in ({"guidance_interval": (0.0, 1.0)}, {"guidance_rescale": 0.5}):
+        assert not torch.equal(latents(speaking, "a red chair", **changed), plain)
+
+
+def snapshot_of(made: Generator, path, *, change: float, median: float = 0.0):
+    """Its denoiser as a file, changed a little."""
+    tiny = preset("tiny").diffusion
+    unet = dataclasses.replace(tiny.unet, token_dim=made.text_encoder.width, token_resolutions=(4,))
+    denoiser = copy.deepcopy(made.denoiser)
+    weight = denoiser.network.conv_out.weight
+    weight += 0.02 * change * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    statistics = LatentStatistics(torch.full((1, 1, 1, 1, 1), median), torch.ones(1, 1, 1, 1, 1))
+    config = dataclasses.replace(tiny, unet=unet)
+    save_denoiser(path, denoiser, config, statistics, made.latent_shape, text=note_of(made.text_encoder))
+    return path
+
+
+def test_an_earlier_snapshot_guides_with_and_without_words(speaking, tmp_path):
+    same, earlier = (snapshot_of(speaking, tmp_path / f"{change}.safetensors", change=change) for change in (0, 1))
+    unguided = latents(speaking, "a red chair", guidance_scale=1.0)
+    assert torch.equal(latents(speaking, "a red chair", guide=same), unguided)  # it leads nowhere
+    assert near(latents(speaking, guide=same), latents(speaking))
+    for asked in ({"prompt": "a red chair"}, {}, {"prompt": "a red chair", "negative_prompt": "a table"}):
+        assert not near(latents(speaking, **asked, guide=earlier), latents(speaking, **asked))
+    prompts, options = ["a red chair", "", "a blue table"], {"guide": earlier, "guidance_rescale": 0.7}
+    many = latents(speaking, prompts, negative_prompt=["", "", "red"], **options)
+    assert torch.equal(many, latents(speaking, prompts, negative_prompt=["", "", "red"], batch=1, **options))
+
+
+def test_a_guide_of_another_run_is_refused(speaking, tmp_path):
+    other = snapshot_of(speaking, tmp_path / "other.safetensors", change=1, median=0.5)
+    with pytest.raises(ValueError, match=r"guide: wanted an earlier snapshot of the model's own run; got .*other"):
+        latents(speaking, guide=other)
+    with pytest.raises(ValueError, match="guide: wanted the snapshot abc; got none; name it: --guide"):
+        speaking.check([Recipe(start=Recipe(guide="abc"))])
 
 
 def test_the_other_names_of_diffusers_mean_the_same(speaking):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 from judged_models import write_model
 from PIL import Image
 from tiny import write_things
@@ -13,6 +14,9 @@ from tiny import write_things
 from vader3d import assets
 from vader3d.assets import Asset, save_assets
 from vader3d.cli.main import main
+from vader3d.config import config_from_dict
+from vader3d.diffusion.model import DiffusionConfig, load_denoiser, save_denoiser
+from vader3d.export.formats import table_text
 from vader3d.export.placement import ExportConfig
 from vader3d.files import checksum_of
 from vader3d.generate import Generator
@@ -200,6 +204,52 @@ def test_the_command_finds_the_model_in_a_demo_s_folder_and_says_how_far_it_is(d
             main([*command[:-4], "--count", number])
         assert stop.value.code == 2
         assert capsys.readouterr().err == f"error: count: wanted at least 1; got {number}\n"
+
+
+def test_a_guided_object_is_made_again_from_its_file_alone(demo, tmp_path, capsys):
+    guide = demo / "diffusion" / "snapshots" / "000000010.safetensors"
+    denoiser, statistics, header = load_denoiser(demo / "diffusion" / "model.safetensors")
+    torch.nn.init.normal_(denoiser.network.conv_out.weight, std=0.5)
+    shape = tuple(header["latent_shape"])
+    save_denoiser(guide, denoiser, config_from_dict(DiffusionConfig, header["config"]), statistics, shape)
+
+    def generate(output: str, *more: str) -> bytes:
+        command = ["generate", "--model", str(demo), "--output", str(tmp_path / output), "--formats", "safetensors"]
+        main([*command, "--count", "1", "--steps", "2", "--device", "cpu", *more])
+        return (tmp_path / output / "seed0-000.safetensors").read_bytes()
+
+    more = ("--guidance-interval", "0.01", "30", "--guidance-rescale", "0.5")
+    guided = generate("guided", "--guide", str(guide), *more)
+    made = listed(tmp_path / "guided")["seed0-000"]["provenance"]
+    assert made["guide"] == checksum_of(guide)
+    assert (made["guidance_interval"], made["guidance_rescale"]) == ([0.01, 30.0], 0.5)
+    assert generate("plain") != guided
+    file = str(tmp_path / "guided" / "seed0-000.safetensors")
+    assert generate("again", "--again", file) == guided
+    moved = guide.rename(tmp_path / "moved.safetensors")
+    with pytest.raises(SystemExit):
+        generate("lost", "--again", file)
+    assert capsys.readouterr().err.endswith("got none; name it: --guide SNAPSHOT\n")
+    assert not (tmp_path / "lost").exists()
+    assert generate("found", "--again", file, "--guide", str(moved)) == guided
+
+
+def test_sizes_by_the_prompt_are_said_and_the_formats_listed(generator, demo, tmp_path, capsys, monkeypatch):
+    main(["generate", "--formats", "list"])
+    assert capsys.readouterr().out == f"{table_text()}\n"
+    monkeypatch.setattr(Generator, "check_texts", lambda self, texts: None)  # this model knows no words, but names do
+    monkeypatch.setattr(Generator, "from_pretrained", lambda *names, **options: generator)
+    monkeypatch.chdir(tmp_path)
+    command = ["generate", "--count", "1", "--steps", "1", "--formats", "ply", "--size-cm", "auto"]
+    main([*command, "--prompt", "a chair", "--prompt", "a zorb"])
+    said = capsys.readouterr().out
+    assert "size of 'a chair': 90 cm\nsize of 'a zorb': not known, as the model has it\n" in said
+    known = listed(tmp_path / "generated")  # where no folder is named
+    assert [known[name]["how"]["size_cm"] for name in ("a-chair-seed0-000", "a-zorb-seed0-000")] == [90, None]
+    chair = trimesh.load(tmp_path / "generated" / "a-chair-seed0-000.ply")
+    assert chair.extents.max() == pytest.approx(0.9, abs=1e-4)
+    main([*command, "--prompt", "a chair", "--format", "json"])
+    assert json.loads(capsys.readouterr().out)[0]["size_cm"] == 90
 
 
 def volume_where(dense: torch.Tensor) -> Volume:

@@ -56,6 +56,8 @@ def test_a_run_a_demo_and_a_saved_model_are_the_same_thing(run, saved, tmp_path)
 
 def test_stage_1_is_found_beside_stage_2_and_alone(run, tmp_path):
     shutil.copy(run / AUTODECODER, tmp_path / MODEL)
+    with pytest.raises(ValueError, match="model: wanted one of `vader3d train diffusion`; got an autodecoder alone"):
+        Generator.from_pretrained(tmp_path)
     kinds = [read_header(autodecoder_file(model_folder(one)))["kind"] for one in (run, tmp_path)]
     assert kinds == ["autodecoder"] * 2
     alone = save_model(tmp_path, tmp_path / "saved")

@@ -14,7 +14,7 @@ EDITED = [
 ]
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), BASE, Recipe(guidance_interval=(0.1, 2.0)), *EDITED])
+@pytest.mark.parametrize("recipe", [Recipe(), BASE, Recipe(guidance_interval=(0.1, 2.0)), Recipe(guide="abc"), *EDITED])
 def test_a_recipe_comes_back_from_strict_json(recipe):
     text = json.dumps(recipe.to_dict(), allow_nan=False)
     assert recipe_from_dict(json.loads(text)) == recipe
@@ -60,6 +60,8 @@ def test_there_is_a_recipe_for_every_prompt_and_number():
         ({"prompt": "a", "guidance_scale": float("nan")}, "guidance_scale: wanted a finite number"),
         ({"prompt": "a", "count": 0}, "count: wanted 1 or more; got 0"),
         ({"prompt": "a", "steps": 0}, "steps: wanted 1 or more; got 0"),
+        ({"prompt": "a", "guidance_rescale": 1.5}, "guidance_rescale: wanted at least 0 and at most 1; got 1.5"),
+        ({"prompt": "a", "guidance_interval": (2.0, 1.0)}, "guidance_interval: wanted two .*; got 2.0, 1"),
         ({"prompt": "a", "solver": "eular"}, "solver: wanted one of heun, euler, dpmpp_2m; got 'eular'"),
     ],
 )

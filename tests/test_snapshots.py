@@ -1,5 +1,7 @@
 """Weights in half precision: half the bytes, the same pictures."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,12 @@ def test_what_float16_cannot_hold_stays(tmp_path):
     loaded = load_snapshot(tmp_path / "some.safetensors")[0]
     assert {loaded[name].dtype for name in ("large.weight", "fits.weight", "brain")} == {torch.float32}
     assert float(loaded["large.weight"][0, 0]) == 1e5
+
+
+def test_loading_a_model_loads_no_compiler():
+    """2.5 seconds of every command that makes something."""
+    code = (
+        "import sys; from vader3d.autodecoder.model import load_autodecoder as load; from vader3d import hub; "
+        "load(hub.autodecoder_file(hub.model_folder())); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -159,7 +159,10 @@ def load_volume(path: str | Path) -> Asset:
     """The object of a .safetensors file that `Asset.save` wrote. ValueError: another file, a damaged one."""
     tensors, header = load_snapshot(Path(path), "volume")
     with reading(path, "a volume"):
-        volume = Volume(tensors["grid"][None], header["activation"], header["density_scale"])
+        grid = tensors["grid"][None].to(
+            memory_format=torch.channels_last_3d
+        )  # as decoders leave it: the same to the bit
+        volume = Volume(grid, header["activation"], header["density_scale"])
         settings = config_from_dict(RenderConfig, header["render"])
         return Asset(volume, settings, str(header["name"]), header["provenance"])
 
@@ -230,7 +233,8 @@ class AssetFolder:
     ) -> bool:
         """Whether an object lies there whole, made and written by just this, or is known to be empty."""
         known = self.objects.get(name)
-        if known is None or known["provenance"] != provenance or known.get("how") != how_written(config, surface):
+        how = how_written(config, surface, provenance)
+        if known is None or known["provenance"] != provenance or known.get("how") != how:
             return False
         main = [f"{name}.{form}" for form in formats]
         wanted = [file for file in file_names(name, formats) if file in main or file in known["files"]]
@@ -257,7 +261,7 @@ class AssetFolder:
             "empty": False,
             "files": {},
             "mesh_likeness": None,
-            "how": how_written(config, surface),
+            "how": how_written(config, surface, asset.provenance),
         }
         if all(before.get(part) == known[part] for part in ("provenance", "how")):
             known |= before
@@ -287,9 +291,10 @@ class AssetFolder:
         return Saved(written, sum(each["empty"] for each in known.values()), unlike)
 
 
-def how_written(config: ExportConfig, surface: SurfaceConfig | None) -> dict[str, Any]:
-    """Plain values that tell files of one object apart."""
-    return {**config_to_dict(config), "surface": surface and config_to_dict(surface)}
+def how_written(config: ExportConfig, surface: SurfaceConfig | None, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values that tell files of one object apart; its size in numbers."""
+    sized = config.sized(str(provenance.get("prompt") or ""))
+    return {**config_to_dict(sized), "surface": surface and config_to_dict(surface)}
 
 
 def save_assets(
@@ -333,5 +338,6 @@ def as_dataset(
                 record = ObjectRecord(asset.name, captions=said_by(asset.provenance), source="vader3d")
                 prepared = PreparedObject(record, pictures, cameras)
                 archive.add(prepared)
-                write_scene(folder / asset.name, prepared, asset.geometry_from(cameras)[0].numpy())
+                depth = asset.geometry_from(cameras)[0].numpy()
+                write_scene(folder / asset.name, prepared, depth, asset.provenance)
     return kept

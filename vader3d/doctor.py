@@ -16,9 +16,11 @@ EXTRAS = {
     "distributed": (("accelerate",), "training on several processes"),
     "shards": (("fsspec", "s3fs"), "data sets in tar shards at URLs (S3, HTTP)"),
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
+    "studio": (("fastapi", "uvicorn"), "the studio in the browser"),
     "text": (("transformers",), "text encoders and captions of others' networks"),
     "usd": (("pxr",), "USDZ files"),
-    "video": (("av",), "MP4 turntables"),
+    "video": (("av",), "MP4 turntables; clips of objects"),
+    "photos": (("pycolmap",), "cameras of photographs"),
 }
 
 

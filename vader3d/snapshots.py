@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vader3d import __version__
 from vader3d.files import write_whole
@@ -24,6 +25,7 @@ MODEL = "model.safetensors"
 AUTODECODER = "autodecoder.safetensors"
 HALVES = (torch.float16, torch.bfloat16)
 STATISTICS = ("median", "spread", "basis")  # of latents: not weights, whatever their shapes
+DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_)
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -148,9 +150,19 @@ def explained_by(path: Path, header: dict[str, Any]) -> Iterator[None]:
         raise ValueError(told) from error
 
 
+class Undrawn(TorchFunctionMode):
+    """Random initial weights are not drawn: asking the meta device for them loads torch's compiler, 2.5 s."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function in DRAWS:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
+
+
 def filled(build: Callable[[], Module], tensors: dict[str, Tensor]) -> Module:
     """The module that `build` makes, in evaluation mode, with just these weights; no more memory than they take."""
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         module = build()
     own = module.state_dict()
     unlike = {name for name in own.keys() | tensors.keys() if signature(own.get(name)) != signature(tensors.get(name))}

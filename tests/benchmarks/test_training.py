@@ -43,4 +43,5 @@ def test_rendering_is_a_part_of_the_first_stage(report):
 def test_loading_is_compared_with_what_a_step_takes(report):
     assert set(report["views_per_second"]) == {"a step takes", "archive in memory", "shards, half in the buffer"}
     assert all(rate > 0 for rate in report["views_per_second"].values())
+    assert report["autodecoder"]["loading_ms"] > 0
     assert report["memory_gb"] is None  # of GPUs only

@@ -21,6 +21,7 @@ from vader3d.demo import clock, page, run
 from vader3d.demo.run import run_demo
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import runner
+from vader3d.generate import previews
 from vader3d.presets import preset
 from vader3d.snapshots import load_snapshot
 from vader3d.training import loop
@@ -60,11 +61,12 @@ def brief():
     recipe = dataclasses.replace(
         tiny, autodecoder=shortened(tiny.autodecoder, OBJECTS), diffusion=shortened(tiny.diffusion, LATENTS)
     )
-    small = {"preset": lambda name: recipe, "load_features": lambda: None}
-    small |= {"ASSETS": ASSETS, "PREVIEWED": 4, "PREVIEW_STEPS": 2, "PREVIEW_PX": 16}
+    small = {"preset": lambda name: recipe, "load_features": lambda: None, "ASSETS": ASSETS}
+    pictured = {"PREVIEWED": 4, "PREVIEW_STEPS": 2, "PREVIEW_PX": 16}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in small.items():
-            patch.setattr(run, name, value)
+        for place, values in ((run, small), (previews, pictured)):
+            for name, value in values.items():
+                patch.setattr(place, name, value)
         patch.setattr(runner, "load_features", lambda name, **_: judged_models.tiny_features("tiny"))
         yield
 

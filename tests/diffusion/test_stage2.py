@@ -111,8 +111,23 @@ def test_objects_of_pairs_that_are_held_out_are_never_drawn(autodecoder_run, tmp
     assert {*drawn.tolist()} == {*kept.tolist()}
     with pytest.raises(ValueError, match="wanted the captions of 7 latents; got 6"):
         without_held_out(run / OBJECTS, 7, 0.25)
-    with pytest.raises(ValueError, match=r"held_out: wanted objects\.jsonl of stage 1"):
+    with pytest.raises(ValueError, match=r"objects\.jsonl: wanted what stage 1 notes of its objects; got no"):
         train_diffusion(autodecoder_run, apart, tmp_path / "without")
+
+
+def test_pairs_are_held_out_of_the_captions_that_are_learned(autodecoder_run, tmp_path):
+    """Those of a file, not those that stage 1 noted; the types are stage 1's."""
+    run = tmp_path / "stage1"
+    shutil.copytree(autodecoder_run, run)
+    kinds, colours = ["chair", "stool"] * 3, ["green", "green", "white", "white", "green", "green"]
+    lines = [{"name": str(n), "category": kind, "captions": [{"text": "a red one"}]} for n, kind in enumerate(kinds)]
+    (run / OBJECTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    words = {str(n): f"a {colour} {kind}" for n, (colour, kind) in enumerate(zip(colours, kinds, strict=True))}
+    (tmp_path / "captions.json").write_text(json.dumps(words))
+    config = dataclasses.replace(SHORT, held_out=0.25, text_encoder="vocabulary", text_length=4)
+    train_diffusion(run, config, tmp_path / "run", captions=tmp_path / "captions.json")
+    (pair,) = load_snapshot(tmp_path / "run" / "model.safetensors")[1]["held_out"]
+    assert pair[0] in ("green", "white")
 
 
 def test_training_goes_on_and_other_latents_are_refused(autodecoder_run, tmp_path):

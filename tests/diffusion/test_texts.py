@@ -19,6 +19,7 @@ from vader3d.diffusion.texts import captions_of
 from vader3d.diffusion.train import DiffusionTask, train_diffusion
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.frozen.vocabulary import Vocabulary
+from vader3d.generate.files import schema
 from vader3d.latents import robust_statistics, save_latents
 from vader3d.snapshots import load_snapshot, read_header, save_snapshot
 from vader3d.text.tokens import read_tokens
@@ -271,7 +272,7 @@ def test_an_encoder_that_is_not_there_is_named(stage1, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda path: path.unlink(), r"without objects\.jsonl; run `vader3d train autodecoder` there again"),
+        (lambda path: path.unlink(), r"objects\.jsonl: wanted .*got no such file; run `vader3d train autodecoder`"),
         (lambda path: path.write_text(""), "wanted at least 1 caption of these objects; got none"),
         (
             lambda path: path.write_text(path.read_text().replace("a red chair", "x").replace('"text"', '"t"')),
@@ -309,3 +310,11 @@ def test_a_damaged_record_of_the_encoder_is_one_line(short_run, tmp_path, text):
 def test_long_captions_are_said(stage1, tmp_path, capsys):
     train_diffusion(stage1, changed(text_length=1, objects_seen=16), tmp_path)
     assert "text: 5 of 5 captions are longer than 1 tokens: 'a red chair' without 'chair'" in capsys.readouterr().err
+
+
+def test_the_schema_has_all_that_guides(short_run):
+    inputs = schema(str(short_run))["properties"]
+    assert {"prompt", "negative_prompt", "guidance", "guide"} < {*inputs}
+    interval = inputs["guidance_interval"]
+    assert (interval["minItems"], interval["maxItems"], interval["items"]["minimum"]) == (2, 2, 0)
+    assert (inputs["guidance_rescale"]["minimum"], inputs["guidance_rescale"]["maximum"]) == (0, 1)

@@ -48,8 +48,8 @@ def test_what_is_asked_for_goes_before_a_format_s_habit():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("size_cm", 0), ("size_cm", float("nan")), ("size_cm", 1e9), ("frames", 0), ("picture_size", 100_000),
-        ("frames_per_second", 0), ("elevation_degrees", 90), ("pivot", "top"), ("up", "x"),
+        ("size_cm", 0), ("size_cm", float("nan")), ("size_cm", 1e9), ("size_cm", "large"), ("frames", 0),
+        ("picture_size", 100_000), ("frames_per_second", 0), ("elevation_degrees", 90), ("pivot", "top"), ("up", "x"),
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_named(field, value):
@@ -66,3 +66,10 @@ def test_numbers_out_of_range_are_named(field, value):
 )  # fmt: skip
 def test_captions_know_usual_sizes(caption, size):
     assert usual_size_cm(caption) == size
+
+
+def test_auto_is_the_usual_size_of_what_is_named():
+    auto = ExportConfig(size_cm="auto")
+    assert [auto.size_for(caption) for caption in ("a red chair", "something odd")] == [90, None]
+    assert auto.sized("a red chair") == ExportConfig(size_cm=90)
+    assert ExportConfig(size_cm=7).size_for("a red chair") == 7

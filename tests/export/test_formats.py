@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -120,6 +121,9 @@ def test_names_and_size_stand_in_the_extras(tmp_path):
     document, _ = document_of(egg("a chair").save(tmp_path / "a.glb", ExportConfig(size_cm=90)))
     assert document["asset"]["extras"] == {"vader3d": PROVENANCE, "name": "a chair", "size_cm": 90}
     assert [node["name"] for node in document["nodes"]] == ["a chair"]
+    asked = replace(egg("a"), provenance={"prompt": "a red stool"})
+    document, _ = document_of(asked.save(tmp_path / "b.glb", ExportConfig(size_cm="auto")))
+    assert document["asset"]["extras"]["size_cm"] == 50
 
 
 def test_one_glb_holds_mesh_and_splats_at_one_place(tmp_path):

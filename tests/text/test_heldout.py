@@ -1,10 +1,8 @@
 """Pairs that stage 2 never meets: the same everywhere, no word unknown, no object that names one left in."""
 
-import json
-
 import pytest
 
-from vader3d.text.heldout import Pair, Said, held_out_pairs, kept_objects, pairs_of, read_said
+from vader3d.text.heldout import Pair, Said, held_out_pairs, kept_objects, pairs_of, said_of
 
 COLOURS = ("red", "blue", "green", "black")
 TYPES = ("chair", "table", "stool")
@@ -61,13 +59,6 @@ def test_captions_without_colours_cannot_be_held_out():
         held_out_pairs([Said(["a chair"], "chair")], 0.5, COLOURS)
 
 
-def test_what_stage_1_wrote_is_read(tmp_path):
-    path = tmp_path / "objects.jsonl"
-    one = {"name": "a", "category": "chair", "captions": [{"text": "a red chair", "source": "chairs"}]}
-    path.write_text(json.dumps(one) + "\n" + json.dumps(one | {"captions": [], "tags": ["type:stool"]}) + "\n")
-    assert read_said(path) == [Said(["a red chair"], "chair"), Said([], "stool")]
-    path.write_text("{}\n")
-    with pytest.raises(ValueError, match=r"objects\.jsonl: wanted a JSON object a line"):
-        read_said(path)
-    with pytest.raises(ValueError, match=r"held_out: wanted other\.jsonl of stage 1"):
-        read_said(tmp_path / "other.jsonl")
+def test_a_tag_tells_the_type_before_the_category_does():
+    assert said_of(["a red chair"], "chair", []) == Said(["a red chair"], "chair")
+    assert said_of([], "chair", ["wood", "type:stool"]) == Said([], "stool")

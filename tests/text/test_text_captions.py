@@ -20,3 +20,5 @@ def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / OBJECTS).write_text('{"name": "a", "category": "", "captions": []}\n{"name": "b"}\n')
     with pytest.raises(ValueError, match=r"objects\.jsonl: line 2: wanted name, category, captions; got"):
         read_objects(tmp_path / OBJECTS)
+    with pytest.raises(ValueError, match=r"other\.jsonl: wanted what stage 1 notes of its objects; got no such file"):
+        read_objects(tmp_path / "other.jsonl")

@@ -71,6 +71,7 @@ class AutodecoderTask:
             seed=seed,
             share=share,
             pixels=drawn_pixels(config.pixel_stride, generator),
+            device=self.device,
         ).to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)

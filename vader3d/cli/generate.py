@@ -1,37 +1,37 @@
 """`vader3d generate` and `vader3d schema`."""
 
 import json
-from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, UseAppendAction
 
 from vader3d.cli.parsing import checked, note
+from vader3d.diffusion.solver_names import SolverName
 
 if TYPE_CHECKING:
-    from vader3d.export.surface import SurfaceConfig
     from vader3d.generate.recipes import Recipe
 
-Solver = Literal["heun", "euler", "dpmpp_2m"]
 Box = tuple[float, float, float, float, float, float]
 
 
 @checked
 def generate_command(
     *,
-    output: Path,
+    output: Path = Path("generated"),
     model: str = "",
     prompt: UseAppendAction[tuple[str, ...]] = (),
     prompts_file: Path | None = None,
     negative_prompt: str = "",
     guidance: float = 3.0,
+    guidance_interval: tuple[float, float] | None = None,
+    guidance_rescale: float = 0.0,
+    guide: Path | None = None,
     count: int = 8,
     seed: int = 0,
     steps: int | None = None,
-    solver: Solver = "dpmpp_2m",
+    solver: SolverName = "dpmpp_2m",
     stochastic: bool = False,
     interpolate: tuple[str, str] | None = None,
     frames: int = 24,
@@ -45,8 +45,11 @@ def generate_command(
     colour: Literal["texture", "vertex"] | None = None,
     texture_size: int | None = None,
     lods: int | None = None,
-    size_cm: float | None = None,
+    size_cm: float | Literal["auto"] | None = None,
     pivot: Literal["centre", "base"] = "centre",
+    as_dataset: bool = False,
+    views: int = 24,
+    size: int = 128,
     text_encoder: str | None = None,
     report: Annotated[Literal["human", "json"], tyro.conf.arg(name="format")] = "human",
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -61,6 +64,10 @@ def generate_command(
         prompts_file: A text file with a prompt a line.
         negative_prompt: What to stay away from.
         guidance: How closely to follow the prompts; 1 does not insist, the paper has 3.
+        guidance_interval: The lowest and the highest noise level at which it acts; default: at all.
+        guidance_rescale: From 0 to 1, how much of the contrast that guidance adds is taken back.
+        guide: An earlier snapshot of the model's run (its snapshots/), away from which guidance leads; also without
+            prompts (docs/text.md). --again looks for it in the run's folder by itself.
         count: How many of each prompt.
         seed: Object i of a prompt and a seed is always the same.
         steps: Sampling steps; more is finer and slower. Default: 12 of dpmpp_2m, 32 of the others.
@@ -72,24 +79,31 @@ def generate_command(
         strength: How far --vary goes: 0 changes nothing, 1 everything.
         keep_box: With --vary: x0 y0 z0 x1 y1 z1, a box in [-1, 1]^3 whose inside stays as it is.
         again: A file that was generated: the same object anew.
-        formats: What to write of each object (docs/formats.md); webp is a turntable.
+        formats: What to write of each object; webp is a turntable. `--formats list` says which there are.
         preset: What the meshes are for (docs/assets.md); the next four go before it.
         faces: At most so many triangles.
         colour: A texture, or a colour for each vertex; default: a texture where its packages are installed.
         texture_size: Pixels a side.
         lods: Levels of detail, each of half the faces of the one before.
-        size_cm: The longest side of the object in its files; default: as the model has it.
+        size_cm: The longest side of the object in its files; auto: as usual for what its prompt names; default: as the
+            model has it.
         pivot: What the files' origin is: the middle of the cube, or of the object's base.
+        as_dataset: Posed pictures, masks and depth of each object, and all as an archive, in place of --formats
+            (docs/formats.md).
+        views: Pictures of each object of --as-dataset, from random sides.
+        size: Their pixels a side.
         text_encoder: Where the text encoder of the model lies, if not where it was in training.
         report: json prints what was made as JSON.
         device: auto takes a GPU where there is one.
         compiled: Compile the denoiser first (a minute); on a GPU it then runs as a CUDA graph.
     """
-    from vader3d.export.formats import check_formats
-    from vader3d.export.placement import ExportConfig
+    from vader3d.export.formats import check_formats, table_text
+    from vader3d.export.placement import ExportConfig, usual_size_cm
+    from vader3d.export.surface import surface_for
     from vader3d.generate import Generator
     from vader3d.generate.files import (
         between,
+        generate_dataset,
         generate_files,
         like,
         lines_of,
@@ -101,6 +115,8 @@ def generate_command(
     from vader3d.generate.recipes import recipes_for
     from vader3d.text.tokens import remarks
 
+    if formats == ("list",):
+        return print(table_text())
     check_formats(formats, formats)
     prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
     generator = Generator.from_pretrained(model, device=device, text_encoder=text_encoder)
@@ -108,6 +124,7 @@ def generate_command(
     for text in (*prompts, negative_prompt):
         for remark in remarks(generator.text_encoder, text) if generator.text_encoder else ():
             note(remark)
+    guide_checksum = generator.add_guide(guide) if guide else None
     recipes: list[Recipe]
     if again is not None:
         recipes = [read_recipe(again, generator)]
@@ -129,8 +146,14 @@ def generate_command(
             steps=steps,
             solver=solver,
             stochastic=stochastic,
+            guidance_interval=guidance_interval,
+            guidance_rescale=guidance_rescale,
+            guide=guide_checksum,
         )
         recipes = between(recipes[0], *interpolate, frames=frames) if interpolate else recipes
+    if as_dataset:
+        seen = generate_dataset(generator, output, recipes, views=views, size=size)
+        return print_dataset(output, seen, report)
     config = ExportConfig(size_cm=size_cm, pivot=pivot)
     surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size, lods=lods)
     saved = generate_files(generator, output, recipes, formats=formats, config=config, surface=surface)
@@ -138,6 +161,9 @@ def generate_command(
     if report == "json":
         return print(json.dumps(listed(output, recipes), indent=1, ensure_ascii=False))
     print(f"{output}: {len(saved.files)} files written, of {len(recipes)} objects")
+    for text in dict.fromkeys(recipe.prompt for recipe in recipes) if size_cm == "auto" else ():
+        usual = usual_size_cm(text)
+        print(f"size of {text!r}: {f'{usual:g} cm' if usual else 'not known, as the model has it'}")
     for sheet in filter(None, sheets):
         print(f"to look at: {sheet}")
     if saved.empty:
@@ -147,15 +173,17 @@ def generate_command(
     return None
 
 
-def surface_for(preset: str | None, **chosen: Any) -> "SurfaceConfig | None":
-    """What was chosen, over the preset; None, plain meshes, where nothing was and the packages are not here."""
-    from vader3d.export.surface import SurfaceConfig, surface_preset
+def print_dataset(folder: Path, seen: dict[str, bool], report: str) -> None:
+    """What --as-dataset made of each object; `seen` as `generate_dataset` gives it."""
+    from vader3d.export.dataset import ARCHIVE
 
-    asked = {name: value for name, value in chosen.items() if value is not None}
-    there = all(map(find_spec, ("fast_simplification", "manifold3d", "xatlas")))
-    if not (there or asked or preset):
-        return None
-    return replace(surface_preset(preset) if preset else SurfaceConfig(), **asked)
+    if report == "json":
+        scene = {name: str(folder / name / "transforms.json") if kept else None for name, kept in seen.items()}
+        return print(json.dumps({"archive": str(folder / ARCHIVE), "scenes": scene}, indent=1, ensure_ascii=False))
+    print(f"{folder / ARCHIVE}: {sum(seen.values())} objects, each also a folder beside it with its transforms.json")
+    if unseen := [name for name, kept in seen.items() if not kept]:
+        print(f"left out, since not seen in every picture: {', '.join(unseen)}")
+    return None
 
 
 def schema_command(model: Positional[str] = "") -> None:

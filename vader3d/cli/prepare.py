@@ -8,6 +8,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from vader3d.cli.parsing import checked
+from vader3d.cli.photos import prepare_photos_command
 
 if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
@@ -34,11 +35,13 @@ def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     """What makes pictures, a command for each of the readers, and what packs shards."""
     commands = SubcommandApp()
     commands.command(name="meshes")(prepare_meshes_command)
+    commands.command(name="photos")(prepare_photos_command)
     commands.command(name="chairs")(prepare_chairs_command)
     for name, reader in readers.items():
         commands.command(name=name)(reader_command(reader))
     commands.command(name="shards")(prepare_shards_command)
     commands.command(name="captions")(prepare_captions_command)
+    commands.command(name="join")(prepare_join_command)
     return commands
 
 
@@ -236,3 +239,22 @@ def prepare_captions_command(
     judge = load_scorer(scorer, download=download, device=where) if scorer else None
     describer = Describer(template, captioner, judge, views, least_score)
     print(recaption(archive, output, describer, file=captions, objects_per_shard=objects_per_shard))
+
+
+@checked
+def prepare_join_command(
+    data: Positional[tuple[str, ...]], *, output: Path, objects_per_shard: int | None = None, title: str = ""
+) -> None:
+    """Several data sets as one; pictures stay as they are, and each set is a subset of the new one.
+
+    Args:
+        data: Archives or shards, or furniture, furniture-all, chairs: with pictures of one size.
+        output: The archive to write; a new folder, with --objects-per-shard.
+        objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+        title: A name for people.
+    """
+    from vader3d.data.making.joining import join
+    from vader3d.data.named import open_archive
+
+    parts = [open_archive(each) for each in data]
+    print(join(parts, output, objects_per_shard=objects_per_shard, title=title))

@@ -84,6 +84,7 @@ def train_diffusion_command(
     from vader3d.autodecoder.model import read_config
     from vader3d.costs import diffusion_cost, diffusion_state_bytes
     from vader3d.diffusion.train import train_diffusion
+    from vader3d.generate.previews import samples_drawn
     from vader3d.presets import preset as named_preset
 
     config = resolved(named_preset(preset).diffusion, settings, minutes)
@@ -93,7 +94,8 @@ def train_diffusion_command(
     if dry_run:
         return print_dry_run(config, diffusion_cost(config, latent_shape=latent_shape))
     check_memory(diffusion_state_bytes(config, latent_shape=latent_shape), config.loop.device)
-    train_diffusion(autodecoder, config, output, profile=profile, captions=captions, download=download)
+    draw = samples_drawn(autodecoder, seed=config.loop.seed)
+    train_diffusion(autodecoder, config, output, profile=profile, draw=draw, captions=captions, download=download)
     say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None
 

@@ -3,33 +3,26 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL.Image import Image
 from torch import Tensor
 
 from vader3d.assets import Asset, save_assets
-from vader3d.autodecoder.model import load_autodecoder
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
 from vader3d.data.named import open_archive, readable_objects
 from vader3d.demo.clock import SHARES, Clock
 from vader3d.demo.page import DemoPage
-from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.train import train_diffusion
 from vader3d.evaluation.judged import JudgedModel, open_judged_model
 from vader3d.evaluation.protocol import Protocol
 from vader3d.evaluation.runner import CHUNKS, ProtocolRun, evaluate, protocol_run, with_samples
 from vader3d.evaluation.sets import PictureSets
-from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.files import held, write_text
 from vader3d.frozen.embeddings import load_features
 from vader3d.generate.generator import Generator
-from vader3d.geometry.cameras import orbit_cameras
-from vader3d.latents import load_latents
+from vader3d.generate.previews import samples_drawn
 from vader3d.presets import preset
 from vader3d.progress import console, track
 from vader3d.randomness import sample_seed
@@ -39,7 +32,6 @@ ASSETS = 16
 ASSET_FORMATS = ("glb", "webp")
 ROOMS = ("assets", "evaluation", f"evaluation/{CHUNKS}")  # below the folder, beside those that trainings hold
 PREVIEW_SECONDS = 20.0
-PREVIEWED, PREVIEW_STEPS, PREVIEW_PX = 8, 12, 96
 FEWEST_JUDGED = 16  # objects, where a clock leaves time for no more
 
 
@@ -73,7 +65,7 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
         with clock.part("diffusion"):
             before = clock.total - clock.parts.get("diffusion", 0.0)
             seconds = minutes and 60 * minutes * (1 - SHARES["assets"] - SHARES["evaluation"]) - before
-            draw = samples_drawn(output / "autodecoder", seed)
+            draw = samples_drawn(output / "autodecoder", seed=seed)
             config = lasting(recipe.diffusion, seconds, seed)
             train_diffusion(output / "autodecoder", config, output / "diffusion", draw=draw)
         judged = open_judged_model(output / "diffusion", archive)
@@ -96,23 +88,6 @@ def lasting(config: Any, seconds: float | None, seed: int) -> Any:
     """The configuration, ended by the clock alone (after at least five seconds) where `seconds` are given."""
     clock = [] if seconds is None else [f"loop.seconds={max(5.0, seconds)}", "loop.objects_seen=1000000000000"]
     return override(config, [*clock, f"loop.seed={seed}", f"loop.preview_seconds={PREVIEW_SECONDS}"])
-
-
-def samples_drawn(autodecoder_run: Path, seed: int) -> Callable[[Denoiser], Image]:
-    """What shows a denoiser in training: the first of the new objects, as it would draw them now."""
-    autodecoder, config, _ = load_autodecoder(autodecoder_run)
-    _, statistics, _ = load_latents(autodecoder_run / "latents.safetensors")
-    camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PREVIEW_PX)
-
-    def draw(denoiser: Denoiser) -> Image:
-        decoder = autodecoder.decoder.to(next(denoiser.parameters()).device)
-        assets = Generator(decoder, config.render, denoiser, statistics)(
-            count=PREVIEWED, seed=seed, num_inference_steps=PREVIEW_STEPS
-        )
-        pictures = torch.cat([straight_alpha(*asset.render(camera)) for asset in assets])
-        return contact_sheet(pictures.nan_to_num(), columns=PREVIEWED // 2)
-
-    return draw
 
 
 def new_assets(

@@ -65,13 +65,7 @@ def captions_of(autodecoder_run: Path, file: Path | None = None) -> Texts:
 
     ValueError: the run is too old to say what its objects are, or there is no caption at all.
     """
-    path = autodecoder_run / OBJECTS
-    if not path.is_file():
-        raise ValueError(
-            f"text_encoder: wanted a run that says what its objects are; got {autodecoder_run}, without {OBJECTS}; run "
-            "`vader3d train autodecoder` there again, or --set text_encoder=none"
-        )
-    objects = read_objects(path)
+    objects = read_objects(path := autodecoder_run / OBJECTS)
     said = [entry.captions for entry in objects]
     if file is not None:
         given = read_captions(file)

@@ -21,8 +21,8 @@ from vader3d.machine import CPU, autocast
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
-from vader3d.text.captions import OBJECTS
-from vader3d.text.heldout import Pair, held_out_pairs, kept_objects, read_said
+from vader3d.text.captions import OBJECTS, read_objects
+from vader3d.text.heldout import Pair, held_out_pairs, kept_objects, said_of
 from vader3d.text.tokens import TOKENS, CaptionTokens, EncoderNote
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
@@ -117,16 +117,22 @@ def check_stage_1(model: Path, latents: Path) -> None:
             raise ValueError(f"{path}: wanted a snapshot of kind {kind!r}; got {found!r}; finish stage 1 there first")
 
 
-def without_held_out(objects: Path, count: int, share: float) -> tuple[Tensor | None, list[Pair]]:
+def without_held_out(
+    path: Path, count: int, share: float, texts: Texts | None = None
+) -> tuple[Tensor | None, list[Pair]]:
     """The numbers of the latents that are trained on, None: all; and the pairs of words that none of them has.
 
-    ValueError: no captions, or those of others.
+    path: what stage 1 noted of its objects. texts: their captions, where others are learned from. ValueError: no
+    captions, or those of others.
     """
     if not share:
         return None, []
-    said = read_said(objects)
-    if len(said) != count:
-        raise ValueError(f"{objects}: wanted the captions of {count} latents; got {len(said)}; finish stage 1 again")
+    objects = read_objects(path)
+    if len(objects) != count:
+        raise ValueError(f"{path}: wanted the captions of {count} latents; got {len(objects)}; finish stage 1 again")
+    noted = [[caption.text for caption in entry.captions] for entry in objects]
+    captions = zip(objects, texts.captions if texts else noted, strict=True)
+    said = [said_of(wordings, entry.category, entry.tags) for entry, wordings in captions]
     held_out = held_out_pairs(said, share, COLOURS)
     return torch.tensor(kept_objects(said, held_out, COLOURS)), held_out
 
@@ -183,7 +189,7 @@ def train_held(
     tokens, text = texts.tokens(run / TOKENS) if texts else (None, None)
     config = following(config, text) if text else config
     latents, statistics, _ = load_latents(latents_path)
-    kept, held_out = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out)
+    kept, held_out = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out, texts)
     task = DiffusionTask(
         config,
         latents,

@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.autodecoder.codes import Codes
-from vader3d.autodecoder.model import load_autodecoder
 from vader3d.config import config_from_dict, fingerprint
 from vader3d.data.dataset import DataSet
 from vader3d.data.named import trainable_objects
-from vader3d.diffusion.model import DiffusionConfig, encoder_of, load_denoiser, text_of
-from vader3d.files import checksum_of
-from vader3d.generate.generator import Generator
-from vader3d.hub import weights_within
-from vader3d.machine import chosen_device
-from vader3d.snapshots import AUTODECODER, MODEL, read_header
+from vader3d.diffusion.model import DiffusionConfig
+from vader3d.generate.generator import Generator, opened
+from vader3d.hub import autodecoder_file, model_folder
+from vader3d.snapshots import read_header
 from vader3d.text.heldout import Pair
 
 
@@ -46,8 +43,8 @@ def judged_data(run: Path, data: DataSet) -> tuple[DataSet, list[str]]:
 
     All, where it knew all: what has been damaged since is counted by what meets it. Else those that can be read.
     """
-    stage1 = run / MODEL if kind_of(run) == "autodecoder" else run / AUTODECODER
-    return (data, []) if read_header(stage1).get("data") == data.fingerprint else trainable_objects(data)
+    known = read_header(autodecoder_file(run)).get("data") == data.fingerprint
+    return (data, []) if known else trainable_objects(data)
 
 
 def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> JudgedModel:
@@ -55,33 +52,15 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
 
     ValueError: no such run, or another data set than it was trained on.
     """
-    run = weights_within(run) or run
-    stage1 = run if kind_of(run) == "autodecoder" else run / AUTODECODER
-    autodecoder, config, header = load_autodecoder(stage1)
-    check_data(archive, objects=len(autodecoder.codes) // config.yaw_copies, trained_on=header.get("data"))
-    facts = {
-        "autodecoder_checksum": checksum_of(stage1 / MODEL if stage1 == run else stage1),
-        "autodecoder_config": fingerprint(config),
-        "trained_on": header.get("data"),
-    }
-    chosen = chosen_device(device)
-    decoder = autodecoder.decoder.to(chosen)
-    if stage1 == run:
-        return JudgedModel(Generator(decoder, config.render), autodecoder.codes, archive, facts)
-    denoiser, statistics, header = load_denoiser(run / MODEL)
+    generator, codes, config, about, header = opened(model_folder(run), device=device)
+    trained_on = about.get("data")
+    check_data(archive, objects=len(codes) // config.yaw_copies, trained_on=trained_on)
+    facts: dict[str, Any] = {f"{stage}_checksum": checksum for stage, checksum in generator.checksums.items()}
+    facts |= {"autodecoder_config": fingerprint(config), "trained_on": trained_on}
+    if header:
+        facts["diffusion_config"] = fingerprint(config_from_dict(DiffusionConfig, header["config"]))
     held_out = tuple(Pair(*map(str, pair)) for pair in header.get("held_out", ()))
-    diffusion = config_from_dict(DiffusionConfig, header["config"])
-    facts |= {"denoiser_checksum": checksum_of(run / MODEL), "diffusion_config": fingerprint(diffusion)}
-    encoder = encoder_of(header, device=chosen) if text_of(header) else None
-    generator = Generator(decoder, config.render, denoiser.to(chosen), statistics, text_encoder=encoder)
-    return JudgedModel(generator, autodecoder.codes, archive, facts, held_out)
-
-
-def kind_of(run: Path) -> str:
-    """`autodecoder` or `denoiser`. ValueError: no such run."""
-    if not (run / MODEL).is_file():
-        raise ValueError(f"model: wanted the run folder of `vader3d train diffusion`; got {run}, without {MODEL}")
-    return str(read_header(run / MODEL).get("kind"))
+    return JudgedModel(generator, codes, archive, facts, held_out)
 
 
 def check_data(archive: DataSet, *, objects: int, trained_on: str | None) -> None:

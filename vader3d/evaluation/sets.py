@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vader3d.assets import Asset
-from vader3d.data.archive.format import ArchiveError, ObjectViews
+from vader3d.data.archive.format import ArchiveError
 from vader3d.data.archive.splits import heldout_views, training_views
-from vader3d.data.batches.views import ViewBatch, view_batch
+from vader3d.data.batches.views import Picked, ViewBatch, view_batch
 from vader3d.data.dataset import read_kept
 from vader3d.diffusion.solvers import Churn
 from vader3d.evaluation.judged import JudgedModel
@@ -82,8 +82,7 @@ class PictureSets:
             draw = torch.Generator().manual_seed(self.seed(purpose, number))
             order = torch.randperm(len(allowed), generator=draw)
             allowed = allowed[order.repeat(-(-views // len(order)))[:views]]
-        picked = ObjectViews(everything.pictures[allowed.numpy()], everything.cameras[allowed])
-        return self.resized(view_batch(torch.tensor([number]), [picked]))
+        return self.resized(view_batch(torch.tensor([number]), [Picked(everything, allowed.tolist())]))
 
     def resized(self, views: ViewBatch) -> ViewBatch:
         """The views in the protocol's size."""

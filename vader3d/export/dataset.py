@@ -1,6 +1,6 @@
 """Pictures of generated objects as a data set for other systems.
 
-NAME/transforms.json       nerfstudio's: cameras (OpenGL axes, z up), one frame a picture
+NAME/transforms.json       nerfstudio's: cameras (OpenGL axes, z up), one frame a picture; `vader3d`: what made it
 NAME/images/000.png ...    RGBA, sRGB, straight alpha
 NAME/masks/000.png ...     grey: 255 where the object is
 NAME/depth/000.png ...     grey, 16 bits: depth along the optical axis in thousandths of a unit; 0: nothing there
@@ -10,11 +10,14 @@ objects.zip                the same pictures as an archive, which our own traini
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vader3d.data.writer import PreparedObject
+from vader3d.export.line import TAG
 from vader3d.files import write_bytes, write_text
 from vader3d.geometry.cameras import OPENCV_FROM_OPENGL, Cameras
 
@@ -23,7 +26,7 @@ DEPTH_UNITS = 1000  # a unit of the world: nerfstudio takes depths for millimetr
 CUBE = [[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]
 
 
-def write_scene(folder: Path, prepared: PreparedObject, depth: np.ndarray) -> None:
+def write_scene(folder: Path, prepared: PreparedObject, depth: np.ndarray, provenance: Mapping[str, Any]) -> None:
     """An object's own folder; `depth` float [V, H, W] along the rays. transforms.json is the last that is written."""
     steps = along_axis(prepared.cameras) * depth * DEPTH_UNITS
     frames = []
@@ -42,7 +45,8 @@ def write_scene(folder: Path, prepared: PreparedObject, depth: np.ndarray) -> No
     lens = dict(zip(("fl_x", "fl_y", "cx", "cy"), prepared.cameras.intrinsics[0].tolist(), strict=True))
     size = {"w": prepared.cameras.width, "h": prepared.cameras.height}
     document = {"camera_model": "OPENCV", **lens, **size, "k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0, "aabb": CUBE}
-    write_text(folder / "transforms.json", json.dumps({**document, "frames": frames}, indent=1) + "\n")
+    whole = {**document, TAG: dict(provenance), "frames": frames}
+    write_text(folder / "transforms.json", json.dumps(whole, indent=1) + "\n")
 
 
 def along_axis(cameras: Cameras) -> np.ndarray:

@@ -247,6 +247,7 @@ def save_object(thing: Exported, path: Path, config: ExportConfig, mesh: "Trimes
     """
     name = format_of(path)
     check_formats([name], path.name)
+    config = config.sized(str(thing.provenance.get("prompt") or ""))
     form, parts = FORMATS[name], Parts(thing, config)
     if {"mesh", "splats"} & {*form.needs}:
         splats = volume_to_splats(thing.volume) if "splats" in form.needs else None

@@ -27,7 +27,8 @@ USUAL_CM = {  # the longest side of common things; the last word of a caption th
 class ExportConfig(Checked):
     """How files are written. ValueError, naming the field, for values out of range."""
 
-    size_cm: float | None = ranged(None, at_least=0.1, at_most=100_000)  # the object's longest side; None: as it is
+    # the object's longest side; auto: what is usual for that which its prompt names; None: as it is
+    size_cm: float | Literal["auto"] | None = ranged(None, at_least=0.1, at_most=100_000)
     # what the file's origin is: the middle of the cube that the model learned in, or the middle of the object's base
     pivot: Literal["centre", "base"] = "centre"
     up: Literal["auto", "y", "z", "-y"] = "auto"  # for formats that leave it open: obj, ply, stl, 3mf, splats.ply
@@ -39,11 +40,20 @@ class ExportConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value, known in (
+            ("size_cm", self.size_cm if isinstance(self.size_cm, str) else "auto", ("auto",)),
             ("pivot", self.pivot, ("centre", "base")),
             ("up", self.up, ("auto", *UP_FROM_WORLD)),
         ):
             if value not in known:
                 raise ValueError(f"{name}: wanted one of {', '.join(known)}; got {value!r}")
+
+    def size_for(self, caption: str) -> float | None:
+        """The size in cm of what the caption names; None: it stays as it is."""
+        return usual_size_cm(caption) if isinstance(self.size_cm, str) else self.size_cm
+
+    def sized(self, caption: str) -> "ExportConfig":
+        """The same with `size_for` the caption in place of auto."""
+        return replace(self, size_cm=self.size_for(caption))
 
     def with_own_up(self) -> "ExportConfig":
         """The same for a format whose law says what is up."""
@@ -68,11 +78,11 @@ class Placement(NamedTuple):
 def placement(bounds: np.ndarray, config: ExportConfig, *, up: str, millimetres: bool = False) -> Placement:
     """Of an object with these bounds [2, 3] in the world, in a file of metres, or of millimetres.
 
-    `up` is the format's own way. Without a size one unit of the world is one metre, or `PRINT_CM` are the longest side.
+    `up` is the format's own way. Without a size a unit of the world is one metre, or `PRINT_CM` are the longest side.
     """
     low, high = bounds
     origin = np.array([*(low + high)[:2] / 2, low[2]]) if config.pivot == "base" else np.zeros(3)
-    size_cm = config.size_cm or (PRINT_CM if millimetres else None)
+    size_cm = config.size_for("") or (PRINT_CM if millimetres else None)
     scale = 1.0 if size_cm is None else size_cm * (10 if millimetres else 0.01) / float((high - low).max())
     return Placement(UP_FROM_WORLD[up if config.up == "auto" else config.up], scale, origin)
 

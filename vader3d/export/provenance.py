@@ -11,7 +11,7 @@ from vader3d.export.turntable import IMAGE_DESCRIPTION
 from vader3d.export.usdz import layer_data
 from vader3d.export.video import comment_of
 from vader3d.snapshots import read_header
-from vader3d.untrusted import parsed_json, reading
+from vader3d.untrusted import parsed_json, read_json, reading
 
 HEAD_BYTES = 1 << 20  # of a file whose first lines are looked through
 LINE = re.compile(rb"^(?:#|comment) vader3d (\{.*\})\s*$", re.MULTILINE)
@@ -85,6 +85,10 @@ def from_safetensors(path: Path) -> Any:
     return read_header(path, "volume").get("provenance")
 
 
+def from_scene(path: Path) -> Any:
+    return read_json(path).get(TAG)
+
+
 READERS = {
     ".glb": from_glb,
     ".obj": from_lines,
@@ -95,4 +99,5 @@ READERS = {
     ".png": from_picture,
     ".mp4": from_mp4,
     ".safetensors": from_safetensors,
+    ".json": from_scene,
 }

@@ -1,7 +1,8 @@
 """What meshes are wanted: how many faces, which colours, for whom."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -50,6 +51,15 @@ def surface_preset(name: str) -> SurfaceConfig:
     if name not in SURFACE_PRESETS:
         raise ValueError(f"preset: wanted one of {', '.join(SURFACE_PRESETS)}; got {name!r}")
     return SURFACE_PRESETS[name]
+
+
+def surface_for(preset: str | None, **chosen: Any) -> SurfaceConfig | None:
+    """What was chosen, over the preset; None, plain meshes, where nothing was and the packages are not here."""
+    asked = {name: value for name, value in chosen.items() if value is not None}
+    there = all(map(find_spec, ("fast_simplification", "manifold3d", "xatlas")))
+    if not (there or asked or preset):
+        return None
+    return replace(surface_preset(preset) if preset else SurfaceConfig(), **asked)
 
 
 def surfaces_of(volume: Volume, config: SurfaceConfig) -> "list[Trimesh]":

@@ -10,9 +10,10 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vader3d.assets import LIST, AssetFolder, Saved
+from vader3d.assets import LIST, AssetFolder, Saved, as_dataset
 from vader3d.captions import numbered_lines
 from vader3d.diffusion.model import text_of
+from vader3d.diffusion.solver_names import SolverName
 from vader3d.export.formats import FORMATS, check_formats
 from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.provenance import read_provenance
@@ -21,7 +22,7 @@ from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import turntable_bytes
 from vader3d.files import held, write_bytes
 from vader3d.generate.generator import Generator
-from vader3d.generate.recipes import Recipe, SolverName, checked_prompt, recipe_from_dict
+from vader3d.generate.recipes import Recipe, checked_prompt, recipe_from_dict
 from vader3d.hub import model_folder
 from vader3d.progress import track
 from vader3d.snapshots import MODEL, read_header
@@ -46,7 +47,7 @@ def generate_files(
     """
     check_formats(formats, formats)
     AssetFolder(folder)  # says what is wrong with it before anything is written
-    generator.check_texts(text for recipe in recipes for text in recipe.texts)
+    generator.check(recipes)
     with held(folder):
         place = AssetFolder(folder)
         made_by = {recipe.name: (recipe, generator.provenance(recipe)) for recipe in recipes}
@@ -72,14 +73,25 @@ def generate_files(
         return place.saved([*made_by], written)
 
 
+def generate_dataset(
+    generator: Generator, folder: Path, recipes: Sequence[Recipe], *, views: int, size: int, batch: int = 16
+) -> dict[str, bool]:
+    """An object of each recipe as posed pictures, not as files: see `as_dataset`, whose result and errors it has."""
+    generator.check(recipes)
+    once = {recipe.name: recipe for recipe in recipes}
+    assets = track(generator.draw(once.values(), batch=batch), "objects", total=len(once))
+    return as_dataset(assets, folder, views=views, size=size, seed=recipes[0].seed)
+
+
 def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
-    """What lies in the folder of these recipes, plain values: name, recipe, files, whether it is empty."""
+    """What lies in the folder of these recipes, plain values: name, recipe, files, size, whether it is empty."""
     objects = AssetFolder(folder).objects
     return [
         {
             "name": recipe.name,
             "files": [str(folder / file) for file in objects[recipe.name]["files"]],
             "empty": objects[recipe.name]["empty"],
+            "size_cm": objects[recipe.name]["how"]["size_cm"],
             **recipe.to_dict(),
         }
         for recipe in recipes
@@ -177,14 +189,17 @@ def schema(model: str) -> dict[str, Any]:
         "steps": {"type": "integer", "minimum": 1, "default": fields["steps"].default},
         "solver": {"enum": [*get_args(SolverName)], "default": fields["solver"].default},
         "stochastic": {"type": "boolean", "default": False},
+        "guide": {"type": "string"},
         "formats": {"type": "array", "items": {"enum": [*FORMATS]}, "default": ["glb", "webp"]},
     }
     if text:
-        words = {"type": "string", "default": ""}
+        words, level = {"type": "string", "default": ""}, {"type": "number", "minimum": 0}
         properties |= {
             "prompt": words,
             "negative_prompt": words,
             "guidance": {"type": "number", "minimum": 0, "default": fields["guidance_scale"].default},
+            "guidance_interval": {"type": "array", "items": level, "minItems": 2, "maxItems": 2},
+            "guidance_rescale": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.0},
         }
     about = {
         "latent_shape": header["latent_shape"],

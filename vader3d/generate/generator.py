@@ -6,21 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from vader3d.assets import Asset, pictures_of
-from vader3d.autodecoder.model import load_autodecoder
+from vader3d.autodecoder.codes import Codes
+from vader3d.autodecoder.model import AutodecoderConfig, load_autodecoder
 from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
 from vader3d.diffusion.solvers import Callback
 from vader3d.files import checksum_of
 from vader3d.generate.recipes import Recipe, check_least, recipes_for, what_a_batch_shares
 from vader3d.generate.stages import Stages
-from vader3d.hub import model_folder
+from vader3d.hub import autodecoder_file, model_folder
 from vader3d.machine import chosen_device
-from vader3d.snapshots import AUTODECODER, MODEL
+from vader3d.snapshots import MODEL
+from vader3d.training.loop import SNAPSHOTS
 
 StepEnd = Callable[["Generator", int, float, dict[str, Tensor]], Any]
 OutputType = Literal["asset", "latent", "pil", "np", "pt"]
@@ -46,16 +48,14 @@ class Generator(Stages):
         """A model that ships with the package ("" is the default one), a run folder, a saved model, or a hub id.
 
         device: auto (a GPU where there is one), cpu, cuda. text_encoder: where the one it learned with lies, if
-        elsewhere. ValueError: it is none of these.
+        elsewhere. ValueError: it is none of these, or stage 1 alone.
         """
         folder = model_folder(model, revision=revision, local_files_only=local_files_only)
-        chosen = chosen_device(device)
-        autodecoder, config, _ = load_autodecoder(folder / AUTODECODER)
-        denoiser, statistics, header = load_denoiser(folder / MODEL)
-        checksums = {"denoiser": checksum_of(folder / MODEL), "autodecoder": checksum_of(folder / AUTODECODER)}
-        decoder = autodecoder.decoder.to(chosen)
-        encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
-        return cls(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
+        made = opened(folder, device=device, text_encoder=text_encoder).generator
+        made.snapshots = sorted((folder / SNAPSHOTS).glob("*.safetensors"))
+        if not made.draws:
+            raise ValueError(f"model: wanted one of `vader3d train diffusion`; got an autodecoder alone in {folder}")
+        return made
 
     def compiled(self) -> "Generator":
         """The same generator whose denoiser is compiled at its first use, for every batch size anew.
@@ -75,6 +75,9 @@ class Generator(Stages):
         seed: int | Sequence[int] = 0,
         num_inference_steps: int | None = None,
         guidance_scale: float | Sequence[float] = 3.0,
+        guidance_rescale: float = 0.0,
+        guidance_interval: tuple[float, float] | None = None,
+        guide: str | Path | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         num_images_per_prompt: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
@@ -90,12 +93,13 @@ class Generator(Stages):
 
         Object k of a prompt and a seed is made of noise number `sample_seed(seed, k)`, whatever else is asked for.
         prompt: one, several, or None or "" for whatever the model knows. seed, guidance_scale, negative_prompt: one, or
-        one for each prompt. num_images_per_prompt: another name for count. generator: draws the noise in the seeds'
-        place, one for all objects, or one for each. latents: that unit noise itself, [N, C, D, H, W]. prompt_embeds:
-        tokens in the prompts' place, [P, T, S]. callback_on_step_end(self, step, sigma, {"latents": x}): after every
-        step; where it sets `interrupt`, sampling ends there. output_type: asset; latent: raw ones, [N, C, D, H, W];
-        pil, pt, np: a picture of each (PIL; [N, 3, H, W]; [N, H, W, 3], in [0, 1]). num_inference_steps: None takes as
-        many as the solver needs. ValueError names what is wrong.
+        one for each prompt. guidance_rescale, guidance_interval (two noise levels), guide (the file of an earlier
+        snapshot): see docs/text.md. num_images_per_prompt: another name for count. generator: draws the noise in the
+        seeds' place, one for all objects, or one for each. latents: that unit noise itself, [N, C, D, H, W].
+        prompt_embeds: tokens in the prompts' place, [P, T, S]. callback_on_step_end(self, step, sigma, {"latents": x}):
+        after every step; where it sets `interrupt`, sampling ends there. output_type: asset; latent: raw ones,
+        [N, C, D, H, W]; pil, pt, np: a picture of each (PIL; [N, 3, H, W]; [N, H, W, 3], in [0, 1]).
+        num_inference_steps: None takes as many as the solver needs. ValueError names what is wrong.
         """
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type: wanted one of {', '.join(get_args(OutputType))}; got {output_type!r}")
@@ -111,9 +115,12 @@ class Generator(Stages):
             steps=num_inference_steps,
             solver=solver,
             stochastic=stochastic,
+            guidance_rescale=guidance_rescale,
+            guidance_interval=guidance_interval,
+            guide=self.add_guide(guide) if guide else None,
         )
         check_least(1, batch=batch)
-        self.check_texts(text for recipe in recipes for text in recipe.texts)
+        self.check(recipes)
         noise = latents if generator is None else drawn_from(generator, (len(recipes), *self.latent_shape))
         check_shape("latents", noise, (len(recipes), *self.latent_shape))
         tokens = prompt_embeds
@@ -170,11 +177,9 @@ class Generator(Stages):
 
     def draw(self, recipes: Iterable[Recipe], *, batch: int = 16) -> Iterator[Asset]:
         """The objects of recipes one by one, in their order; `batch` alike ones after another are made at a time."""
-        check_least(1, batch=batch)
-        for _, alike in groupby(recipes, key=what_a_batch_shares):
-            while part := [*islice(alike, batch)]:
-                latents = self.latents_of(part)
-                yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
+        for part in batches(recipes, batch):
+            latents = self.latents_of(part)
+            yield from (self.asset(recipe, latent[None]) for recipe, latent in zip(part, latents, strict=True))
 
     def asset(self, recipe: Recipe, latent: Tensor, given: Mapping[str, str] = MappingProxyType({})) -> Asset:
         """The object of a raw latent [1, C, D, H, W]. given: checksums of what came from elsewhere."""
@@ -183,6 +188,42 @@ class Generator(Stages):
     def provenance(self, recipe: Recipe) -> dict[str, Any]:
         """All that an object depends on, plain values: the models' checksums and the recipe."""
         return {**self.checksums, **recipe.to_dict()}
+
+
+class Opened(NamedTuple):
+    """What lies in a model's folder: the generator, stage 1's codes and configuration, both snapshots' headers.
+
+    Of stage 1 alone `denoiser_header` is empty.
+    """
+
+    generator: Generator
+    codes: Codes
+    config: AutodecoderConfig
+    autodecoder_header: dict[str, Any]
+    denoiser_header: dict[str, Any]
+
+
+def opened(folder: Path, *, device: str = "auto", text_encoder: str | None = None) -> Opened:
+    """All of a folder that `model_folder` gives, of both stages or of the first alone; arguments: `from_pretrained`."""
+    chosen = chosen_device(device)
+    stage1, stage2 = autodecoder_file(folder), folder / MODEL
+    autodecoder, config, about = load_autodecoder(stage1)
+    decoder, checksums = autodecoder.decoder.to(chosen), {"autodecoder": checksum_of(stage1)}
+    if stage1 == stage2:
+        return Opened(Generator(decoder, config.render, checksums=checksums), autodecoder.codes, config, about, {})
+    denoiser, statistics, header = load_denoiser(stage2)
+    checksums = {"denoiser": checksum_of(stage2), **checksums}
+    encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
+    generator = Generator(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
+    return Opened(generator, autodecoder.codes, config, about, header)
+
+
+def batches(recipes: Iterable[Recipe], batch: int) -> Iterator[list[Recipe]]:
+    """Recipes in their order, at most `batch` alike ones after another together."""
+    check_least(1, batch=batch)
+    for _, alike in groupby(recipes, key=what_a_batch_shares):
+        while part := [*islice(alike, batch)]:
+            yield part
 
 
 def drawn_from(generator: torch.Generator | Sequence[torch.Generator], shape: tuple[int, ...]) -> Tensor:

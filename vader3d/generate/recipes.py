@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
+from vader3d.diffusion.solver_names import USUAL_STEPS, SolverName
 
-SolverName = Literal["heun", "euler", "dpmpp_2m"]
-USUAL_STEPS = {"heun": 32, "euler": 32, "dpmpp_2m": 12}  # docs/performance.md
 LONGEST_NAME = 48  # characters of a prompt that a file's name keeps
 
 
@@ -31,11 +30,18 @@ class Recipe(Checked):
     # lowest and highest noise level at which guidance acts; None: at all
     guidance_interval: tuple[float, float] | None = ranged(None, at_least=0)
     guidance_rescale: float = ranged(0.0, at_least=0, at_most=1)  # arXiv:2305.08891
+    guide: str | None = None  # SHA-256 of an earlier snapshot of the run that guides (arXiv:2406.02507)
     towards: "Recipe | None" = None
     fraction: float = ranged(0.0, at_least=0, at_most=1)
     start: "Recipe | None" = None
     strength: float = ranged(1.0, at_least=0, at_most=1)
     keep_box: tuple[float, ...] | None = ranged(None, at_least=-1, at_most=1)  # x, y, z of two corners
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.guidance_interval or (0.0, 0.0)
+        if low > high:
+            raise ValueError(f"guidance_interval: wanted two noise levels, the lower one first; got {low}, {high}")
 
     @property
     def name(self) -> str:
@@ -47,6 +53,12 @@ class Recipe(Checked):
     def texts(self) -> tuple[str, str]:
         """All that an encoder is to read of it."""
         return self.prompt, self.negative_prompt
+
+    @property
+    def guides(self) -> set[str]:
+        """The checksums of all snapshots that guide it, and what it comes of."""
+        own = {self.guide} if self.guide else set()
+        return own.union(*(part.guides for part in (self.towards, self.start) if part))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without edits that there are none of."""
@@ -78,11 +90,11 @@ def recipes_for(
     negative_prompt: str | Sequence[str] | None = None,
     steps: int | None = None,
     solver: Any = "dpmpp_2m",
-    stochastic: bool = False,
+    **alike: Any,
 ) -> list[Recipe]:
     """`count` recipes for each prompt, one after the other; ValueError names what is wrong.
 
-    steps: None takes as many as the solver needs.
+    steps: None takes as many as the solver needs. alike: further fields of all of them.
     """
     if not isinstance(prompt, (str, Sequence, type(None))):
         raise ValueError(f"prompt: wanted a string, or several; got {prompt!r}")
@@ -107,7 +119,7 @@ def recipes_for(
             steps=steps,
             guidance_scale=scale,
             solver=solver,
-            stochastic=stochastic,
+            **alike,
         )
         for text, number, scale, negative in each
         for index in range(count)

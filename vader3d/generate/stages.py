@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -11,8 +12,10 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.conditioning import guided
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.diffusion.edits import agreeing, box_mask, coarsened, keeping, lerp, slerp, unlike_in, vary
+from vader3d.diffusion.model import load_denoiser, text_of
 from vader3d.diffusion.sampler import edm_sigmas, sigmas_for
 from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Callback, Churn, Denoise, Draw, Solver, heun
+from vader3d.files import checksum_of
 from vader3d.generate.recipes import Recipe
 from vader3d.latents import LatentStatistics
 from vader3d.machine import autocast
@@ -20,7 +23,7 @@ from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume
 from vader3d.text.tokens import TextEncoder
 
-MOST_KNOWN = 256  # texts whose tokens are remembered from one batch to the next
+MOST_KNOWN = 256  # texts whose tokens, and starts whose latents are remembered from one batch to the next
 
 
 class Stages:
@@ -42,6 +45,8 @@ class Stages:
         self._denoiser, self._statistics = denoiser, statistics
         self.checksums = checksums  # of the files it was read from
         self.text_encoder = text_encoder
+        self.snapshots: Sequence[Path] = ()  # where guides are looked for
+        self._guides: dict[str, Denoiser] = {}
         self._known_tokens: dict[str, Tensor] = {}
         self._starts: dict[Recipe, Tensor] = {}
 
@@ -81,6 +86,40 @@ class Stages:
                 f"prompt: wanted none, the model was trained without texts; got {written!r}; train with "
                 "--preset small-text, or leave it out"
             )
+
+    def check(self, recipes: Sequence[Recipe]) -> None:
+        """ValueError: there are words, and the model knows none; or a guide that is not at hand."""
+        self.check_texts(text for recipe in recipes for text in recipe.texts)
+        for checksum in sorted(set[str]().union(*(recipe.guides for recipe in recipes))):
+            self.guide_of(checksum)
+
+    def add_guide(self, snapshot: str | Path) -> str:
+        """An earlier snapshot of the model's run may guide from now on; gives its checksum, a recipe's `guide`.
+
+        ValueError: it is damaged, or learned other latents or texts.
+        """
+        denoiser, statistics, header = load_denoiser(snapshot)
+        own, note, encoder = self.statistics, text_of(header), self.text_encoder
+        alike = torch.equal(statistics.median, own.median) and torch.equal(statistics.spread, own.spread)
+        if not alike or tuple(header["latent_shape"]) != self.latent_shape or (note is None) != (encoder is None):
+            raise ValueError(
+                f"guide: wanted an earlier snapshot of the model's own run; got {snapshot}, which learned otherwise; "
+                "--set 'loop.keep_snapshots=[0.1,0.3]' keeps some in training"
+            )
+        if note and encoder:
+            note.check(encoder)
+        checksum = checksum_of(Path(snapshot))
+        self._guides[checksum] = denoiser.to(self.device)
+        return checksum
+
+    def guide_of(self, checksum: str) -> Denoiser:
+        """The snapshot of this checksum: one that was added, or lies in the run's folder. ValueError: neither."""
+        if checksum not in self._guides:
+            found = next((path for path in self.snapshots if checksum_of(path) == checksum), None)
+            if found is None:
+                raise ValueError(f"guide: wanted the snapshot {checksum:.12}; got none; name it: --guide SNAPSHOT")
+            self.add_guide(found)
+        return self._guides[checksum]
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """[len(texts), T, S], zeros for an empty one. ValueError: a text, and the model knows no words."""
@@ -137,7 +176,7 @@ class Stages:
         denoiser, solver = self.guided(recipes, tokens), solver_of(first)
         with self.autocast():
             if first.start:
-                clean = torch.cat([self.start_of(recipe.start) for recipe in recipes if recipe.start])
+                clean = torch.cat([self.start_of(recipe.start, callback) for recipe in recipes if recipe.start])
                 denoiser = self.kept(denoiser, clean, first.keep_box) if first.keep_box else denoiser
                 made = vary(
                     denoiser,
@@ -163,10 +202,15 @@ class Stages:
         other, _ = self.noises([sample_seed(recipe.towards.seed, recipe.towards.index)])
         return slerp(noise, other[0], recipe.fraction)
 
-    def start_of(self, recipe: Recipe) -> Tensor:
-        """The normalised latent [1, C, D, H, W] that a recipe makes, remembered."""
+    def start_of(self, recipe: Recipe, callback: Callback | None = None) -> Tensor:
+        """The normalised latent [1, C, D, H, W] that a recipe makes, remembered; the callback may raise, not stop."""
         if recipe not in self._starts:
-            self._starts[recipe] = self.statistics.normalise(self.latents_of([recipe])).to(self.device)
+            if len(self._starts) >= MOST_KNOWN:
+                self._starts.clear()
+            watched = callback and (lambda step, x, denoised: callback(step, x, denoised) and None)
+            self._starts[recipe] = self.statistics.normalise(self.latents_of([recipe], callback=watched)).to(
+                self.device
+            )
         return self._starts[recipe]
 
     def kept(self, denoiser: Denoise, clean: Tensor, corners: tuple[float, ...]) -> Denoise:
@@ -193,16 +237,24 @@ class Stages:
                 aims = self.tokens([recipe.towards.prompt for recipe in recipes if recipe.towards])
                 way = [lerp(a, b, recipe.fraction) for a, b, recipe in zip(tokens, aims, recipes, strict=True)]
                 tokens = torch.stack(way)
-        if self.text_encoder is None or not bool(tokens.any()):
-            return self.denoiser
         first = recipes[0]
+        guide = self.guide_of(first.guide) if first.guide else None
+        wordless = self.text_encoder is None or not bool(tokens.any())
+        if wordless and guide is None:
+            return self.denoiser
+        tokens = tokens.to(self.device)
+        against = self.tokens([recipe.negative_prompt for recipe in recipes]).to(self.device)
+        if guide:  # it knows the same text, where there is no negative one
+            rows = zip(against, tokens, recipes, strict=True)
+            against = torch.stack([other if recipe.negative_prompt else own for other, own, recipe in rows])
         return guided(
             self.denoiser,
-            tokens.to(self.device),
+            None if wordless else tokens,
             guidance_scale=torch.tensor([recipe.guidance_scale for recipe in recipes], device=self.device),
-            negative_tokens=self.tokens([recipe.negative_prompt for recipe in recipes]).to(self.device),
+            negative_tokens=None if wordless else against,
             interval=first.guidance_interval or (0.0, float("inf")),
             rescale=first.guidance_rescale,
+            guide=guide,
         )
 
     @torch.no_grad()

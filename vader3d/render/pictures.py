@@ -10,6 +10,7 @@ from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rays import Rays
 from vader3d.render import cpu
 from vader3d.render.backends import pick_backend
+from vader3d.render.posed import enter_poses
 from vader3d.render.reference import seed_from
 from vader3d.render.settings import March, RenderConfig
 from vader3d.render.volume import Volume
@@ -31,12 +32,15 @@ def render_volume(
     rays: Rays,
     march: March,
     *,
+    poses: Tensor | None = None,
     background: float | Tensor = 0.0,
     normals: bool = False,
     backend: str = "auto",
 ) -> Rendering:
-    """Pictures of `volume` along `rays`: see `reference` for the equations; the one place where part poses will enter.
+    """Pictures of `volume` along `rays`: see `reference` for the equations, `posed` for what poses do.
 
+    poses: [B, V, K, 3, 4], rigid, from the rays' world to the object at rest: of V views with R / V rays each, and of K
+    parts, whose skinning logits are the volume's first extra channels; these are then not rendered. One needs none.
     background: grey, [3], or [B, 1, 3], composited behind the colour. normals: also composite the direction in which
     density falls. backend: `auto` takes the fastest that can take the call, or the one that VADER3D_RENDER_BACKEND
     names; a named one raises when it cannot.
@@ -44,17 +48,25 @@ def render_volume(
     VADER3D_CHECK_FINITE=1 also looks for NaN and infinity in grids (always looked for in directions on the CPU).
     """
     check_call(volume, rays, march)
-    shown = volume
+    shown, shape = volume, rays.origins.shape[:2]
+    if poses is not None:
+        shown, rays = enter_poses(volume, rays, poses)
     if normals:
-        shown = volume.with_grid(torch.cat([volume.grid, outward_normals(volume.density)], 1))
+        shown = shown.with_grid(torch.cat([shown.grid, outward_normals(shown.density)], 1))
     points = rays.origins[..., 0].numel() * march.samples_per_ray
     module = pick_backend(backend, shown.grid, points=points)
-    features, opacity, depth = module.render_rays(shown, rays.origins, rays.directions, march)
+    features, opacity, depth = (
+        part.reshape(*shape, *part.shape[2:])
+        for part in module.render_rays(shown, rays.origins, rays.directions, march)
+    )
     colour, extra = features.narrow(-1, 0, 3), features.narrow(-1, 3, features.shape[-1] - 3)
     if isinstance(background, Tensor) or background != 0:
         colour = colour + (1 - opacity[..., None]) * background
     if normals:
-        return Rendering(colour, opacity, depth, extra[..., :-3], extra[..., -3:])
+        outward = extra[..., -3:]
+        if poses is not None and poses.shape[2] == 1:  # the volume has stayed as it was
+            outward = (outward.unflatten(1, (poses.shape[1], -1)) @ poses[:, :, 0, :, :3].to(outward)).flatten(1, 2)
+        return Rendering(colour, opacity, depth, extra[..., :-3], outward)
     return Rendering(colour, opacity, depth, extra)
 
 
@@ -63,6 +75,7 @@ def render_views(
     cameras: Cameras,
     config: RenderConfig,
     *,
+    poses: Tensor | None = None,
     generator: torch.Generator | None = None,
     noise_factor: float = 0.0,
     first_object: int = 0,
@@ -71,8 +84,9 @@ def render_views(
 ) -> tuple[Tensor, Tensor]:
     """Pictures on black of B objects from [B, V] cameras -> colour [B, V, 3, H, W] and opacity [B, V, 1, H, W].
 
-    Cameras go where the volume is. With a `generator`, points are jittered along their rays and raw densities get
-    `noise_factor` times the configured noise, as objects `first_object` and on of a larger batch would.
+    Cameras go where the volume is. poses: [B, V, K, 3, 4], as those of `render_volume`. With a `generator`, points are
+    jittered along their rays and raw densities get `noise_factor` times the configured noise, as objects `first_object`
+    and on of a larger batch would.
     """
     cameras = cameras.to(volume.grid.device)
     rays, seed = cameras.rays(), None
@@ -80,7 +94,7 @@ def render_views(
         drawn = int(torch.randint(1 << 32, (), generator=generator))
         seed = seed_from(drawn, first_object * rays.origins.shape[1] * config.samples_per_ray)
     march = config.march(noise_factor=noise_factor, seed=seed, skip_empty=skip_empty)
-    rendering = render_volume(volume, rays, march, backend=backend)
+    rendering = render_volume(volume, rays, march, poses=poses, backend=backend)
     pictures = (*cameras.world_from_camera.shape[:2], cameras.height, cameras.width)
     return rendering.colour.unflatten(1, pictures[1:]).movedim(-1, 2), rendering.opacity.view(pictures)[:, :, None]
 

@@ -50,12 +50,17 @@ def write_objects(path: Path, records: Iterable[Described]) -> None:
 
 
 def read_objects(path: Path) -> list[ObjectText]:
-    """What `write_objects` wrote; ValueError names the line that is something else, FileNotFoundError the file."""
+    """What `write_objects` wrote, one entry a latent; ValueError: no such file, or the line that is something else."""
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: wanted what stage 1 notes of its objects; got no such file; run `vader3d train autodecoder` "
+            "there again, or learn without text_encoder and held_out"
+        )
     objects = []
-    for line, text in numbered_lines(Path(path)):
+    for line, text in numbered_lines(path):
         with reading(f"{path}: line {line}", "name, category, captions"):
             entry = json.loads(text)
-            captions = tuple(Caption(str(said["text"]), str(said["source"])) for said in entry["captions"])
+            captions = tuple(Caption(str(said["text"]), str(said.get("source", ""))) for said in entry["captions"])
             tags = tuple(map(str, entry.get("tags", ())))
             objects.append(ObjectText(str(entry["name"]), str(entry["category"]), captions, tags))
     return objects

@@ -6,14 +6,10 @@ objects to be learned from. The hash is of the words alone, so another order, se
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
-
-from vader3d.untrusted import reading
 
 WORDS = re.compile(r"[^\W\d_]+")
 KNOWN = 20  # objects from which a word can be learned well
@@ -31,18 +27,6 @@ class Said(NamedTuple):
 
     captions: Sequence[str]
     type: str
-
-
-def read_said(path: Path) -> list[Said]:
-    """What stage 1 wrote down of its objects, one a latent. ValueError: no such file, or a damaged one."""
-    if not path.is_file():
-        raise ValueError(f"held_out: wanted {path.name} of stage 1, which has the captions; got none in {path.parent}")
-    with reading(path, "a JSON object a line"), open(path, encoding="utf-8") as file:
-        objects = (json.loads(line) for line in file)
-        return [
-            said_of([str(each["text"]) for each in one["captions"]], str(one["category"]), one.get("tags", ()))
-            for one in objects
-        ]
 
 
 def said_of(captions: Sequence[str], category: str, tags: Iterable[str]) -> Said:

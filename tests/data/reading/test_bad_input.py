@@ -103,7 +103,7 @@ NERFSTUDIO_FAULTS = {
     "frames not a list": (edited(lambda d: d.update(frames=3)), "wanted a list of frames"),
     "no focal length": (edited(lambda d: d.pop("fl_x")), "wanted fl_x or camera_angle_x; got neither"),
     "negative focal length": (edited(lambda d: d.update(fl_x=-5.0)), "focal lengths above 0"),
-    "fisheye": (edited(lambda d: d.update(camera_model="OPENCV_FISHEYE")), "undistort the pictures"),
+    "unknown lens": (edited(lambda d: d.update(camera_model="FOV")), "undistort the pictures"),
     "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "wanted finite numbers; got view 2 without"),
     "stretched matrix": (matrix_changed(lambda m: m @ np.diag([2.0, 1, 2, 1])), "rigid matrix .* view 2"),
     "degrees": (edited(in_degrees), "camera_angle_x: wanted radians, below pi; got 40, which looks like degrees"),

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vader3d.data.archive.format import ArchiveError, ObjectViews
 from vader3d.data.batches.order import StreamOrder, Window, drawn_views
-from vader3d.data.batches.views import EVERY_PIXEL, Pixels, PosedViews, ViewBatch, Views, view_batch
+from vader3d.data.batches.views import EVERY_PIXEL, Picked, Pixels, PosedViews, ViewBatch, Views, view_batch
 from vader3d.data.dataset import DataSet
 from vader3d.data.shards.reader import Shards
+from vader3d.machine import CPU
 from vader3d.randomness import seeded
 
 BUFFER_OBJECTS = 4096
@@ -79,7 +80,8 @@ class StreamedViews:
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
         """The views `numbers` [B, V] of `objects` [B], read on the spot; ArchiveError where one cannot be."""
         rows = zip(objects.tolist(), numbers.tolist(), strict=True)
-        return view_batch(objects, list(self._decoders.map(lambda row: self._picked(*row), rows)))
+        picked = self._decoders.map(lambda row: self._picked(*row), rows)
+        return view_batch(objects, [all_of(views) for views in picked])
 
     def training_batch(
         self,
@@ -90,6 +92,7 @@ class StreamedViews:
         seed: int,
         share: slice = slice(None),
         pixels: Pixels = EVERY_PIXEL,
+        device: torch.device = CPU,
     ) -> ViewBatch:
         """As `PosedViews.training_batch`; what follows is read and decoded while the caller computes."""
         with self._lock:
@@ -106,7 +109,8 @@ class StreamedViews:
             self._ahead = {r: future or self._decoders.submit(self._answer, r) for r, future in futures.items()}
             answers = [self._ahead[request] for request in now]
         picked = [answer.result() for answer in answers]
-        return view_batch(torch.tensor([index for index, _ in picked]), [views for _, views in picked], pixels)
+        objects = torch.tensor([index for index, _ in picked])
+        return view_batch(objects, [all_of(views) for _, views in picked], pixels, device)
 
     def _move_windows(self, requests: Sequence[Request]) -> None:
         """Hold the windows that the requests need and, from half of each on, the one after; let go of others."""
@@ -187,6 +191,10 @@ class StreamedViews:
             self.broken[index] = str(error)
         if not known:
             self.report(f"skipped: {error}")
+
+
+def all_of(views: ObjectViews) -> Picked:
+    return Picked(views, [*range(len(views.pictures))])
 
 
 def open_views(

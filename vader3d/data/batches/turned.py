@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vader3d.data.batches.views import EVERY_PIXEL, Pixels, ViewBatch, Views
 from vader3d.data.dataset import DataSet
+from vader3d.machine import CPU
 
 
 class TurnedViews:
@@ -41,9 +42,10 @@ class TurnedViews:
         seed: int,
         share: slice = slice(None),
         pixels: Pixels = EVERY_PIXEL,
+        device: torch.device = CPU,
     ) -> ViewBatch:
         seen = self.views.training_batch(
-            objects_seen=objects_seen, batch=batch, views=views, seed=seed, share=share, pixels=pixels
+            objects_seen=objects_seen, batch=batch, views=views, seed=seed, share=share, pixels=pixels, device=device
         )
         epochs = torch.arange(objects_seen, objects_seen + batch)[share] // len(self.views)
         return self.turned(seen, (seen.objects + epochs) % self.copies)

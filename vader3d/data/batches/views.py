@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from vader3d.data.archive.format import ObjectViews
 from vader3d.data.batches.order import drawn_views, shuffled_objects
 from vader3d.data.dataset import DataSet, read_kept
 from vader3d.geometry.cameras import Cameras
+from vader3d.machine import CPU
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,36 @@ def drawn_pixels(step: int, generator: torch.Generator) -> Pixels:
     return Pixels(step, *torch.randint(step, (2,), generator=generator).tolist()) if step > 1 else EVERY_PIXEL
 
 
-def view_batch(objects: Tensor, picked: Sequence[ObjectViews], pixels: Pixels = EVERY_PIXEL) -> ViewBatch:
-    """The picked views of each object, equally many, as one batch; only some `pixels` of them."""
+class Picked(NamedTuple):
+    """The views `rows` of an object, of all that are at hand."""
+
+    views: ObjectViews
+    rows: Sequence[int]
+
+
+def view_batch(
+    objects: Tensor, picked: Sequence[Picked], pixels: Pixels = EVERY_PIXEL, device: torch.device = CPU
+) -> ViewBatch:
+    """The picked views of each object, equally many, as one batch; only some `pixels` of them.
+
+    Pictures go to the device as bytes, a quarter of what they are as numbers; all else follows with `ViewBatch.to`.
+    """
     step, row, column = pixels
-    bytes_ = torch.stack([torch.as_tensor(views.pictures)[:, row::step, column::step] for views in picked])
-    values = bytes_.float().div_(255).movedim(-1, 2)
-    colour, mask = values[:, :, :3], values[:, :, 3:]
     cameras = Cameras(
-        torch.stack([views.cameras.world_from_camera for views in picked]),
-        torch.stack([views.cameras.intrinsics for views in picked]),
-        *picked[0].pictures.shape[1:3],
+        torch.stack([views.cameras.world_from_camera[rows] for views, rows in picked]),
+        torch.stack([views.cameras.intrinsics[rows] for views, rows in picked]),
+        *picked[0].views.pictures.shape[1:3],
     )
-    return ViewBatch(objects, cameras if step == 1 else cameras.strided(*pixels), colour * mask, mask)
+    cameras = cameras if step == 1 else cameras.strided(*pixels)
+    words = np.empty((*cameras.intrinsics.shape[:2], cameras.height, cameras.width), np.uint32)  # four bytes a pixel
+    for place, (views, rows) in zip(words, picked, strict=True):
+        for part, number in zip(place, rows, strict=True):
+            part[:] = views.pictures[number].view(np.uint32)[row::step, column::step, 0]
+    there = torch.from_numpy(words.view(np.uint8).reshape(*words.shape, 4)).to(device)
+    # by a tensor: by a plain number a GPU would divide as it multiplies with the reciprocal, which rounds otherwise
+    values = there.float().div_(torch.full((), 255.0, device=device)).movedim(-1, 2)
+    colour, mask = values[:, :, :3], values[:, :, 3:]
+    return ViewBatch(objects, cameras, colour * mask, mask)
 
 
 class Views(Protocol):
@@ -83,23 +103,41 @@ class Views(Protocol):
         seed: int,
         share: slice = slice(None),
         pixels: Pixels = EVERY_PIXEL,
+        device: torch.device = CPU,
     ) -> ViewBatch:
         """`views` pictures of each of the `batch` objects that follow `objects_seen`; only that `share` of the batch.
 
         Which objects and which pictures depends on the seed and on an object's place in the endless order alone.
+        device: where the pictures are wanted; all else follows with `ViewBatch.to`.
         """
 
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
         """The views `numbers` [B, V] of `objects` [B]; ArchiveError where one cannot be read."""
 
 
+class Request(NamedTuple):
+    """What a training batch asks for, but for its pixels."""
+
+    objects_seen: int
+    batch: int
+    views: int
+    seed: int
+    first: int | None
+    last: int | None
+
+
 class PosedViews:
-    """Some views of all objects, decoded when they are first asked for, and kept as `read_kept` keeps them."""
+    """Some views of all objects, decoded when they are first asked for, and kept as `read_kept` keeps them.
+
+    While the caller computes, the objects of the batch that follows are drawn and decoded in threads.
+    """
 
     def __init__(self, archive: DataSet, choose_views: Callable[[int], list[int]]):
         """choose_views: view count -> view numbers, e.g. `training_views` or `heldout_views`."""
         self.archive, self.choose_views = archive, choose_views
         self._decoders = ThreadPoolExecutor(min(16, os.cpu_count() or 1), "decode")
+        self._drawer = ThreadPoolExecutor(1, "draw")  # apart: it waits for decoders
+        self._ahead: dict[Request, Future[tuple[Tensor, list[Picked]]]] = {}
 
     def __len__(self) -> int:
         return len(self.archive)
@@ -120,24 +158,37 @@ class PosedViews:
         seed: int,
         share: slice = slice(None),
         pixels: Pixels = EVERY_PIXEL,
+        device: torch.device = CPU,
     ) -> ViewBatch:
-        positions = range(objects_seen, objects_seen + batch)[share]
+        request = Request(objects_seen, batch, views, seed, share.start, share.stop)
+        following = request._replace(objects_seen=objects_seen + batch)
+        drawn = self._ahead.pop(request, None) or self._drawer.submit(self._drawn, request)
+        objects, picked = drawn.result()
+        near = range(objects_seen, following.objects_seen + 1)  # other shares of this batch or the next are yet to come
+        self._ahead = {known: future for known, future in self._ahead.items() if known.objects_seen in near}
+        if following not in self._ahead:
+            self._ahead[following] = self._drawer.submit(self._drawn, following)
+        return view_batch(objects, picked, pixels, device)
+
+    def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
+        return view_batch(objects, self._picked(objects, numbers.tolist()))
+
+    def _drawn(self, request: Request) -> tuple[Tensor, list[Picked]]:
+        """The objects of a batch and their views."""
+        objects_seen, batch, views, seed, first, last = request
+        positions = range(objects_seen, objects_seen + batch)[first:last]
         objects = shuffled_objects(len(self), positions, seed=seed)
         numbers = [
             drawn_views(self.view_count(o), views, position=position, seed=seed)
             for o, position in zip(objects.tolist(), positions, strict=True)
         ]
-        return view_batch(objects, self._picked(objects, numbers), pixels)
+        return objects, self._picked(objects, numbers)
 
-    def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
-        return view_batch(objects, self._picked(objects, numbers.tolist()))
-
-    def _picked(self, objects: Tensor, numbers: Sequence[Sequence[int]]) -> list[ObjectViews]:
+    def _picked(self, objects: Tensor, numbers: Sequence[Sequence[int]]) -> list[Picked]:
         """The views `numbers` of each of the objects."""
         picked = []
         read = self._decoders.map(lambda o: read_kept(self.archive, o), objects.tolist())
         for views, row in zip(read, numbers, strict=True):
             chosen = self.choose_views(len(views.pictures))
-            rows = [chosen[number] for number in row]
-            picked.append(ObjectViews(views.pictures[rows], views.cameras[rows]))
+            picked.append(Picked(views, [chosen[number] for number in row]))
         return picked

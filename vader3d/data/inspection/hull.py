@@ -1,7 +1,5 @@
 """The visual hull: all that one object's silhouettes leave possible."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -9,24 +7,22 @@ from vader3d.data.archive.format import ObjectViews
 from vader3d.geometry.rays import cube_crossing
 
 SAMPLES = 96
-EXPLAINED, SURELY = 0.95, 0.985  # least shares of silhouettes that the hull of right cameras explains, and surely does
 
 
-def visual_hull(views: ObjectViews, *, cells: int = 32, without: Sequence[int] = ()) -> np.ndarray:
-    """Which cells of the cube no view sees past: bool [cells, cells, cells], (z, y, x).
+def visual_hull(views: ObjectViews, *, cells: int = 32, misses: int = 0) -> np.ndarray:
+    """Which cells of the cube no view, or at most `misses`, sees past: bool [cells, cells, cells], (z, y, x).
 
     A cell stays when its centre falls on the silhouette, or out of the picture, in every view; silhouettes are
-    thickened by the cell's half width, so thin things survive. Views `without` are not asked.
+    thickened by the cell's half width, so thin things survive.
     """
     from scipy.ndimage import maximum_filter
 
     centres = ((np.arange(cells) + 0.5) / cells * 2 - 1).astype(np.float32)
     points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij")[::-1], -1).reshape(-1, 3)
     left = np.arange(len(points))  # each view is asked only about what the views before it left
+    missed = np.zeros(len(points), np.uint16)
     height, width = views.pictures.shape[1:3]
     for view, picture in enumerate(views.pictures):
-        if view in without:
-            continue
         pose, (fx, fy, cx, cy) = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
         x, y, depth = ((points[left] - pose[:3, 3]) @ pose[:3, :3]).T
         near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
@@ -36,7 +32,8 @@ def visual_hull(views: ObjectViews, *, cells: int = 32, without: Sequence[int] =
         column, row = np.floor(x / before * fx + cx), np.floor(y / before * fy + cy)
         inside = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         covered = silhouette[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
-        left = left[covered | ~inside]
+        missed[left] += ~covered & inside
+        left = left[missed[left] <= misses]
     hull = np.zeros(len(points), bool)
     hull[left] = True
     return hull.reshape(cells, cells, cells)
@@ -62,19 +59,25 @@ def explained_share(views: ObjectViews, hull: np.ndarray) -> float:
     return float(met.any(1).float().mean())
 
 
-def odd_views(views: ObjectViews) -> list[int]:
-    """Views without which one shape explains nearly all silhouettes: their masks are cut, or their cameras off.
+def agreement(views: ObjectViews, view: int, hull: np.ndarray) -> float:
+    """What the hull's picture and a view's mask have in common, over all of both; roughly, 0 to 1."""
+    from scipy.ndimage import binary_closing
 
-    At most a sixth of the views; none where that is not enough.
-    """
-    most, odd = max(1, len(views.pictures) // 6), list[int]()
-    while explained_share(views, visual_hull(views, without=odd)) < SURELY:
-        if len(odd) == most:
-            return []
-        others = [view for view in range(len(views.pictures)) if view not in odd]
-        shares = [explained_share(views, visual_hull(views, without=[*odd, view])) for view in others]
-        odd.append(others[int(np.argmax(shares))])
-    return odd
+    solid = views.pictures[view, ..., 3] >= 128
+    height, width = solid.shape
+    z, y, x = np.nonzero(hull)
+    if not len(x):
+        return 0.0
+    points = torch.from_numpy((np.stack([x, y, z], -1) + 0.5) / len(hull) * 2 - 1).float()
+    pixels, depth = views.cameras[view].project(points)
+    column, row = np.floor(pixels.numpy()).astype(int).T
+    seen = (depth.numpy() > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    drawn = np.zeros((height, width), bool)
+    drawn[row[seen], column[seen]] = True
+    cell = float(views.cameras.intrinsics[view, 0] / depth.abs().median()) * 2 / len(hull)
+    reach = max(1, int(np.ceil(cell)))
+    drawn = binary_closing(np.pad(drawn, 2 * reach), iterations=reach)[2 * reach : -2 * reach, 2 * reach : -2 * reach]
+    return float((drawn & solid).sum() / max((drawn | solid).sum(), 1))
 
 
 def hull_surface(views: ObjectViews, hull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from vader3d.data.writer import PreparedObject
 
 WHOLE, SPLITS = "transforms.json", ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+FISHEYES = ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 
@@ -50,12 +51,13 @@ def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -
 def distortion_of(frame: Mapping) -> dict[str, float]:
     """ValueError for a lens that is not OpenCV's."""
     model = frame.get("camera_model", "OPENCV")
-    if model not in PINHOLES:
+    if model not in PINHOLES + FISHEYES:
         raise ValueError(
-            f"camera_model: wanted one of {', '.join(PINHOLES)}; got {model!r}; undistort the pictures first"
+            f"camera_model: wanted one of {', '.join(PINHOLES + FISHEYES)}; got {model!r}; undistort the pictures first"
         )
     values = frame.get("distortion_params") or [frame.get(key, 0.0) for key in DISTORTION]
-    return dict(zip(DISTORTION, map(float, values), strict=False))
+    fisheye = {"fisheye": 1.0} if model in FISHEYES else {}
+    return dict(zip(DISTORTION, map(float, values), strict=False)) | fisheye
 
 
 NERFSTUDIO = Reader(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vader3d.data.reading.background import without_background
+from vader3d.data.reading.lenses import bent
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
@@ -175,20 +176,16 @@ def squared(pixels: np.ndarray, intrinsics: np.ndarray, *, size: int) -> tuple[n
 def undistorted(pixels: np.ndarray, intrinsics: np.ndarray, distortion: Mapping[str, float]) -> np.ndarray:
     """The RGBA picture that an ideal pinhole of the same intrinsics would have taken; clear where nothing is known.
 
-    OpenCV's radial and tangential model, with r^2 = x^2 + y^2 on the plane at depth 1:
-    x' = x (1 + k1 r^2 + .. + k4 r^8) + 2 p1 x y + p2 (r^2 + 2 x^2), y' likewise.
+    distortion: as in `lenses.py`.
     """
     from scipy.ndimage import map_coordinates
 
     fx, fy, cx, cy = intrinsics
     height, width = pixels.shape[:2]
     x, y = np.meshgrid((np.arange(width) + 0.5 - cx) / fx, (np.arange(height) + 0.5 - cy) / fy)
-    k1, k2, k3, k4, p1, p2 = (distortion.get(key, 0.0) for key in ("k1", "k2", "k3", "k4", "p1", "p2"))
-    square = x * x + y * y
-    radial = 1 + square * (k1 + square * (k2 + square * (k3 + square * k4)))
-    bent_x = x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)
-    bent_y = y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y
+    bent_x, bent_y = bent(x, y, distortion)
     places = np.stack([bent_y * fy + cy - 0.5, bent_x * fx + cx - 0.5])
+    places = np.where(np.isfinite(places), places, -9.0)
     faded = pixels.astype(np.float32)
     faded[..., :3] *= faded[..., 3:] / 255
     moved = np.stack([map_coordinates(faded[..., c], places, order=1, mode="constant") for c in range(4)], -1)

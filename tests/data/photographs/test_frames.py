@@ -1,0 +1,103 @@
+"""Which photographs and frames of clips are taken, and how they are turned."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from vader3d.data.photographs.frames import Glance, chosen_frames, chosen_numbers, glance_of, photo_files
+from vader3d.export.video import write_mp4
+
+
+def scene(number, *, blur=0.0, size=(120, 160)):
+    """A textured wall that a camera slides past, RGB."""
+    wall = np.random.default_rng(0).integers(0, 255, (size[0] // 4, 100, 1)).repeat(3, 2).astype(np.uint8)
+    picture = wall[:, number : number + size[1] // 4].repeat(4, 0).repeat(4, 1)
+    return gaussian_filter(picture.astype(np.float32), (blur, blur, 0)).astype(np.uint8)
+
+
+def test_the_sharpest_of_each_stretch_is_taken():
+    sharp = {1, 5, 7, 9}
+    glances = [glance_of(n, Image.fromarray(scene(3 * n, blur=0 if n in sharp else 2))) for n in range(12)]
+    assert chosen_numbers(glances, 4) == [1, 5, 7, 9]
+
+
+def test_what_shows_the_same_again_is_left_out():
+    rng = np.random.default_rng(0)
+    photos = [scene(n) for n in (0, 0, 0, 5, 5, 9)]
+    noisy = [np.clip(photo + rng.normal(0, 2, photo.shape), 0, 255).astype(np.uint8) for photo in photos]
+    assert chosen_numbers([glance_of(n, Image.fromarray(p)) for n, p in enumerate(noisy)], 60) == [0, 3, 5]
+
+
+def test_a_small_thing_that_turns_before_a_wall_is_not_the_same():
+    photos = [np.full((120, 160, 3), 200, np.uint8) for _ in range(3)]
+    for number, photo in enumerate(photos):
+        photo[50:70, 70 + 4 * number : 90 + 4 * number] = 60
+    assert chosen_numbers([glance_of(n, Image.fromarray(p)) for n, p in enumerate(photos)], 60) == [0, 1, 2]
+
+
+def test_nothing_is_chosen_of_nothing():
+    assert chosen_numbers([], 4) == []
+    assert chosen_numbers([Glance(0, 1.0, np.zeros((64, 64), np.float32))], 4) == [0]
+
+
+def test_photographs_are_turned_upright_and_tell_their_focal_length(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees
+    exif.get_ifd(0x8769)[0xA405] = 26
+    lying = Image.fromarray(scene(0))
+    lying.save(tmp_path / "IMG_1.JPG", exif=exif, quality=95)
+    (frame,) = chosen_frames(tmp_path, 60)
+    assert frame.pixels.shape == (160, 120, 4)
+    upright = np.asarray(lying.rotate(-90, expand=True)).astype(int)
+    assert np.abs(frame.pixels[..., :3] - upright).mean() < 4
+    assert frame.focal == pytest.approx(26 / 36 * 160)
+
+
+def test_large_photographs_are_shrunk_and_masks_are_no_photographs(tmp_path):
+    Image.new("RGB", (2400, 1800)).save(tmp_path / "big.jpg")
+    Image.new("L", (24, 18)).save(tmp_path / "big_mask.png")
+    (tmp_path / "._big.jpg").write_bytes(b"macOS")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (24, 18)).save(tmp_path / "masks" / "big.jpg.png")
+    (frame,) = chosen_frames(tmp_path, 60)
+    assert frame.pixels.shape == (1200, 1600, 4)
+    assert frame.focal == 0
+
+
+def test_photographs_that_pillow_cannot_read_are_named(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"got IMG_1\.HEIC; convert to JPEG first"):
+        photo_files(tmp_path)
+
+
+def test_a_clip_gives_its_sharpest_frames(tmp_path):
+    pytest.importorskip("av", reason="clips need PyAV")
+    frames = np.stack([scene(2 * n, blur=0 if n % 4 == 2 else 3, size=(96, 128)) for n in range(16)])
+    rgba = np.concatenate([frames, np.full((*frames.shape[:3], 1), 255, np.uint8)], -1)
+    write_mp4(tmp_path / "clip.mp4", rgba, frames_per_second=12, provenance={})
+    chosen = chosen_frames(tmp_path / "clip.mp4", 4)
+    assert len(chosen) == 4
+    for number, frame in zip((2, 6, 10, 14), chosen, strict=True):
+        assert np.abs(frame.pixels[..., :3].astype(int) - frames[number]).mean() < 8
+
+
+def test_a_damaged_clip_is_named(tmp_path):
+    pytest.importorskip("av", reason="clips need PyAV")
+    (tmp_path / "clip.mp4").write_bytes(b"no clip at all" * 50)
+    with pytest.raises(ValueError, match=r"clip\.mp4: wanted a clip; got a damaged or foreign one"):
+        chosen_frames(tmp_path / "clip.mp4", 4)
+
+
+def test_frames_are_turned_as_their_clip_says():
+    av = pytest.importorskip("av", reason="clips need PyAV")
+    from vader3d.data.photographs.frames import turned
+
+    class Frame:
+        rotation = -90
+
+        def to_image(self):
+            return Image.fromarray(scene(0))
+
+    assert "rotation" in dir(av.VideoFrame)
+    assert np.array_equal(np.asarray(turned(Frame())), np.rot90(scene(0), -1))

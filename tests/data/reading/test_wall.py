@@ -1,0 +1,69 @@
+"""Objects are told from plain walls: masks against exact ones, through noise, shading and JPEG."""
+
+import numpy as np
+import pytest
+from photographed import wall_photo
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from tiny import THINGS, Box, Sphere, pictures_of, ring
+
+from vader3d.data.reading.wall import WORKED_PX, plain_background_alpha
+
+WALLS = {"grey": (208, 207, 203), "white": (250, 250, 250), "black": (12, 12, 14), "green sheet": (40, 160, 70)}
+OTHERS = {
+    "grey box": (Box((0.45, 0.46, 0.45), half=(0.5, 0.3, 0.4)),),
+    "pale box": (Box((0.9, 0.78, 0.7), half=(0.5, 0.3, 0.4)),),
+    "dark ball": (Sphere((0.12, 0.1, 0.1)),),
+    "white ball": (Sphere((1.0, 1.0, 1.0)),),
+}
+ALIKE = {("black", "dark ball"), ("white", "white ball")}
+
+
+def iou(alpha, true):
+    return ((alpha >= 128) & true).sum() / ((alpha >= 128) | true).sum()
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_masks_are_those_of_the_objects(wall):
+    rng, scores = np.random.default_rng(0), {}
+    for name, thing in {**THINGS, **OTHERS}.items():
+        if (wall, name) not in ALIKE:
+            pictures = pictures_of(thing, ring(2, 128))
+            alphas = [plain_background_alpha(wall_photo(picture, rng, wall=WALLS[wall])) for picture in pictures]
+            scores[name] = min(iou(alpha, p[..., 3] >= 128) for alpha, p in zip(alphas, pictures, strict=True))
+    print(wall, {name: round(float(score), 3) for name, score in scores.items()})
+    assert np.mean(list(scores.values())) >= 0.97
+    assert min(scores.values()) > 0.93
+
+
+def test_a_soft_shadow_is_no_part_of_the_object():
+    picture = pictures_of(THINGS["blue box"], ring(2, 160))[1]
+    alpha, rng = picture[..., 3] / 255, np.random.default_rng(0)
+    shade = gaussian_filter(np.roll(alpha, (20, 16), (0, 1)), 8)[..., None]
+    ground = 205 * (1 - 0.3 * shade)
+    photo = picture[..., :3] * alpha[..., None] + ground * (1 - alpha[..., None]) + rng.normal(0, 1.5, (160, 160, 3))
+    found = plain_background_alpha(photo.clip(0, 255).astype(np.uint8))
+    assert iou(found, alpha > 0.5) > 0.94
+    assert iou(np.where(np.abs(photo - 205).max(-1) > 12, 255, 0), alpha > 0.5) < 0.8  # what a threshold would say
+
+
+def test_an_object_that_leaves_the_picture_is_still_told_from_the_wall():
+    picture = pictures_of(THINGS["red ball"], ring(1, 160))[0][30:, :120]
+    found = plain_background_alpha(wall_photo(picture, np.random.default_rng(0)))
+    assert iou(found, picture[..., 3] >= 128) > 0.97
+
+
+def test_large_photographs_are_masked_at_their_own_size():
+    picture = pictures_of(THINGS["red ball"], ring(1, 200))[0].repeat(5, 0).repeat(5, 1)
+    found = plain_background_alpha(wall_photo(picture, np.random.default_rng(0)))
+    assert max(found.shape) > WORKED_PX
+    assert iou(found, picture[..., 3] >= 128) > 0.98
+
+
+def test_a_room_is_no_plain_background():
+    room = np.random.default_rng(0).integers(0, 255, (12, 16, 3)).astype(np.uint8)
+    photo = np.asarray(Image.fromarray(room).resize((160, 120)))
+    with pytest.raises(ValueError, match=r"background: wanted one plain colour .*--masks MODEL"):
+        plain_background_alpha(photo)
+    with pytest.raises(ValueError, match="at least 8 px a side; got 4 x 4"):
+        plain_background_alpha(photo[:4, :4])

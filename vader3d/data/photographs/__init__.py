@@ -1,0 +1,1 @@
+"""Objects from photographs and clips without cameras."""

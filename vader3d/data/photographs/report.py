@@ -1,0 +1,73 @@
+"""Faults of photographs' masks, and a picture an object."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vader3d.data.reading.assembly import SourceView
+from vader3d.data.reading.pictures import read_picture
+from vader3d.files import write_bytes
+
+TILE_PX, TILES = 192, 6
+OUTLINE = (255, 0, 160)
+GREY = 96
+
+
+def mask_faults(views: Sequence[SourceView]) -> list[str]:
+    """A phrase for each kind of fault that the views' mask files have."""
+    empty, full, cut = [], [], []
+    for number, view in enumerate(views):
+        if view.mask is None:
+            continue
+        solid = np.asarray(read_picture(view.mask, mode="L")) >= 128
+        kinds = ((not solid.any(), empty), (solid.all(), full), (touches_border(view) and not solid.all(), cut))
+        for found, numbers in kinds:
+            if found:
+                numbers.append(number)
+    named = (("empty", empty), ("covers all", full), ("touches the border", cut))
+    return [f"{what} in {len(numbers)} of {len(views)} (e.g. {numbers[0]})" for what, numbers in named if numbers]
+
+
+def touches_border(view: SourceView) -> bool:
+    """Whether the picture ends where the object does not: what lies beyond is unknown, not empty."""
+    if view.mask is None:
+        return False
+    solid = np.asarray(read_picture(view.mask, mode="L")) >= 128
+    return bool(np.concatenate([solid[0], solid[-1], solid[:, 0], solid[:, -1]]).any())
+
+
+def write_sheet(path: Path, views: Sequence[SourceView], pictures: np.ndarray | None) -> None:
+    """Some of the views with their masks' outlines, and below them what an archive gets of the object, as JPEG."""
+    from PIL import Image
+
+    numbers = np.linspace(0, len(views) - 1, TILES).round().astype(int)
+    row = np.concatenate([outlined(views[number]) for number in numbers], 1)
+    if pictures is not None:
+        some = pictures[np.linspace(0, len(pictures) - 1, TILES).round().astype(int)].astype(np.float32)
+        alpha = some[..., 3:] / 255
+        flat = np.rint(some[..., :3] * alpha + GREY * (1 - alpha)).astype(np.uint8)
+        tiles = [np.asarray(Image.fromarray(each).resize((TILE_PX, TILE_PX))) for each in flat]
+        row = np.concatenate([row, np.concatenate(tiles, 1)])
+    file = io.BytesIO()
+    Image.fromarray(row).save(file, "JPEG", quality=88)
+    write_bytes(path, file.getvalue())
+
+
+def outlined(view: SourceView) -> np.ndarray:
+    """A view on a grey square with the outline of its mask, uint8 [TILE_PX, TILE_PX, 3]."""
+    from PIL import Image
+    from scipy.ndimage import binary_dilation
+
+    picture = read_picture(view.picture, mode="RGB")
+    picture.thumbnail((TILE_PX, TILE_PX))
+    tile = np.full((TILE_PX, TILE_PX, 3), GREY, np.uint8)
+    top, left = (TILE_PX - picture.height) // 2, (TILE_PX - picture.width) // 2
+    inner = tile[top : top + picture.height, left : left + picture.width]
+    inner[:] = np.asarray(picture)
+    if view.mask is not None:
+        mask = read_picture(view.mask, mode="L").resize(picture.size, Image.Resampling.BOX)
+        solid = np.asarray(mask) >= 128
+        inner[binary_dilation(solid) & ~solid] = OUTLINE
+    return tile

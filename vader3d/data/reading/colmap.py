@@ -1,0 +1,59 @@
+"""Reads COLMAP projects: pictures beside a text or binary model."""
+
+from pathlib import Path
+
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.colmap_model import ColmapImage, read_model
+from vader3d.data.reading.lenses import lens_of
+from vader3d.data.reading.mask_files import given_mask
+from vader3d.data.reading.reader import Reader, Reading
+from vader3d.data.reading.transforms import inside
+from vader3d.data.writer import PreparedObject
+
+MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
+MARKERS = tuple(f"{model}/cameras.{kind}" for model in MODELS for kind in ("bin", "txt"))
+PICTURES = ("images", "input", "rgb", "")
+LEAST_SHARE = 0.5  # of a model's pictures that must be there
+
+
+def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
+    """The object of sparse/0 (or sparse, colmap/sparse/0) and the pictures in images/ (or input/, rgb/, beside).
+
+    Pictures that are not there are left out, up to half of them.
+    """
+    return assembled_object(name, folder, chosen_views(source_views(folder), reading.views), reading)
+
+
+def source_views(folder: Path) -> list[SourceView]:
+    """The views whose pictures are there; ValueError where that is fewer than half of the model's."""
+    place = next(folder / marker for marker in MARKERS if (folder / marker).is_file()).parent
+    images = read_model(place)
+    found = [(image, picture) for image in images if (picture := picture_of(folder, image)) is not None]
+    if not images or len(found) < LEAST_SHARE * len(images):
+        raise ValueError(
+            f"pictures: wanted those of {place.relative_to(folder)} in {', '.join(PICTURES[:-1])}; got {len(found)} "
+            f"of {len(images)}" + (f", e.g. not {images[0].name}" if images else "")
+        )
+    return [source_view(image, picture) for image, picture in found]
+
+
+def picture_of(folder: Path, image: ColmapImage) -> Path | None:
+    places = (inside(folder / place, image.name) for place in PICTURES)
+    return next((place for place in places if place.is_file()), None)
+
+
+def source_view(image: ColmapImage, picture: Path) -> SourceView:
+    lens, distortion = lens_of(image.camera.model, image.camera.numbers)
+    return SourceView(
+        picture, image.world_from_camera, lens, image.camera.size, mask=given_mask(picture), distortion=distortion
+    )
+
+
+COLMAP = Reader(
+    name="colmap",
+    what="COLMAP projects, text or binary, with masks (MVImgNet, nerfstudio's and your own): one, or a folder of them.",
+    source="A folder with images/ and sparse/0/ (cameras and images, .bin or .txt), or a folder of such folders.",
+    markers=MARKERS,
+    mask="auto",
+    read_object=read_object,
+)

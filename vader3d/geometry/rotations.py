@@ -1,0 +1,31 @@
+"""Rotations: from vectors, to the nearest one, and how far apart."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def cross_matrix(vectors: Tensor) -> Tensor:
+    """[..., 3] -> [..., 3, 3], with cross_matrix(a) @ b = a x b."""
+    axes = torch.eye(3).to(vectors).expand(*vectors.shape[:-1], 3, 3)
+    return torch.linalg.cross(vectors[..., None, :].expand_as(axes), axes).mT
+
+
+def rotation_from_vector(vectors: Tensor) -> Tensor:
+    """Axis times angle in radians [..., 3] -> rotations [..., 3, 3]; has a gradient at 0 too."""
+    return torch.matrix_exp(cross_matrix(vectors))
+
+
+def nearest_rotation(matrices: Tensor) -> Tensor:
+    """The rotations [..., 3, 3] nearest to matrices, by least squares."""
+    left, _, right = torch.linalg.svd(matrices)
+    signs = torch.ones_like(matrices[..., 0])
+    signs[..., 2] = torch.det(left @ right).sign()
+    return left @ (signs[..., None] * right)
+
+
+def degrees_between(rotations: Tensor, others: Tensor) -> Tensor:
+    """Angles [...] in degrees, exact for small ones too."""
+    chord = (rotations - others).square().sum((-1, -2)).sqrt() / math.sqrt(8)
+    return 2 * torch.asin(chord.clamp_max(1)).rad2deg()

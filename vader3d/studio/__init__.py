@@ -1,0 +1,1 @@
+"""The studio: a page in the browser, and the jobs behind it."""

@@ -1,0 +1,302 @@
+"""The API: typed jobs, their events, their assets, and the page."""
+
+import asyncio
+import gzip
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import AsyncIterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from vader3d import __version__
+from vader3d.config import Range, config_to_dict
+from vader3d.export.formats import FORMATS, check_formats
+from vader3d.export.placement import ExportConfig
+from vader3d.export.surface import surface_for
+from vader3d.files import checksum_of
+from vader3d.generate.recipes import Recipe, recipe_from_dict
+from vader3d.studio.foreman import Foreman
+from vader3d.studio.guard import App, Guard, Keys
+from vader3d.studio.jobs import ASSET_ID, JOB_ID, Job, Refused, files_of
+from vader3d.studio.maker import usual
+from vader3d.studio.requests import recipes_of, request_from, request_schema
+
+PAGE = Path(__file__).parent / "page"
+PAGE_FILES = {
+    "index.html": "text/html; charset=utf-8",
+    "studio.css": "text/css; charset=utf-8",
+    "studio.js": "text/javascript; charset=utf-8",
+    "model-viewer.min.js": "text/javascript; charset=utf-8",
+}
+MOST_STREAMS, EVENT_SECONDS, BEAT_SECONDS = 64, 0.1, 15.0
+EXPORT_SECONDS = 300.0
+MOST_FACES, MOST_TEXTURE = 500_000, 4096  # of one download
+COOKIE_SECONDS = 30 * 86400
+KINDS = {
+    "glb": "model/gltf-binary", "obj": "application/zip", "ply": "application/octet-stream", "stl": "model/stl",
+    "3mf": "model/3mf", "usdz": "model/vnd.usdz+zip", "webp": "image/webp", "png": "image/png", "mp4": "video/mp4",
+    "safetensors": "application/octet-stream",
+}  # fmt: skip
+LASTING = {"Cache-Control": "private, max-age=86400"}  # an object never changes
+Preset = Literal["print", "mobile", "game", "high"]
+
+
+@cache
+def page_file(name: str) -> bytes:
+    """A file of the page, packed as it travels."""
+    packed = PAGE / f"{name}.gz"
+    if packed.is_file():
+        return packed.read_bytes()
+    return gzip.compress((PAGE / name).read_bytes(), 9, mtime=0)
+
+
+def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tuple[str, ...] = ()) -> App:
+    """The application, guarded. model: what `vader3d schema` says of it."""
+    from fastapi import FastAPI, Header, Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+    from starlette.convertors import Convertor, register_url_convertor
+
+    class Named(Convertor[str]):
+        def __init__(self, regex: str):
+            self.regex = regex  # type: ignore[misc]
+
+        def convert(self, value: str) -> str:
+            return value
+
+        def to_string(self, value: str) -> str:
+            return value
+
+    register_url_convertor("job", Named(JOB_ID.pattern))
+    register_url_convertor("asset", Named(ASSET_ID.pattern))
+
+    gallery, streams = foreman.gallery, [0]
+    app = FastAPI(title="vader3d studio", version=__version__, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(RequestValidationError)
+    async def unprocessable(request: Request, error: RequestValidationError) -> Response:
+        """Says what is wrong without what was sent, which may be no text."""
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"][1:])) or "body"
+        return JSONResponse({"detail": f"{where}: {found['msg']}"}, 422)
+
+    @app.exception_handler(ValueError)
+    async def wrong(request: Request, error: ValueError) -> Response:
+        words = str(error).encode("utf-8", "replace").decode()
+        return JSONResponse({"detail": words}, 422)
+
+    @app.exception_handler(ImportError)
+    async def not_here(request: Request, error: ImportError) -> Response:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(KeyError)
+    async def nothing(request: Request, error: KeyError) -> Response:
+        return JSONResponse({"detail": "id: wanted one of the gallery; got another"}, 404)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        more = {"Retry-After": "5"} if error.status in (429, 503) else {}
+        return JSONResponse({"detail": str(error)}, error.status, more)
+
+    @app.exception_handler(OSError)
+    async def not_written(request: Request, error: OSError) -> Response:
+        return JSONResponse({"detail": str(error)}, 507)
+
+    def recipe_of(asset: str) -> Recipe:
+        try:
+            return recipe_from_dict(gallery.recipe_values(asset))
+        except KeyError as error:
+            raise ValueError(f"source: wanted an asset of the gallery; got {asset!r}; choose one") from error
+
+    session = {"type": "object", "properties": {"secret": {"type": "string"}}, "required": ["secret"]}
+
+    @app.post("/v1/session", status_code=204, openapi_extra=json_body(session))
+    async def open_session(request: Request) -> Response:
+        """Show the token, or a code that stands for it once; the answer sets a cookie for the page."""
+        secret = (await request.json()).get("secret")
+        if not isinstance(secret, str) or not keys.opens(secret):
+            return JSONResponse({"detail": "secret: wanted the token or a fresh code; got another"}, 401)
+        answer = Response(status_code=204)
+        answer.set_cookie(keys.cookie, keys.token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict", path="/v1")
+        return answer
+
+    @app.get("/v1/model")
+    async def get_model() -> dict[str, Any]:
+        """What the model takes and makes, whether it is loaded, and which formats there are."""
+        formats = {name: {"what": form.what, "here": is_here(name)} for name, form in FORMATS.items()}
+        state = {"state": foreman.model_state, "reason": foreman.model_reason, "device": foreman.used_device}
+        return {**state, "schema": model, "formats": formats, "version": __version__}
+
+    @app.post("/v1/jobs", status_code=201, openapi_extra=json_body(request_schema()))
+    async def submit(request: Request, idempotency_key: str = Header("", max_length=64)) -> dict[str, Any]:
+        """Ask for objects. The same Idempotency-Key with the same request gives the job that it gave before."""
+        asked = request_from(await request.json())
+        if foreman.model_state == "failed":
+            raise Refused(503, foreman.model_reason)
+        recipes = recipes_of(asked, recipe_of)
+        texts = [text for recipe in recipes for text in recipe.texts]
+        if any(texts) and "prompt" not in model["properties"]:
+            raise ValueError("prompts: wanted none, this model was trained without texts; got some; leave them out")
+        values = [recipe.to_dict() for recipe in recipes]
+        job = await asyncio.to_thread(gallery.submit, config_to_dict(asked), values, idempotency_key)
+        return job.shown()
+
+    @app.get("/v1/jobs")
+    async def list_jobs(before: int | None = None, most: int = 50) -> list[dict[str, Any]]:
+        """The gallery, the newest first, numbered below `before`."""
+        Range(at_least=1, at_most=200).check("most", most)
+        return [job.shown() for job in gallery.newest(before=before, most=most)]
+
+    @app.get("/v1/jobs/{id:job}")
+    async def get_job(id: str) -> dict[str, Any]:
+        """One job: queued, running, done, failed (with the reason), cancelled, damaged."""
+        return gallery.get(id).shown()
+
+    @app.delete("/v1/jobs/{id:job}")
+    async def cancel(id: str) -> dict[str, Any]:
+        """Cancel a job, within one step; what it has made stays. One that has ended stays as it is."""
+        job = gallery.get(id)
+        await asyncio.to_thread(foreman.cancel, job)
+        return job.shown()
+
+    @app.get("/v1/jobs/{id:job}/events")
+    async def events(id: str) -> StreamingResponse:
+        """The job by server-sent events, whenever it changes, until it ends."""
+        job = gallery.get(id)
+        if streams[0] >= MOST_STREAMS:
+            raise Refused(429, f"streams: wanted at most {MOST_STREAMS} at once; got more; ask GET /v1/jobs/ID")
+        return StreamingResponse(stream(job), media_type="text/event-stream")
+
+    async def stream(job: Job) -> AsyncIterator[str]:
+        streams[0] += 1
+        try:
+            seen, waited = -1, 0.0
+            while True:
+                if job.version != seen:
+                    seen, waited = job.version, 0.0
+                    yield f"event: job\ndata: {json.dumps(job.shown())}\n\n"
+                    if job.ended:
+                        return
+                elif waited >= BEAT_SECONDS:
+                    waited = 0.0
+                    yield ": still here\n\n"
+                await asyncio.sleep(EVENT_SECONDS)
+                waited += EVENT_SECONDS
+        finally:
+            streams[0] -= 1
+
+    @app.get("/v1/assets/{id:asset}")
+    async def get_asset(id: str) -> dict[str, Any]:
+        """What made an object, and what is known of its files."""
+        _, entry = gallery.asset(id)
+        place = gallery.folder / "assets" / id
+        known = files_of(place) if entry["state"] in ("ready", "empty") else {}
+        return {
+            **entry,
+            "recipe": gallery.recipe_values(id),
+            **{k: known.get(k) for k in ("provenance", "mesh", "files")},
+        }
+
+    @app.delete("/v1/assets/{id:asset}", status_code=204)
+    async def delete_asset(id: str) -> Response:
+        """Delete an object with its files."""
+        job, _ = gallery.asset(id)
+        if not job.ended:
+            raise Refused(409, "asset: wanted one of a job that has ended; got one in the making; cancel it first")
+        await asyncio.to_thread(gallery.remove, id)
+        return Response(status_code=204)
+
+    @app.get("/v1/assets/{id:asset}.{form}", response_class=Response)
+    async def download(
+        id: str,
+        form: str,
+        preset: Preset | None = None,
+        faces: int | None = None,
+        colour: Literal["texture", "vertex"] | None = None,
+        texture_size: int | None = None,
+        size_cm: float | None = None,
+        pivot: Literal["centre", "base"] = "centre",
+    ) -> Response:
+        """An object as a file of any format; several files (OBJ with its materials, levels of detail) as a zip."""
+        _, entry = gallery.asset(id)
+        check_formats([form], form)
+        Range(at_most=MOST_FACES).check("faces", faces or 0)
+        Range(at_most=MOST_TEXTURE).check("texture_size", texture_size or 0)
+        surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size)
+        how = config_to_dict(ExportConfig(size_cm=size_cm, pivot=pivot)), surface and config_to_dict(surface)
+        if entry["state"] not in ("ready", "empty"):
+            raise Refused(409, f"asset: wanted one that is made; got {entry['state']}: {entry.get('reason', '')}")
+        place, kept = gallery.folder / "assets" / id, how == usual()
+        known = files_of(place)
+        name = f"{known['name']}.{form}"
+        if kept and form != "obj" and name in known["files"]:
+            if await asyncio.to_thread(checksum_of, place / name) != known["files"][name]:
+                raise Refused(410, f"asset: wanted {name} as it was written; got another; make it anew")
+            return FileResponse(place / name, media_type=kind_of(form), filename=name, headers=LASTING)
+        folder, waiting = foreman.export(id, form, *how, kept=kept)
+        try:
+            if reason := await asyncio.wait_for(asyncio.wrap_future(waiting), EXPORT_SECONDS):
+                raise ValueError(reason)
+            data, name = await asyncio.to_thread(packed, folder, known["name"], form)
+        except asyncio.TimeoutError as error:
+            raise Refused(503, "the model is at work; come again later") from error
+        finally:
+            if not kept:
+                await asyncio.to_thread(shutil.rmtree, folder, True)
+        return Response(data, media_type=kind_of(name), headers={**LASTING, "Content-Disposition": disposition(name)})
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return served("index.html")
+
+    @app.get("/{name}", include_in_schema=False)
+    async def page(name: str) -> Response:
+        if name not in PAGE_FILES:
+            return JSONResponse({"detail": "path: wanted / or /v1/...; got another"}, 404)
+        return served(name)
+
+    def served(name: str) -> Response:
+        return Response(page_file(name), media_type=PAGE_FILES[name], headers={"Content-Encoding": "gzip"})
+
+    return Guard(app, keys=keys, hosts=hosts)
+
+
+def json_body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def is_here(form: str) -> bool:
+    """Whether what a format needs is installed."""
+    try:
+        check_formats([form], form)
+    except ImportError:
+        return False
+    return True
+
+
+def kind_of(form: str) -> str:
+    return KINDS.get(form.rpartition(".")[2], "application/octet-stream") if form != "zip" else "application/zip"
+
+
+def packed(folder: Path, name: str, form: str) -> tuple[bytes, str]:
+    """The file of a format, or several as one zip, with its name."""
+    ends = (form, *FORMATS[form].beside)
+    files = [file for end in ends for file in sorted(folder.glob(f"*.{end}")) if file.name.startswith(name)]
+    files = [file for file in files if not file.name[len(name) :].startswith(".") or file.name[len(name) + 1 :] in ends]
+    if len(files) == 1:
+        return files[0].read_bytes(), files[0].name
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return data.getvalue(), f"{name}.zip"
+
+
+def disposition(name: str) -> str:
+    """Of a file to keep; the name, which may hold letters of any script, as RFC 5987 has it."""
+    from urllib.parse import quote
+
+    return f"attachment; filename*=UTF-8''{quote(name)}"
