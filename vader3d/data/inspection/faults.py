@@ -14,12 +14,12 @@ from vader3d.data.archive.splits import heldout_views
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.inspection.camera_plot import camera_plot
 from vader3d.data.inspection.doubts import colour_doubts
-from vader3d.data.inspection.hull import EXPLAINED, explained_share, odd_views, visual_hull
+from vader3d.data.inspection.hull import agreement, explained_share, visual_hull
 from vader3d.files import write_text, write_whole
 from vader3d.geometry.placement import blind_views, inner_views
 from vader3d.geometry.rays import cube_crossing
 
-DARK, OUTSIDE = 24, 0.02  # mean of 255; share
+DARK, EXPLAINED, OUTSIDE, ALIKE = 24, 0.95, 0.02, 0.6  # mean of 255; shares
 FAINT, FAINT_SHARE = 32, 0.2  # alpha below that shows nothing and is no background either; share of the background
 DOUBTED_OBJECTS = 24  # evenly chosen: are asked about their colours, which takes a second each
 SHEET_OBJECTS, SHEET_VIEWS, PLOTTED_OBJECTS = 48, 4, 12
@@ -53,8 +53,8 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
 
     Faults looked for: objects that cannot be read, empty masks, silhouettes that picture borders cut, cameras in the
     cube or looking past it, silhouettes whose rays miss the cube, silhouettes that no one shape explains (wrong
-    camera axes, cut masks), faint alpha, pictures that repeat, objects too dark to be seen, and of some objects colours
-    that do not agree from view to view (focal lengths, poses that are shuffled or upside down).
+    camera axes) or that a few masks alone spoil, faint alpha, pictures that repeat, objects too dark to be seen, and of
+    some objects colours that differ from view to view (focal lengths, poses that are shuffled or upside down).
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -127,11 +127,24 @@ def object_faults(views: ObjectViews) -> list[str]:
     if len(alpha) > 1 and all(fault.startswith("faint") for fault in faults):
         note(np.flatnonzero(outside_share(views) > OUTSIDE), "the object reaches out of the cube")
         share = explained_share(views, visual_hull(views))
-        if share < EXPLAINED and (odd := odd_views(views)):
-            note(odd, "the mask is cut, or the camera another,")
-        elif share < EXPLAINED:
+        odd = odd_masks(views) if share < EXPLAINED else []
+        note(odd, "the mask is unlike those of the other views")
+        if share < EXPLAINED and not odd:
             faults.append(f"no one shape explains more than {share:.0%} of the silhouettes: wrong camera axes?")
     return faults
+
+
+def odd_masks(views: ObjectViews) -> list[int]:
+    """Views whose masks alone spoil the shape that all others agree on: at most one in eight, else none."""
+    most = len(views.pictures) // 8
+    hull = visual_hull(views, misses=most)
+    fits = np.array([agreement(views, view, hull) for view in range(len(views.pictures))])
+    odd = np.flatnonzero(fits < ALIKE)
+    rest = np.flatnonzero(fits >= ALIKE)
+    if not 0 < len(odd) <= most:
+        return []
+    others = ObjectViews(views.pictures[rest], views.cameras[torch.from_numpy(rest)])
+    return odd.tolist() if explained_share(others, visual_hull(others)) >= EXPLAINED else []
 
 
 def outside_share(views: ObjectViews) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The visual hull: all that one object's silhouettes leave possible."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -9,14 +7,13 @@ from vader3d.data.archive.format import ObjectViews
 from vader3d.geometry.rays import cube_crossing
 
 SAMPLES = 96
-EXPLAINED, SURELY = 0.95, 0.985  # least shares of silhouettes that the hull of right cameras explains, and surely does
 
 
-def visual_hull(views: ObjectViews, *, cells: int = 32, misses: int = 0, without: Sequence[int] = ()) -> np.ndarray:
+def visual_hull(views: ObjectViews, *, cells: int = 32, misses: int = 0) -> np.ndarray:
     """Which cells of the cube no view, or at most `misses`, sees past: bool [cells, cells, cells], (z, y, x).
 
     A cell stays when its centre falls on the silhouette, or out of the picture, in every view; silhouettes are
-    thickened by the cell's half width, so thin things survive. Views `without` are not asked.
+    thickened by the cell's half width, so thin things survive.
     """
     from scipy.ndimage import maximum_filter
 
@@ -26,8 +23,6 @@ def visual_hull(views: ObjectViews, *, cells: int = 32, misses: int = 0, without
     missed = np.zeros(len(points), np.uint16)
     height, width = views.pictures.shape[1:3]
     for view, picture in enumerate(views.pictures):
-        if view in without:
-            continue
         pose, (fx, fy, cx, cy) = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
         x, y, depth = ((points[left] - pose[:3, 3]) @ pose[:3, :3]).T
         near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
@@ -83,21 +78,6 @@ def agreement(views: ObjectViews, view: int, hull: np.ndarray) -> float:
     reach = max(1, int(np.ceil(cell)))
     drawn = binary_closing(np.pad(drawn, 2 * reach), iterations=reach)[2 * reach : -2 * reach, 2 * reach : -2 * reach]
     return float((drawn & solid).sum() / max((drawn | solid).sum(), 1))
-
-
-def odd_views(views: ObjectViews) -> list[int]:
-    """Views without which one shape explains nearly all silhouettes: their masks are cut, or their cameras off.
-
-    At most a sixth of the views; none where that is not enough.
-    """
-    most, odd = max(1, len(views.pictures) // 6), list[int]()
-    while explained_share(views, visual_hull(views, without=odd)) < SURELY:
-        if len(odd) == most:
-            return []
-        others = [view for view in range(len(views.pictures)) if view not in odd]
-        shares = [explained_share(views, visual_hull(views, without=[*odd, view])) for view in others]
-        odd.append(others[int(np.argmax(shares))])
-    return odd
 
 
 def hull_surface(views: ObjectViews, hull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
