@@ -1,4 +1,4 @@
-"""Tells an object from a wall in a photograph, past noise and soft shadows."""
+"""Tells an object from a wall, past a photograph's noise and shadows."""
 
 import numpy as np
 
