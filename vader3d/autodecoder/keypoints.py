@@ -1,4 +1,4 @@
-"""Where the points of an object are seen: a small network that starts at home."""
+"""Where points of an object are seen: a network that starts at home."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Poses that are learned with the objects, from pictures without cameras.
+"""Poses learned with the objects, from pictures without cameras.
 
 A network sees where the points of an object are (`keypoints`), a solver makes camera poses of that (`geometry.pnp`),
 and gradients of the pictures flow back through both. Several hypotheses, whose points are at home in views from

@@ -1,4 +1,4 @@
-"""Volumetric blend skinning: where points of a posed object rest.
+"""Blend skinning: where points of a posed object lie in it at rest.
 
 A part's pose is rigid, [3, 4] = [R | t], and takes points of the posed world to the object at rest. Equation 8 of
 arXiv:2307.05445 blends the other way, from rest to posed, and has no exact inverse. Its inverse here is the common one:

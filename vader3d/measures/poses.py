@@ -1,4 +1,4 @@
-"""Scores of camera rotations that are known up to one turn of the world."""
+"""Scores of camera rotations, known up to one turn of the world."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Volumes whose parts are posed, between a volume and its rays.
+"""Volumes whose parts are posed, and the rays they are seen along.
 
 By definition every sample of a ray goes through all parts (`geometry.skinning.at_rest`), and the volume is read where
 that leads. Instead the way is found on a coarse grid and interpolated, and the volume is read once for each voxel of a
