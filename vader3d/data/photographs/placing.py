@@ -37,7 +37,7 @@ def place_by_masks(views: ObjectViews) -> Place:
     hull of the others its middle. What the silhouettes show farthest from there becomes 0.98 from the origin.
     """
     solid = views.pictures[..., 3] >= 128
-    good: np.ndarray = solid.any((1, 2)) & ~solid.all((1, 2))
+    good = np.asarray(solid.any((1, 2)) & ~solid.all((1, 2)))
     if good.sum() < 3:
         raise ValueError(f"masks: wanted an object in at least 3 views; got {good.sum()}; look at them")
     offset, radius = first_place(views, solid, good)
