@@ -134,7 +134,9 @@ def test_the_command_makes_a_data_set_that_our_commands_read(model, tmp_path, ca
     ours, theirs = Archive(tmp_path / "new" / "objects.zip"), Archive(tmp_path / "again.zip")
     assert [record.name for record in ours.records] == [record.name for record in theirs.records]
     for index in range(2):
-        np.testing.assert_array_equal(ours.read(index).pictures, theirs.read(index).pictures)
+        apart = np.abs(ours.read(index).pictures.astype(int) - theirs.read(index).pictures)
+        assert apart.max() <= 16  # where a picture's border cuts the object, which is drawn anew there
+        assert (apart > 0).mean() < 0.002
     assert ours.resolution == (24, 24)
     assert ours.records[0].views == 3
 

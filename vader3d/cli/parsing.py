@@ -18,6 +18,7 @@ Settings = Annotated[
 
 # Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
 RANGES = {
+    "azimuths": Range(above=0, at_most=180),
     "count": Range(at_least=1),
     "fov": Range(above=0, below=180),
     "frames": Range(at_least=2),

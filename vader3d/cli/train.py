@@ -94,7 +94,8 @@ def train_diffusion_command(
     if dry_run:
         return print_dry_run(config, diffusion_cost(config, latent_shape=latent_shape))
     check_memory(diffusion_state_bytes(config, latent_shape=latent_shape), config.loop.device)
-    draw = samples_drawn(autodecoder, seed=config.loop.seed)
+    whole = trained and (autodecoder / "latents.safetensors").is_file()  # else the training says what is missing
+    draw = samples_drawn(autodecoder, seed=config.loop.seed) if whole else None
     train_diffusion(autodecoder, config, output, profile=profile, draw=draw, captions=captions, download=download)
     say(f"{output}: trained; next: vader3d generate --model {output} --output assets")
     return None

@@ -1,20 +1,17 @@
 """Pictures of a denoiser in training."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from PIL.Image import Image
 
-from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.generate.generator import Generator
 from vader3d.geometry.cameras import orbit_cameras
-from vader3d.latents import LatentStatistics, load_latents
-from vader3d.render import RenderConfig
+from vader3d.latents import load_latents
 
 PREVIEWED, PREVIEW_STEPS, PREVIEW_PX = 8, 12, 96
 
@@ -22,19 +19,15 @@ PREVIEWED, PREVIEW_STEPS, PREVIEW_PX = 8, 12, 96
 def samples_drawn(autodecoder_run: Path, *, seed: int = 0) -> Callable[[Denoiser], Image]:
     """What shows a denoiser in training: the first of the new objects, as it would draw them now.
 
-    Stage 1's run is read when the first picture is asked for.
+    ValueError: stage 1 is not whole.
     """
+    autodecoder, config, _ = load_autodecoder(autodecoder_run)
+    statistics = load_latents(autodecoder_run / "latents.safetensors")[1]
     camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PREVIEW_PX)
 
-    @functools.cache
-    def stage_1() -> tuple[Decoder, RenderConfig, LatentStatistics]:
-        autodecoder, config, _ = load_autodecoder(autodecoder_run)
-        return autodecoder.decoder, config.render, load_latents(autodecoder_run / "latents.safetensors")[1]
-
     def draw(denoiser: Denoiser) -> Image:
-        decoder, settings, statistics = stage_1()
-        decoder = decoder.to(next(denoiser.parameters()).device)
-        assets = Generator(decoder, settings, denoiser, statistics)(
+        decoder = autodecoder.decoder.to(next(denoiser.parameters()).device)
+        assets = Generator(decoder, config.render, denoiser, statistics)(
             count=PREVIEWED, seed=seed, num_inference_steps=PREVIEW_STEPS
         )
         pictures = torch.cat([straight_alpha(*asset.render(camera)) for asset in assets])
