@@ -35,8 +35,8 @@ def test_every_colour_and_type_stays_known_and_no_object_names_a_pair(share):
 
 
 def test_well_known_words_go_first_and_the_share_is_of_objects():
-    """Thirty chairs and tables of each colour and a rarity of each; a pair costs thirty, and one fits into a sixth."""
-    many = [Said([f"a {colour} {kind}"], kind) for colour in COLOURS for kind in ("chair", "table") for _ in range(30)]
+    """Many chairs and tables of each colour and a rarity of each; a pair costs an eighth."""
+    many = [Said([f"a {colour} {kind}"], kind) for colour in COLOURS for kind in ("chair", "table") for _ in range(120)]
     rare = [Said([f"a {colour} {kind}"], kind) for colour in COLOURS for kind in ("egg", "cup")]
     held_out = held_out_pairs([*rare, *many], 0.15, COLOURS)
     assert len(held_out) == 1

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 WORDS = re.compile(r"[^\W\d_]+")
-KNOWN = 20  # objects from which a word can be learned well
+KNOWN = 100  # objects from which a word can be learned well (docs/text.md: thirty are too few)
 
 
 class Pair(NamedTuple):
