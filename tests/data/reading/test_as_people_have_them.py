@@ -13,16 +13,6 @@ from vader3d.data.reading.pictures import masked_picture
 from vader3d.data.reading.srn import SRN
 
 
-@pytest.fixture(scope="module")
-def views():
-    return foreign.trimesh_views()
-
-
-@pytest.fixture
-def folder(tmp_path, views):
-    return foreign.write_nerfstudio(tmp_path / "marked", views)
-
-
 def masks_changed(folder, change):
     for path in (folder / "masks").glob("*"):
         change(np.array(Image.open(path))).save(path)

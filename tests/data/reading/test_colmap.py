@@ -40,11 +40,6 @@ PROJECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def views():
-    return foreign.trimesh_views()
-
-
 def red_pixel(picture):
     red = (picture[..., 0] > 180) & (picture[..., 1] < 80) & (picture[..., 3] > 128)
     row, column = np.nonzero(red)

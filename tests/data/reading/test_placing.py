@@ -9,16 +9,6 @@ from marked import check_marked, each, edit, prepared
 from vader3d.geometry.placement import automatic_placement
 
 
-@pytest.fixture(scope="module")
-def views():
-    return foreign.trimesh_views()
-
-
-@pytest.fixture
-def folder(tmp_path, views):
-    return foreign.write_nerfstudio(tmp_path / "marked", views)
-
-
 def turned_world(matrix):
     def turn(frame):
         frame["transform_matrix"] = (matrix @ np.array(frame["transform_matrix"])).tolist()

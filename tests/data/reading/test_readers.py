@@ -25,11 +25,6 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def views():
-    return foreign.trimesh_views()
-
-
 def marked_pixels(picture: np.ndarray) -> np.ndarray:
     """Centre (x, y) of the red ball in a picture, in px."""
     red = (picture[..., 0] > 180) & (picture[..., 1] < 80) & (picture[..., 3] > 128)

@@ -16,7 +16,7 @@ from vader3d.data.captioning.kinds import clean_tags
 from vader3d.data.captioning.template import CATALOGUED, Look, look_of, name_of, template_captions, template_tags
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.making.chairs import EDITION, captions_of, design
-from vader3d.data.making.conversion import PrepareReport, open_writer
+from vader3d.data.making.conversion import PrepareReport, check_output, open_writer
 from vader3d.files import discard, write_text, writing
 from vader3d.progress import track
 from vader3d.untrusted import reading
@@ -110,8 +110,7 @@ def recaption(
     goes on. Objects that cannot be read are left out and reported. ValueError names a wrong argument, file or line.
     """
     started, describer, output = time.monotonic(), describer or Describer(), Path(output)
-    if not isinstance(data.path, str) and output.exists() and output.resolve() == data.path.resolve():
-        raise ValueError(f"output: wanted another file than the data's; got {output}; choose a new name")
+    check_output(output, data)
     said = read_captions(file) if file is not None else None
     report, numbers, dropped = PrepareReport(output), {}, 0
     writer = open_writer(output, title=data.title, resolution=data.resolution, objects_per_shard=objects_per_shard)

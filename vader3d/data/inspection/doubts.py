@@ -1,13 +1,13 @@
 """Doubts about cameras by colours: do all views agree on them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from vader3d.data.archive.format import ObjectViews
 from vader3d.data.reading.carving import carved, fit_of, seen_at, thickness
-from vader3d.geometry.cameras import Cameras
 
 CELLS, SIDE = 40, 64  # cells of a hull's side; px of pictures that are asked
 PLAIN = 6.0  # mean deviation of an object's colours, of 255, below which they tell nothing
@@ -46,15 +46,13 @@ def small(views: ObjectViews) -> ObjectViews:
 
 
 def changed(views: ObjectViews, change: Callable[[torch.Tensor], torch.Tensor]) -> ObjectViews:
-    cameras = views.cameras
-    matrices = change(cameras.world_from_camera)
-    return views._replace(cameras=Cameras(matrices, cameras.intrinsics, cameras.height, cameras.width))
+    matrices = change(views.cameras.world_from_camera)
+    return views._replace(cameras=replace(views.cameras, world_from_camera=matrices))
 
 
 def refocused(views: ObjectViews, factor: float) -> ObjectViews:
-    cameras = views.cameras
-    lenses = cameras.intrinsics * cameras.intrinsics.new_tensor([factor, factor, 1, 1])
-    return views._replace(cameras=Cameras(cameras.world_from_camera, lenses, cameras.height, cameras.width))
+    lenses = views.cameras.intrinsics * views.cameras.intrinsics.new_tensor([factor, factor, 1, 1])
+    return views._replace(cameras=replace(views.cameras, intrinsics=lenses))
 
 
 def spread(views: ObjectViews) -> tuple[float, float]:

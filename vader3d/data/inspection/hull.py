@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from vader3d.data.archive.format import ObjectViews
+from vader3d.data.reading.carving import seen_at
 from vader3d.geometry.rays import cube_crossing
 
 SAMPLES = 96
@@ -23,16 +24,12 @@ def visual_hull(views: ObjectViews, *, cells: int = 32, misses: int = 0) -> np.n
     missed = np.zeros(len(points), np.uint16)
     height, width = views.pictures.shape[1:3]
     for view, picture in enumerate(views.pictures):
-        pose, (fx, fy, cx, cy) = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
-        x, y, depth = ((points[left] - pose[:3, 3]) @ pose[:3, :3]).T
+        pose, lens = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
         near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
-        reach = min(int(np.ceil(fx / near / cells)), max(height, width))
+        reach = min(int(np.ceil(lens[0] / near / cells)), max(height, width))
         silhouette = maximum_filter(picture[..., 3] >= 128, size=2 * reach + 1)
-        before = np.where(depth > 0, depth, 1.0)
-        column, row = np.floor(x / before * fx + cx), np.floor(y / before * fy + cy)
-        inside = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        covered = silhouette[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
-        missed[left] += ~covered & inside
+        row, column, inside = seen_at(points[left], pose, lens, (height, width))
+        missed[left] += ~silhouette[row, column] & inside
         left = left[missed[left] <= misses]
     hull = np.zeros(len(points), bool)
     hull[left] = True

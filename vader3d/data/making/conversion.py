@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from vader3d.captions import CaptionFile, joined, read_captions
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.dataset import DataSet
 from vader3d.data.shards.writer import ShardWriter
 from vader3d.data.writer import PreparedObject, Writer
 from vader3d.progress import track
@@ -54,6 +55,12 @@ class PrepareReport:
             lines.append(f"{len(self.skipped)} skipped:")
             lines += [f"  {line}" for line in self.skipped]
         return "\n".join(lines)
+
+
+def check_output(output: Path, data: DataSet) -> None:
+    """ValueError where a copy of `data` would take its place."""
+    if not isinstance(data.path, str) and output.exists() and output.resolve() == data.path.resolve():
+        raise ValueError(f"output: wanted another file than the data's; got {output}; choose a new name")
 
 
 def open_writer(

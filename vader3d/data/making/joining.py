@@ -1,12 +1,13 @@
 """Several data sets as one."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vader3d.data.dataset import DataSet, none_readable
-from vader3d.data.making.conversion import PrepareReport, open_writer
+from vader3d.data.making.conversion import PrepareReport, check_output, open_writer
 from vader3d.progress import track
 
 
@@ -24,13 +25,10 @@ def join(
     if len(sizes := {part.resolution for part in parts}) > 1:
         said = ", ".join(f"{part.path}: {part.resolution[1]}x{part.resolution[0]}" for part in parts)
         raise ValueError(f"data: wanted pictures of one size; got {len(sizes)} ({said}); prepare them alike: --size")
-    if any(not isinstance(part.path, str) and part.path.resolve() == Path(output).resolve() for part in parts):
-        raise ValueError(f"output: wanted another file than the data's; got {output}; choose a new name")
-    names = part_names(parts)
-    owners: dict[str, int] = {}
     for part in parts:
-        for record in part.records:
-            owners[record.name] = owners.get(record.name, 0) + 1
+        check_output(output, part)
+    names = part_names(parts)
+    owners = Counter(record.name for part in parts for record in part.records)
     report, subsets = PrepareReport(output), dict[str, list[int]]()
     title = title or " and ".join(part.title for part in parts)
     writer = open_writer(output, title=title, resolution=parts[0].resolution, objects_per_shard=objects_per_shard)

@@ -21,7 +21,7 @@ from vader3d.data.reading import colmap, nerfstudio
 from vader3d.data.reading.assembly import SourceView, chosen_views
 from vader3d.data.reading.pictures import picture_size, read_picture, scaled_intrinsics, squared, undistorted
 from vader3d.data.reading.reader import Reading
-from vader3d.data.reading.transforms import frames_with_pictures, read_document
+from vader3d.data.reading.transforms import read_document
 from vader3d.data.reading.upright import levelled
 from vader3d.data.writer import PreparedObject
 from vader3d.files import write_bytes, write_text
@@ -107,15 +107,15 @@ def facts_in(room: Path) -> dict[str, Any]:
 
 
 def masks_are_stale(room: Path, key: str) -> bool:
-    return facts_in(room).get("key") != key or facts_in(room).get("outcome") == BROKEN
+    before = facts_in(room)
+    return before.get("key") != key or before.get("outcome") == BROKEN
 
 
 def given_views(source: Path) -> list[SourceView] | None:
     """The views of a folder that comes with cameras (transforms.json, a COLMAP model); None for any other."""
     if source.is_dir() and (source / nerfstudio.WHOLE).is_file():
-        frames = read_document(source / nerfstudio.WHOLE)
-        listed = [{**frames, **frame} for frame in frames["frames"]]
-        return [nerfstudio.source_view(source, *pair, Reading()) for pair in frames_with_pictures(source, listed)[0]]
+        frames, _ = nerfstudio.frames_of([read_document(source / nerfstudio.WHOLE)], source)
+        return [nerfstudio.source_view(source, *pair, Reading()) for pair in frames]
     if source.is_dir() and any((source / marker).is_file() for marker in colmap.MARKERS):
         return colmap.source_views(source)
     return None

@@ -20,6 +20,7 @@ from vader3d.data.photographs.objects import (
     given_views,
     object_of,
 )
+from vader3d.data.photographs.structure import check_pycolmap
 from vader3d.files import held, write_text
 
 REPORT = "report.json"
@@ -65,7 +66,7 @@ def prepare_photographs(
     sources = object_sources(source)
     names = object_names(sources, source)
     if importlib.util.find_spec("pycolmap") is None and any(given_views(each) is None for each in sources):
-        raise ImportError("pycolmap: wanted for photographs without cameras; got none; pip install 'vader3d[photos]'")
+        check_pycolmap()
     how = replace(how, threads=max(1, (os.cpu_count() or 1) // max(1, min(processes, len(sources)))))
     jobs = [
         Job(name, object_of, (each, name, rooms / name, how, matte)) for each, name in zip(sources, names, strict=True)

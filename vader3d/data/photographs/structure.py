@@ -29,13 +29,18 @@ class Motion:
     threads: int = 1
 
 
+def check_pycolmap() -> None:
+    """ImportError, which says what to install, where it is not here."""
+    if importlib.util.find_spec("pycolmap") is None:
+        raise ImportError("pycolmap: wanted for photographs without cameras; got none; pip install 'vader3d[photos]'")
+
+
 def reconstruct(room: Path, motion: Motion) -> dict[str, float]:
     """Poses of room/images as a COLMAP model in room/sparse/0; how many registered, and the mean error in px.
 
     ImportError: no pycolmap. ValueError: no model, or the process died.
     """
-    if importlib.util.find_spec("pycolmap") is None:
-        raise ImportError("pycolmap: wanted for photographs without cameras; got none; pip install 'vader3d[photos]'")
+    check_pycolmap()
     shutil.rmtree(room / "sparse", ignore_errors=True)
     command = [sys.executable, "-m", __name__, str(room), json.dumps(asdict(motion))]
     try:

@@ -1,6 +1,6 @@
 """Where an object is: what the masks of all its pictures leave possible."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -104,20 +104,17 @@ def agreeing_cameras(cameras: Cameras, masks: np.ndarray) -> tuple[Cameras, str]
     if own >= SURE:
         return cameras, ""
     others = other_readings(cameras.world_from_camera)
-    found = [(fit_of(with_matrices(cameras, matrices), masks), name, matrices) for name, matrices in others]
+    found = [(fit_of(replace(cameras, world_from_camera=matrices), masks), name, matrices) for name, matrices in others]
     (best, name, matrices), (second, _, _) = sorted(found, key=lambda each: -each[0])[:2]
     if best < FITS or best < second + APART or best < own + APART:
         return cameras, ""
-    return with_matrices(cameras, matrices), f"cameras: read as {name}, which alone agrees with the masks"
+    cameras = replace(cameras, world_from_camera=matrices)
+    return cameras, f"cameras: read as {name}, which alone agrees with the masks"
 
 
 def fit_of(cameras: Cameras, masks: np.ndarray) -> float:
     hull = carved(cameras, masks)
     return 0.0 if hull is None else hull.explained
-
-
-def with_matrices(cameras: Cameras, matrices: torch.Tensor) -> Cameras:
-    return Cameras(matrices, cameras.intrinsics, cameras.height, cameras.width)
 
 
 def other_readings(matrices: torch.Tensor) -> list[tuple[str, torch.Tensor]]:

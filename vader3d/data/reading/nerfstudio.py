@@ -1,6 +1,6 @@
 """Reads transforms.json of Blender, NeRF-synthetic and nerfstudio."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
@@ -25,12 +25,18 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     if folder.is_file():
         files, folder = [folder], folder.parent
     documents = [read_document(path) for path in files if path.exists()]
-    frames = [{**document, **frame} for document in documents for frame in document["frames"]]
-    if not frames:
+    found, note = frames_of(documents, folder)
+    if not found:
         raise ValueError(f"frames: wanted at least 1 in {files[0].name}; got none")
-    found, note = frames_with_pictures(folder, frames)
     views = [source_view(folder, *pair, reading) for pair in chosen_views(found, reading.views)]
     return assembled_object(name, folder, views, reading, aabb=documents[0].get("aabb"), notes=[note])
+
+
+def frames_of(documents: Iterable[Mapping], folder: Path) -> tuple[list[tuple[Mapping, Path]], str]:
+    """The frames of documents with their pictures, and what is said of those left out, as `frames_with_pictures`."""
+    return frames_with_pictures(
+        folder, [{**document, **frame} for document in documents for frame in document["frames"]]
+    )
 
 
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:

@@ -1,5 +1,6 @@
 """Moves an object into the cube: axes, what is up, place and size."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vader3d.data.archive.format import check_cameras
-from vader3d.data.reading.carving import FITS, agreeing_cameras, carved, with_matrices
+from vader3d.data.reading.carving import FITS, agreeing_cameras, carved
 from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.upright import turn_to_z, up_of
 from vader3d.geometry.cameras import Cameras
@@ -24,7 +25,7 @@ def in_cube(cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any) ->
     broken cameras, empty masks, or no way to tell where the object is.
     """
     matrices, scaled = rigid(cameras.world_from_camera)
-    cameras = with_matrices(cameras, matrices)
+    cameras = replace(cameras, world_from_camera=matrices)
     check_cameras(cameras, len(masks))
     if not masks.any():
         raise ValueError("masks: wanted an object; got none, all are empty")
@@ -34,7 +35,7 @@ def in_cube(cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any) ->
     turn, up = upright(cameras, reading.up)
     whole = torch.eye(4).to(cameras.world_from_camera)
     whole[:3, :3] = torch.from_numpy(turn)
-    cameras = with_matrices(cameras, whole @ cameras.world_from_camera)
+    cameras = replace(cameras, world_from_camera=whole @ cameras.world_from_camera)
     scale, offset, doubt = placement(cameras, masks, reading, aabb, turn)
     cameras = placed(cameras, scale=scale, offset=offset)
     cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), cameras.height, cameras.width)

@@ -1,5 +1,7 @@
 """Which way is up, by how people hold cameras."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -33,7 +35,7 @@ def levelled(cameras: Cameras) -> Cameras:
     turn = torch.eye(4).double()
     turn[:3, :3] = torch.from_numpy(turn_to_z(up))
     matrices = (turn @ cameras.world_from_camera.double()).to(cameras.world_from_camera)
-    return Cameras(matrices, cameras.intrinsics, cameras.height, cameras.width)
+    return replace(cameras, world_from_camera=matrices)
 
 
 def turn_to_z(up: np.ndarray) -> np.ndarray:
