@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
         if is_program:
             leave_within(LAST_SECONDS, code)
         sys.exit(code)
-    if "accelerate" in sys.modules:  # several processes
+    if is_program and "accelerate" in sys.modules:  # perhaps several processes
         from vader3d.training.distributed import leave_processes
 
         leave_processes()
