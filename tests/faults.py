@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from vader3d.cli.main import main
 from vader3d.demo import run as demo_run
 from vader3d.evaluation import chunks, runner
 from vader3d.export import mesh_pictures
+from vader3d.export.mesh import volume_to_mesh
 from vader3d.generate import previews
 from vader3d.native.library import library
 from vader3d.presets import preset
@@ -79,8 +81,10 @@ def write_inputs(folder: Path) -> None:
 def quick() -> None:
     """Frozen networks that cost nothing, studies of two variants, several chunks of everything."""
     assets.LOOKS, assets.COLOUR_LOOKS, assets.LOOK_SIZE, mesh_pictures.SAMPLES_PER_SIDE = 2, 2, 8, 1
-    turning = assets.Asset.mesh_turntable
-    assets.Asset.mesh_turntable = lambda asset, *_, **__: turning(asset, 2, size=8)
+    assets.volume_to_mesh = partial(volume_to_mesh, resolution=2)
+    turning, mesh_turning = assets.Asset.turntable, assets.Asset.mesh_turntable
+    assets.Asset.turntable = lambda asset, *_, **__: turning(asset, 3, size=8)
+    assets.Asset.mesh_turntable = lambda asset, *_, **__: mesh_turning(asset, 2, size=8)
     chunks.CHUNK, runner.load_features = judged_models.SMALL_CHUNK, lambda *_, **__: judged_models.tiny_features("tiny")
     study_run.protocol_facts = lambda *_: {"protocol": "tiny"}
     tiny = preset("tiny")
@@ -90,11 +94,16 @@ def quick() -> None:
     }
     demo_run.preset, demo_run.load_features = lambda name: replace(tiny, **stages), lambda: None
     demo_run.ASSETS, previews.PREVIEWED, previews.PREVIEW_STEPS, previews.PREVIEW_PX = 2, 2, 1, 8
-    demo_run.protocol_run = lambda name, seed: runner.with_samples(runner.protocol_run(name, seed=seed), 2)
+    demo_run.protocol_run = lambda name, seed: short(runner.with_samples(runner.protocol_run(name, seed=seed), 2))
     for name, study in list(STUDIES.items()):
         STUDIES[name] = replace(study, variants=dict(list(study.variants.items())[:2]))
     library()
     torch.set_num_threads(1)
+
+
+def short(run: runner.ProtocolRun) -> runner.ProtocolRun:
+    """The same with two steps."""
+    return run._replace(protocol=replace(run.protocol, steps=(2,)))
 
 
 class Room:
