@@ -1,4 +1,4 @@
-"""Damage and malice: bytes flipped, cut, blanked and scrambled; JSON values of other types; the same inside zips."""
+"""Damage and malice: bytes flipped, cut, blanked and scrambled; values and words of other kinds; the same in zips."""
 
 import copy
 import io
@@ -9,6 +9,21 @@ from pathlib import Path
 from typing import Any
 
 ODD_VALUES = (None, True, -1, 0, 3, 10**30, 1e400, -0.5, "", "x", "../x", [], {}, [[]], [1, "x"], {"x": 1}, "é" * 300)
+ODD_WORDS = [
+    b"",
+    b"-1",
+    b"0",
+    b"nan",
+    b"1e400",
+    b"9" * 30,
+    b"4294967295",
+    b"x",
+    b"../x",
+    b"\xff\xfe",
+    b"\0",
+    b'"',
+    b"1/1/1",
+]
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -28,6 +43,23 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     else:
         del changed[start:stop]
     return bytes(changed)
+
+
+def reworded(data: bytes, rng: random.Random) -> bytes:
+    """A text with one of its words another, a line there twice, elsewhere, or not at all."""
+    lines = data.split(b"\n")
+    at, way = rng.randrange(len(lines)), rng.randrange(6)
+    if way == 0:
+        lines.insert(rng.randrange(len(lines)), lines[at])
+    elif way == 1:
+        del lines[at]
+    elif way == 2:
+        lines[at] *= rng.choice([2, 100])
+    else:
+        words = lines[at].split(b" ")
+        words[rng.randrange(len(words))] = rng.choice(ODD_WORDS)
+        lines[at] = b" ".join(words)
+    return b"\n".join(lines)
 
 
 def swapped(document: Any, rng: random.Random) -> Any:

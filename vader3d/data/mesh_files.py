@@ -1,6 +1,7 @@
 """How large a mesh file may be, told before it is parsed."""
 
 import io
+import logging
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", 
 def load_scene(data: bytes, kind: str, resolve: Callable[[str], bytes]) -> "Scene":
     """A mesh file of trimesh's `kind` that `check_mesh` let pass, not merged; ValueError for too many faces."""
     import trimesh
+
+    trimesh.util.log.setLevel(logging.CRITICAL)  # it logs tracebacks of what it then reads in another way
 
     class Named(trimesh.resolvers.FilePathResolver):
         def get(self, name: str) -> bytes:

@@ -54,7 +54,10 @@ def read_model(folder: Path) -> list[ColmapImage]:
 
 def pose(numbers: Any) -> np.ndarray:
     """world_from_camera of `qw qx qy qz tx ty tz`, which are camera_from_world."""
-    w, x, y, z = np.asarray(numbers[:4], np.float64) / np.linalg.norm(numbers[:4])
+    length = np.linalg.norm(numbers[:4])
+    if not 0 < length < np.inf:
+        raise ValueError("pose: wanted a quaternion; got one without a finite length")
+    w, x, y, z = np.asarray(numbers[:4], np.float64) / length
     rotation = np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

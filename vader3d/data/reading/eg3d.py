@@ -1,6 +1,7 @@
 """Reads EG3D's folders: pictures beside dataset.json."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from vader3d.data.reading.transforms import inside
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import AXES
 from vader3d.untrusted import read_json
+from vader3d.untrusted import reading as parsing
 
 DOCUMENT = "dataset.json"
 
@@ -22,11 +24,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     dataset.json lies in the folder, or in the one above for all folders beside.
     """
     path = next(place for place in (folder / DOCUMENT, folder.parent / DOCUMENT) if place.is_file())
-    labels = read_json(path)
-    labels = labels.get("labels") if isinstance(labels, dict) else None
-    if not isinstance(labels, list):
-        raise ValueError(f"{path.name}: wanted a list of labels; got none")
-    pairs = [(inside(path.parent, str(file)), label) for file, label in labels]
+    pairs = labelled(path)
     own = [(picture, label) for picture, label in pairs if picture.parent == folder and picture.is_file()]
     if not own:
         raise ValueError(f"pictures: wanted those of {path.name} in {folder.name}; got none of {len(pairs)}")
@@ -34,8 +32,17 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     return assembled_object(name, folder, views, reading)
 
 
+def labelled(path: Path) -> list[tuple[Path, Any]]:
+    """The pictures that a dataset.json names, with what it says of each."""
+    labels = read_json(path)
+    labels = labels.get("labels") if isinstance(labels, dict) else None
+    with parsing(path, "a list of labels, [picture, numbers]"):
+        return [(inside(path.parent, str(file)), label) for file, label in labels]
+
+
 def source_view(picture: Path, label: object, reading: Reading) -> SourceView:
-    numbers = np.asarray(label, np.float64)
+    with parsing(picture.name, "numbers of a camera"):
+        numbers = np.asarray(label, np.float64)
     if numbers.shape != (25,):
         raise ValueError(f"labels: wanted 25 numbers for each picture; got {numbers.shape} for {picture.name}")
     matrix, lens = numbers[:16].reshape(4, 4), numbers[16:].reshape(3, 3)
@@ -48,12 +55,7 @@ def source_view(picture: Path, label: object, reading: Reading) -> SourceView:
 
 def object_folders(source: Path) -> list[Path]:
     """Those with pictures that a dataset.json at `source` or below names."""
-    folders: set[Path] = set()
-    for path in source.rglob(DOCUMENT):
-        labels = read_json(path)
-        labels = labels.get("labels") if isinstance(labels, dict) else None
-        folders |= {inside(path.parent, str(entry[0])).parent for entry in labels or []}
-    return sorted(folders)
+    return sorted({picture.parent for path in source.rglob(DOCUMENT) for picture, _ in labelled(path)})
 
 
 EG3D = Reader(

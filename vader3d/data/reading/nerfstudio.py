@@ -9,6 +9,7 @@ from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import frame_intrinsics, frame_pose, frames_with_pictures, inside, read_document
 from vader3d.data.writer import PreparedObject
+from vader3d.untrusted import reading as parsing
 
 WHOLE, SPLITS = "transforms.json", ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
@@ -42,16 +43,13 @@ def frames_of(documents: Iterable[Mapping], folder: Path) -> tuple[list[tuple[Ma
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:
     """A frame's fields are its own, else the document's."""
     height, width = picture_size(picture)
-    size = (float(frame.get("h", height)), float(frame.get("w", width)))
+    with parsing(f"frame {picture.name}", "a camera's numbers"):
+        size = (float(frame.get("h", height)), float(frame.get("w", width)))
+        pose, lens = frame_pose(frame, picture.name, reading.axes), frame_intrinsics(frame, *size)
+        distortion = distortion_of(frame)
     listed = inside(folder, str(frame["mask_path"])) if frame.get("mask_path") else None
-    return SourceView(
-        picture,
-        frame_pose(frame, picture.name, reading.axes),
-        frame_intrinsics(frame, *size),
-        size,
-        mask=listed if listed is not None and listed.is_file() else given_mask(picture),
-        distortion=distortion_of(frame),
-    )
+    mask = listed if listed is not None and listed.is_file() else given_mask(picture)
+    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion)
 
 
 def distortion_of(frame: Mapping) -> dict[str, float]:

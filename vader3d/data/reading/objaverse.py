@@ -32,7 +32,7 @@ def picture_of(pose: Path) -> Path | None:
 def source_view(pose: Path, reading: Reading) -> SourceView:
     picture = picture_of(pose)
     assert picture is not None
-    matrix = np.linalg.inv(read_pose(pose))
+    matrix = read_pose(pose)
     matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
     height, width = picture_size(picture)
     focal = 0.5 * width / np.tan(np.deg2rad(reading.fov or FOV_DEGREES) / 2)
@@ -40,14 +40,14 @@ def source_view(pose: Path, reading: Reading) -> SourceView:
 
 
 def read_pose(path: Path) -> np.ndarray:
-    """camera_from_world [4, 4]; ValueError for an array of another kind."""
+    """world_from_camera [4, 4]; ValueError for an array of another kind."""
     import io
 
     with parsing(path, "an array of 3 x 4 numbers"):
         matrix = np.load(io.BytesIO(read_bytes(path, most=POSE_BYTES)), allow_pickle=False).astype(np.float64)
         if matrix.shape not in ((3, 4), (4, 4)) or not np.isfinite(matrix).all():
             raise ValueError(f"pose: wanted 3 x 4 finite numbers; got {matrix.shape}")
-    return np.concatenate([matrix[:3], [[0, 0, 0, 1.0]]])
+        return np.linalg.inv(np.concatenate([matrix[:3], [[0, 0, 0, 1.0]]]))
 
 
 OBJAVERSE = Reader(
