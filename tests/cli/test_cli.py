@@ -35,6 +35,7 @@ COMMANDS = (
     "train",
     "train autodecoder",
     "train diffusion",
+    "animate",
     "generate",
     "evaluate",
     "study",

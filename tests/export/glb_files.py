@@ -18,8 +18,8 @@ def document_of(path: Path) -> tuple[dict, bytes]:
 def array_of(document: dict, body: bytes, accessor: int) -> np.ndarray:
     about = document["accessors"][accessor]
     view = document["bufferViews"][about["bufferView"]]
-    kind = {5126: "<f4", 5125: "<u4", 5123: "<u2"}[about["componentType"]]
-    columns = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}[about["type"]]
+    kind = {5126: "<f4", 5125: "<u4", 5123: "<u2", 5121: "u1"}[about["componentType"]]
+    columns = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}[about["type"]]
     assert view["byteOffset"] % 4 == 0
     start = view["byteOffset"]
     return np.frombuffer(body[start : start + view["byteLength"]], kind).reshape(about["count"], columns)

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
 from vader3d import __version__
+from vader3d.cli.animate import animate_command
 from vader3d.cli.evaluate import evaluate_command, print_scores
 from vader3d.cli.generate import generate_command, schema_command
 from vader3d.cli.models import models_command, save_command
@@ -108,6 +109,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     every.command(name="inspect")(inspect_command)
     every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
     every.command(name="generate")(generate_command)
+    every.command(name="animate")(animate_command)
     every.command(name="studio")(studio_command)
     every.command(name="schema")(schema_command)
     every.command(name="evaluate")(evaluate_command)

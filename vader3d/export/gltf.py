@@ -6,6 +6,7 @@ What is added is y-up already. COLOR_0 is linear, ours are sRGB. Textures are PN
 import json
 import struct
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from vader3d.export.line import TAG
 from vader3d.export.splats import Splats
 from vader3d.export.triangles import Triangles, png_bytes
 
-FLOAT, UINT16, UINT32 = 5126, 5123, 5125  # glTF component types
-SHAPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+FLOAT, UINT8, UINT16, UINT32 = 5126, 5121, 5123, 5125  # glTF component types
+SHAPES = {(1,): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 VERTEX_BUFFER, INDEX_BUFFER = 34962, 34963
 LINEAR, MIPMAPPED, CLAMP = 9729, 9987, 33071  # of a texture's sampler
 POINTS = 0  # a primitive's mode
@@ -52,26 +53,34 @@ class Glb:
         self.body += data
         return self.add("bufferViews", {"buffer": 0, "byteOffset": start, "byteLength": len(data), **more})
 
-    def accessor(self, array: np.ndarray, *, target: int = VERTEX_BUFFER, limits: bool = False) -> int:
-        """Floats, or indices [F, 3], which are as short as the largest allows."""
+    def accessor(self, array: np.ndarray, *, target: int | None = VERTEX_BUFFER, limits: bool = False) -> int:
+        """Floats; bytes of uint8; or indices [F, 3], as short as the largest allows. target: None for no vertices'."""
         if target == INDEX_BUFFER:
             kind, component = ("<u2", UINT16) if array.max() < SHORT_VERTICES else ("<u4", UINT32)
             array = array.reshape(-1, 1)
+        elif array.dtype == np.uint8:
+            kind, component = "u1", UINT8
         else:
             kind, component = "<f4", FLOAT
         array = np.ascontiguousarray(array, kind)
         about: dict[str, Any] = {"min": array.min(0).tolist(), "max": array.max(0).tolist()} if limits else {}
-        view = self.view(array.tobytes(), target=target)
-        shape = {"componentType": component, "count": len(array), "type": SHAPES[array.shape[1]]}
+        view = self.view(array.tobytes(), **({} if target is None else {"target": target}))
+        shape = {"componentType": component, "count": len(array), "type": SHAPES[array.shape[1:]]}
         return self.add("accessors", {"bufferView": view, **shape, **about})
 
-    def node(self, primitive: dict, name: str) -> None:
+    def node(self, primitive: dict, name: str) -> int:
         mesh = self.add("meshes", {"name": name, "primitives": [primitive]})
-        self.document["scenes"][0]["nodes"].append(self.add("nodes", {"name": name, "mesh": mesh}))
+        number = self.add("nodes", {"name": name, "mesh": mesh})
+        self.document["scenes"][0]["nodes"].append(number)
+        return number
 
-    def add_triangles(self, triangles: Triangles) -> None:
-        """A mesh with linear float colours, which every program reads alike, or with a PNG for its base colour."""
+    def add_triangles(self, triangles: Triangles, more: Mapping[str, int] = MappingProxyType({})) -> int:
+        """A mesh with linear float colours, which every program reads alike, or with a PNG for its base colour.
+
+        more: accessors of more attributes of its vertices. The number of its node.
+        """
         attributes = {
+            **more,
             "POSITION": self.accessor(triangles.vertices, limits=True),
             "NORMAL": self.accessor(triangles.normals),
         }
@@ -87,7 +96,7 @@ class Glb:
             surface["baseColorTexture"] = {"index": texture}
         indices = self.accessor(triangles.faces, target=INDEX_BUFFER)
         material = self.add("materials", {"pbrMetallicRoughness": surface, "doubleSided": True})
-        self.node({"attributes": attributes, "indices": indices, "material": material}, self.name)
+        return self.node({"attributes": attributes, "indices": indices, "material": material}, self.name)
 
     def add_splats(self, splats: Splats) -> None:
         """A node of KHR_gaussian_splatting; programs that do not know it show coloured points."""

@@ -1,0 +1,48 @@
+"""One object of a model: a new one, or one that it learned."""
+
+from pathlib import Path
+
+import torch
+
+from vader3d.assets import Asset
+from vader3d.generate.generator import opened
+from vader3d.generate.recipes import recipes_for
+from vader3d.hub import model_folder
+from vader3d.text.captions import OBJECTS, read_objects
+
+
+def chosen_object(model: str, *, seed: int | None = None, identity: str = "", device: str = "auto") -> Asset:
+    """The object that stage 2 draws of a seed (0 if neither is given), or the one learned as `identity`.
+
+    ValueError: both are given, there is no such object, or a seed for a model of stage 1 alone.
+    """
+    if identity and seed is not None:
+        raise ValueError(f"identity: wanted it or a seed; got {identity!r} and {seed}")
+    folder = model_folder(model)
+    known = opened(folder, device=device)
+    generator = known.generator
+    if not identity:
+        generator.denoiser  # noqa: B018 (says where there is none)
+        (asset,) = generator.draw(recipes_for(None, count=1, seed=seed or 0))
+        return asset
+    number = number_of(identity, folder, len(known.codes))
+    with torch.no_grad():
+        code = known.codes(torch.tensor([number]))
+    volume = generator.decode(generator.to_latent(code))
+    return Asset(volume, generator.settings, identity, {**generator.checksums, "identity": number})
+
+
+def number_of(identity: str, folder: Path, objects: int) -> int:
+    """The number of a training object by its name, as stage 1 notes them in its run's folder, or by that number."""
+    path = next(
+        (each / OBJECTS for each in (folder, folder.parent / "autodecoder") if (each / OBJECTS).is_file()), None
+    )
+    names = [each.name for each in read_objects(path)] if path else []
+    if len(names) == objects and identity in names:
+        return names.index(identity)
+    if identity.isdecimal() and int(identity) < objects:
+        return int(identity)
+    near = f", such as {', '.join(names[:3])}" if len(names) == objects else ""
+    raise ValueError(
+        f"identity: wanted a number below {objects} or the name of a training object{near}; got {identity!r}"
+    )
