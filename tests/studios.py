@@ -16,6 +16,7 @@ import pytest
 from vader3d.generate.files import schema
 from vader3d.studio import maker
 from vader3d.studio.api import create_app
+from vader3d.studio.browse import Shelf
 from vader3d.studio.foreman import Foreman
 from vader3d.studio.guard import Keys
 from vader3d.studio.jobs import Gallery
@@ -104,7 +105,13 @@ class NearForeman(Foreman):
 
 @contextmanager
 def studio_of(
-    model: Path, folder: Path, *, at_work: bool = True, kind: type[Foreman] = NearForeman, **limits: float
+    model: Path,
+    folder: Path,
+    *,
+    at_work: bool = True,
+    kind: type[Foreman] = NearForeman,
+    shelf: Shelf | None = None,
+    **limits: float,
 ) -> Iterator[Studio]:
     """at_work: with what makes; else jobs stay queued."""
     pytest.importorskip("fastapi", reason="needs vader3d[studio]")
@@ -112,7 +119,7 @@ def studio_of(
     keys, foreman = Keys(TOKEN), kind(Gallery(folder, **limits), str(model), "cpu")
     if at_work:
         foreman.start()
-    server = server_for(create_app(foreman, keys, model=schema(str(model))))
+    server = server_for(create_app(foreman, keys, model=schema(str(model)), shelf=shelf))
     server.install_signal_handlers = lambda: None
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

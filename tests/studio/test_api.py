@@ -12,7 +12,10 @@ import trimesh
 from vader3d.assets import load_volume
 from vader3d.cli.main import main
 from vader3d.config import config_to_dict
+from vader3d.generate import Generator
+from vader3d.studio import nearest
 from vader3d.studio.jobs import QUEUE
+from vader3d.studio.nearest import Training
 from vader3d.studio.requests import Request, request_from
 
 
@@ -63,6 +66,26 @@ def test_an_object_says_what_made_it(studio, job, model):
     assert found["recipe"]["seed"] == 3
     assert found["recipe"]["index"] == 1
     assert found["provenance"].items() >= found["recipe"].items()
+
+
+def test_the_nearest_objects_of_the_training_stand_beside_it(studio, job, model):
+    """In the order of their latents' distances; a latent of the training itself is a copy."""
+    found = studio.get(f"/v1/assets/{job['assets'][0]['id']}").json["nearest"]
+    assert len({each["number"] for each in found}) == 3
+    assert [each["distance"] for each in found] == sorted(each["distance"] for each in found)
+    assert all(each["picture"].startswith("data:image/webp;base64,") for each in found)
+    training = Training(Generator.from_pretrained(model, device="cpu"), str(model))
+    ((first, *_),) = training.nearest(training.latent(2))
+    assert (first.number, first.copy) == (2, True)
+    assert first.distance == pytest.approx(0, abs=1e-3)
+    ((far, *_),) = training.nearest(training.latent(2) + 1e5 * training.generator.statistics.spread)
+    assert not far.copy
+
+
+def test_of_too_many_objects_none_is_looked_for(model, monkeypatch):
+    monkeypatch.setattr(nearest, "MOST_NUMBERS", 1)
+    training = Training(Generator.from_pretrained(model, device="cpu"), str(model))
+    assert training.nearest(training.latent(0)) == [[]]
 
 
 def test_events_come_until_the_end_with_pictures(studio):
@@ -193,10 +216,16 @@ def test_the_description_holds_every_call_and_field(idle):
         "delete /v1/jobs/{id}",
         "get /v1/assets/{id}",
         "get /v1/assets/{id}.{form}",
+        "get /v1/data/{data}/objects",
+        "get /v1/data/{data}/objects/{number}",
+        "get /v1/data/{data}/objects/{number}.webp",
         "get /v1/jobs",
         "get /v1/jobs/{id}",
         "get /v1/jobs/{id}/events",
         "get /v1/model",
+        "get /v1/runs/{run}",
+        "get /v1/runs/{run}/previews/{seen}.png",
+        "get /v1/shelf",
         "post /v1/jobs",
         "post /v1/session",
     ]

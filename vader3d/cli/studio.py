@@ -19,6 +19,8 @@ def studio_command(
     allow_host: UseAppendAction[tuple[str, ...]] = (),
     keep_days: float = 30.0,
     quota_gb: float = 4.0,
+    data: UseAppendAction[tuple[str, ...]] = (),
+    run: UseAppendAction[tuple[Path, ...]] = (),
     opened: Annotated[bool, tyro.conf.arg(name="open")] = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
@@ -32,6 +34,8 @@ def studio_command(
         allow_host: A name by which browsers may call the studio, beside localhost and numbers; several times for some.
         keep_days: Jobs that are older are deleted.
         quota_gb: So many GB are kept at most; the oldest jobs go first.
+        data: A data set to browse, as `vader3d inspect` takes it; several times for some.
+        run: The folder of a training, or of a demo, to watch; several times for some.
         opened: Open the page in a browser.
         device: auto takes a GPU where there is one.
     """
@@ -51,5 +55,7 @@ def studio_command(
         device=device,
         keep_days=keep_days,
         quota_gb=quota_gb,
+        data=data,
+        runs=run,
         opened=opened,
     )

@@ -13,23 +13,34 @@ from typing import Any, Literal
 
 from vader3d import __version__
 from vader3d.config import Range, config_to_dict
+from vader3d.data.inspection.camera_plot import FOLDER as INSPECTION
 from vader3d.export.formats import FORMATS, check_formats
 from vader3d.export.placement import ExportConfig
 from vader3d.export.surface import surface_for
 from vader3d.files import checksum_of
 from vader3d.generate.recipes import Recipe, recipe_from_dict
+from vader3d.studio.browse import Shelf, browsing
 from vader3d.studio.foreman import Foreman
 from vader3d.studio.guard import App, Guard, Keys
-from vader3d.studio.jobs import ASSET_ID, JOB_ID, Job, Refused, files_of
+from vader3d.studio.jobs import ASSET_ID, JOB_ID, Job, Refused, files_of, nearest_in
 from vader3d.studio.maker import usual
 from vader3d.studio.requests import recipes_of, request_from, request_schema
 
 PAGE = Path(__file__).parent / "page"
-PAGE_FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "studio.css": "text/css; charset=utf-8",
-    "studio.js": "text/javascript; charset=utf-8",
-    "model-viewer.min.js": "text/javascript; charset=utf-8",
+PAGE_FILES = {  # where each lies
+    "index.html": PAGE,
+    "studio.css": PAGE,
+    "common.js": PAGE,
+    "studio.js": PAGE,
+    "browse.js": PAGE,
+    "splats.js": PAGE,
+    "model-viewer.min.js": PAGE,
+    "camera_plot.js": INSPECTION,
+}
+PAGE_KINDS = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
 }
 MOST_STREAMS, EVENT_SECONDS, BEAT_SECONDS = 64, 0.1, 15.0
 EXPORT_SECONDS = 300.0
@@ -53,24 +64,27 @@ Preset = Literal["print", "mobile", "game", "high"]
 @cache
 def page_file(name: str) -> bytes:
     """A file of the page, packed as it travels."""
-    packed = PAGE / f"{name}.gz"
+    packed = PAGE_FILES[name] / f"{name}.gz"
     if packed.is_file():
         return packed.read_bytes()
-    return gzip.compress((PAGE / name).read_bytes(), 9, mtime=0)
+    return gzip.compress((PAGE_FILES[name] / name).read_bytes(), 9, mtime=0)
 
 
-def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tuple[str, ...] = ()) -> App:
+def create_app(
+    foreman: Foreman, keys: Keys, *, model: dict[str, Any], shelf: Shelf | None = None, hosts: tuple[str, ...] = ()
+) -> App:
     """The application, guarded. model: what `vader3d schema` says of it."""
     from fastapi import FastAPI, Header, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
     from starlette.convertors import StringConvertor, register_url_convertor
 
-    for name, pattern in (("job", JOB_ID.pattern), ("asset", ASSET_ID.pattern)):
+    for name, pattern in (("job", JOB_ID.pattern), ("asset", ASSET_ID.pattern), ("number", "[0-9]{1,15}")):
         register_url_convertor(name, type(name, (StringConvertor,), {"regex": pattern})())
 
-    gallery, streams = foreman.gallery, [0]
+    gallery, streams, shelf = foreman.gallery, [0], shelf or Shelf()
     app = FastAPI(title="vader3d studio", version=__version__, docs_url=None, redoc_url=None)
+    app.include_router(browsing(shelf))
 
     @app.exception_handler(RequestValidationError)
     async def unprocessable(request: Request, error: RequestValidationError) -> Response:
@@ -88,9 +102,9 @@ def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tu
     async def not_here(request: Request, error: ImportError) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
 
-    @app.exception_handler(KeyError)
-    async def nothing(request: Request, error: KeyError) -> Response:
-        return JSONResponse({"detail": "id: wanted one of the gallery; got another"}, 404)
+    @app.exception_handler(LookupError)
+    async def nothing(request: Request, error: LookupError) -> Response:
+        return JSONResponse({"detail": "id: wanted one of those that there are; got another"}, 404)
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
@@ -186,7 +200,7 @@ def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tu
 
     @app.get("/v1/assets/{id:asset}")
     async def get_asset(id: str) -> dict[str, Any]:
-        """What made an object, and what is known of its files."""
+        """What made an object, what is known of its files, and the training's objects that are nearest to it."""
         _, entry = gallery.asset(id)
         place = gallery.folder / "assets" / id
         known = files_of(place) if entry["state"] in ("ready", "empty") else {}
@@ -194,6 +208,7 @@ def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tu
             **entry,
             "recipe": gallery.recipe_values(id),
             **{k: known.get(k) for k in ("provenance", "mesh", "files")},
+            "nearest": [shelf.called(each) for each in nearest_in(place)],
         }
 
     @app.delete("/v1/assets/{id:asset}", status_code=204)
@@ -255,7 +270,9 @@ def create_app(foreman: Foreman, keys: Keys, *, model: dict[str, Any], hosts: tu
         return served(name)
 
     def served(name: str) -> Response:
-        return Response(page_file(name), media_type=PAGE_FILES[name], headers={"Content-Encoding": "gzip"})
+        return Response(
+            page_file(name), media_type=PAGE_KINDS[name.rpartition(".")[2]], headers={"Content-Encoding": "gzip"}
+        )
 
     return Guard(app, keys=keys, hosts=hosts)
 

@@ -20,6 +20,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled", "damaged"]
 ASSET_STATES = ("waiting", "ready", "empty", "damaged")
 ENDED = ("done", "failed", "cancelled", "damaged")
 JOB_ID, ASSET_ID = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{16}-[0-9]{1,2}")
+NEAREST = "nearest.json"  # beside an asset's files: objects of the training that are most like it
 QUEUE = 16  # jobs that wait at most
 DAY = 86400.0
 WRITTEN = ("id", "number", "created", "request", "recipes", "key", "state", "reason", "remarks", "assets")
@@ -224,3 +225,8 @@ def files_of(folder: Path) -> dict[str, Any]:
     with reading(folder / LIST, "one object"):
         ((name, known),) = AssetFolder(folder).objects.items()
         return {"name": name, **known}
+
+
+def nearest_in(folder: Path) -> list[dict[str, Any]]:
+    """The training's nearest objects to an asset: number, distance, copy, picture; none where none were noted."""
+    return read_json(folder / NEAREST, "neighbours") if (folder / NEAREST).is_file() else []

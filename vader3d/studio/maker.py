@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import signal
 import threading
 import time
@@ -19,11 +20,13 @@ from vader3d.assets import Asset, AssetFolder, load_volume
 from vader3d.config import config_from_dict, config_to_dict
 from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.surface import SurfaceConfig, surface_for
+from vader3d.files import write_text
 from vader3d.generate import Generator
 from vader3d.generate.generator import batches
 from vader3d.generate.recipes import Recipe, recipe_from_dict
 from vader3d.geometry.cameras import orbit_cameras
-from vader3d.studio.jobs import files_of
+from vader3d.studio.jobs import NEAREST, files_of
+from vader3d.studio.nearest import Neighbour, Training
 from vader3d.text.tokens import remarks
 from vader3d.untrusted import reason_of
 
@@ -31,6 +34,7 @@ BATCH = 4  # objects at once
 PREVIEW_PX, PREVIEW_SHARE = 96, 0.3  # of the time, at most, goes into previews
 ALWAYS = ("safetensors", "webp")  # of an object; a mesh besides
 VOLUME = "safetensors"
+MOST_PICTURES = 256  # of the training, remembered
 
 
 class Cancelled(Exception):
@@ -44,8 +48,9 @@ class Maker:
     (ended, state, reason) and (exported, ticket, reason).
     """
 
-    def __init__(self, generator: Generator, pipe: Connection, folder: Path):
-        self.generator, self.pipe, self.folder = generator, pipe, folder
+    def __init__(self, generator: Generator, pipe: Connection, folder: Path, training: Training):
+        self.generator, self.pipe, self.folder, self.training = generator, pipe, folder, training
+        self.pictures: dict[int, str] = {}  # of objects of the training
         self.unwanted: set[str] = set()
         self.job = ""
         self.camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PREVIEW_PX)
@@ -98,9 +103,11 @@ class Maker:
             latents = self.generator.latents_of(
                 part, callback=lambda *at, names=names, part=part: self.step(names, part, *at)
             )
-            for identity, recipe, latent in zip(names, part, latents, strict=True):
+            self.attend()
+            near = self.training.nearest(latents)
+            for identity, recipe, latent, beside in zip(names, part, latents, near, strict=True):
                 self.attend()
-                self.keep(identity, self.generator.asset(recipe, latent[None]))
+                self.keep(identity, self.generator.asset(recipe, latent[None]), beside)
 
     def step(self, names: Sequence[str], part: Sequence[Recipe], step: int, x: Tensor, denoised: Tensor) -> None:
         """Called after each step: tells of it, with pictures of what it is becoming where there is time for them."""
@@ -122,9 +129,19 @@ class Maker:
         Image.fromarray(pixels, "RGBA").save(data, "WEBP", quality=70, method=0)
         return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
 
-    def keep(self, identity: str, asset: Asset) -> None:
-        """Write an object's volume, turntable and mesh, and tell what is known of them."""
+    def known_picture(self, number: int) -> str:
+        """A picture of what the model makes of an object of its training; the last ones are remembered."""
+        if number not in self.pictures:
+            if len(self.pictures) >= MOST_PICTURES:
+                self.pictures.clear()
+            self.pictures[number] = self.picture(self.training.latent(number))
+        return self.pictures[number]
+
+    def keep(self, identity: str, asset: Asset, near: list[Neighbour]) -> None:
+        """Write an object's volume, turntable, mesh and neighbours, and tell what is known of them."""
         place = AssetFolder(self.folder / "assets" / identity)
+        beside = [{**each._asdict(), "picture": self.known_picture(each.number)} for each in near]
+        write_text(place.path / NEAREST, json.dumps(beside) + "\n")
         place.save(asset, ALWAYS, AS_IT_IS, surface_for(None))
         place.save(asset, ["glb"], AS_IT_IS, surface_for(None))
         place.write_list()
@@ -171,11 +188,12 @@ def make_for(pipe: Connection, model: str, device: str, folder: str) -> None:
         try:
             generator = Generator.from_pretrained(model, device=device)
             generator.denoiser  # noqa: B018  ValueError: stage 1 alone
+            training = Training(generator, model)
         except (ValueError, OSError, ImportError) as error:
             pipe.send(("unusable", str(error)))
             return
         pipe.send(("ready", str(generator.device)))
-        Maker(generator, pipe, Path(folder)).run()
+        Maker(generator, pipe, Path(folder), training).run()
 
 
 def usual() -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vader3d.files import held, write_text
 from vader3d.generate.files import schema
 from vader3d.studio.api import create_app
+from vader3d.studio.browse import Shelf
 from vader3d.studio.foreman import Foreman
 from vader3d.studio.guard import App, Keys
 from vader3d.studio.jobs import Gallery
@@ -75,17 +76,19 @@ def serve(
     device: str = "auto",
     keep_days: float = 30.0,
     quota_gb: float = 4.0,
+    data: Sequence[str] = (),
+    runs: Sequence[Path] = (),
     opened: bool = False,
 ) -> None:
-    """Serve until stopped. ValueError: no such model, a port in use, a gallery that another studio holds."""
-    described = schema(model)
+    """Serve until stopped. ValueError: no such model, data set or run, a port in use, a gallery of another studio."""
+    described, shelf = schema(model), Shelf(data, runs, model=model)
     with free_socket(host, port) as listener, held(folder):
         folder.chmod(0o700)  # what others asked for is none of anybody's business
         keys = Keys(token_in(folder))
         gallery = Gallery(folder, keep_days=keep_days, most_bytes=quota_gb * 1e9)
         foreman = Foreman(gallery, model, device)
         foreman.start()  # the model is loaded while the rest is imported
-        app = create_app(foreman, keys, model=described, hosts=(host, *allowed))
+        app = create_app(foreman, keys, model=described, shelf=shelf, hosts=(host, *allowed))
         name, number = listener.getsockname()[:2]
         address = f"http://{'[' + name + ']' if ':' in name else name}:{number}"
         print(f"the studio: {address}/#{keys.new_code()}   (opens once)", flush=True)

@@ -11,6 +11,7 @@ from vader3d.data.archive.format import ObjectViews
 from vader3d.data.inspection.hull import hull_surface, visual_hull
 
 FOLDER = Path(__file__).parent
+STRIP_PX, WIDEST_WEBP = 144, 16383
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
@@ -58,9 +59,15 @@ def pyramid(views: ObjectViews, view: int) -> list[list[float]]:
 
 
 def picture_strip(views: ObjectViews) -> str:
-    """All pictures side by side as one data URL."""
+    """All pictures side by side, as large as they are shown and as WebP can be wide, as one data URL."""
     from PIL import Image
 
+    count, height, width, _ = views.pictures.shape
+    shrink = min(1.0, STRIP_PX / width, WIDEST_WEBP / count / width)
+    w, h = max(1, int(width * shrink)), max(1, round(height * shrink))
+    strip = Image.new("RGBA", (w * count, h))
+    for number, picture in enumerate(views.pictures):
+        strip.paste(Image.fromarray(picture, "RGBA").resize((w, h), Image.Resampling.BOX), (w * number, 0))
     data = io.BytesIO()
-    Image.fromarray(np.concatenate(list(views.pictures), 1), "RGBA").save(data, "WEBP", quality=80)
+    strip.save(data, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

@@ -1,46 +1,13 @@
-// The page of `vader3d studio`: asks, watches, shows. All texts of others go in as text, never as markup.
+// The page of `vader3d studio`: asks, watches, shows.
 
-const $ = (id) => document.getElementById(id);
+import { browse, openObject } from "./browse.js";
+import { $, Unwelcome, ask, element, tell } from "./common.js";
+
 const ENDED = ["done", "failed", "cancelled", "damaged"];
 const PAGE = 20; // jobs a time
-const state = { jobs: new Map(), chosen: null, from: null, watching: null, source: null, model: null, way: "glb" };
-
-class Unwelcome extends Error {}
-
-async function ask(method, path, value, headers = {}) {
-  const options = { method, headers: { ...headers } };
-  if (value !== undefined) {
-    options.body = JSON.stringify(value);
-    options.headers["Content-Type"] = "application/json";
-  }
-  const answer = await fetch(path, options);
-  if (answer.status === 401) throw new Unwelcome();
-  if (answer.status === 204) return null;
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.detail);
-  return said;
-}
-
-function element(kind, values = {}, ...inside) {
-  const made = document.createElement(kind);
-  for (const [name, value] of Object.entries(values)) {
-    if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...inside);
-  return made;
-}
-
-function tell(place, error) {
-  $(place).textContent = error ? error.message || String(error) : "";
-  if (error instanceof Unwelcome) login();
-}
+const state = { jobs: new Map(), chosen: null, from: null, watching: null, source: null, model: null, shelf: null, way: "glb", mine: null };
 
 // The door
-
-function login() {
-  if (!$("login").open) $("login").showModal();
-}
 
 $("login").addEventListener("cancel", (event) => event.preventDefault());
 $("login-form").addEventListener("submit", async (event) => {
@@ -62,6 +29,9 @@ async function loadModel() {
   const words = { loading: "loading the model", ready: `ready on ${model.device}`, failed: `no model: ${model.reason}` };
   $("model").textContent = words[model.state];
   document.body.classList.toggle("no-words", !("prompt" in model.schema.properties));
+  const known = model.schema["x-model"].words;
+  $("known").hidden = !known;
+  $("known-words").textContent = known ? known.join(", ") : "";
   if (!$("solver").options.length) {
     const solver = model.schema.properties.solver;
     $("solver").append(...solver.enum.map((name) => element("option", { textContent: name, value: name })));
@@ -83,6 +53,7 @@ async function submit(request, place) {
   tell(place, null);
   try {
     const job = await ask("POST", "v1/jobs", request, { "Idempotency-Key": crypto.randomUUID?.() ?? "" });
+    state.mine = job.id; // its first object is shown, unless another is chosen meanwhile
     take(job);
     watch();
   } catch (error) {
@@ -118,7 +89,8 @@ $("surprise").addEventListener("click", () => {
 function watch() {
   const waiting = [...state.jobs.values()].filter((job) => !ENDED.includes(job.state));
   const next = waiting.find((job) => job.state === "running") ?? waiting.sort((a, b) => a.number - b.number)[0];
-  $("work").hidden = !next;
+  if (next) $("work").hidden = false;
+  $("cancel").disabled = !next;
   if (!next || state.watching === next.id) return;
   state.source?.close();
   state.watching = next.id;
@@ -144,7 +116,10 @@ function showWork(job) {
   const done = job.assets.filter((asset) => asset.state !== "waiting").length;
   const step = job.steps && job.state === "running" ? `, step ${job.step} of ${job.steps}` : "";
   $("progress-words").textContent = `${job.state}: ${done} of ${job.assets.length} objects${step}`;
-  $("progress").value = job.assets.length ? (done + (job.steps ? job.step / job.steps / 2 : 0)) / job.assets.length : 0;
+  if ($("said").textContent !== (step ? `${done} of ${job.assets.length} made` : job.state)) $("said").textContent = step ? `${done} of ${job.assets.length} made` : job.state;
+  $("progress").value = job.assets.length ? Math.min(1, (done + (job.steps && done < job.assets.length ? job.step / job.steps / 2 : 0)) / job.assets.length) : 0;
+  $("work-title").textContent = ENDED.includes(job.state) ? "Made last" : "In the making";
+  if (ENDED.includes(job.state)) return; // its last previews stay, so that nothing jumps
   const names = Object.keys(job.previews);
   const pictures = $("previews");
   while (pictures.children.length > names.length) pictures.lastChild.remove();
@@ -174,6 +149,8 @@ function take(job) {
   }
   job.seen = seen;
   $("empty").hidden = true;
+  const first = job.assets.find((asset) => asset.state === "ready");
+  if (first && state.mine === job.id) setTimeout(() => state.mine === job.id && choose(first, false));
   const old = $(`job-${job.id}`);
   const made = entry(job);
   if (old) {
@@ -191,8 +168,13 @@ function entry(job) {
   const prompts = (request.prompts ?? []).filter(Boolean).join(" / ");
   const title = { vary: "varied", between: "a way between two" }[request.kind] ?? (prompts || "whatever the model knows");
   const notes = [job.state, job.reason, ...job.remarks].filter(Boolean).join("; ");
-  const things = element("div", { className: "pictures" }, ...job.assets.map((asset) => thing(job, asset)));
-  const made = element("li", { id: `job-${job.id}` }, element("h3", { textContent: title }), element("p", { textContent: notes }), things);
+  const rows = request.kind === "make" && request.prompts.length > 1 ? request.prompts : [null]; // a grid: a row a prompt
+  const things = rows.flatMap((prompt) => {
+    const some = job.assets.filter((asset) => prompt === null || asset.prompt === prompt);
+    const pictures = element("div", { className: "pictures" }, ...some.map((asset) => thing(job, asset)));
+    return prompt === null ? [pictures] : [element("h4", { textContent: prompt || "whatever the model knows" }), pictures];
+  });
+  const made = element("li", { id: `job-${job.id}` }, element("h3", { textContent: title }), element("p", { textContent: notes }), ...things);
   made.dataset.number = job.number;
   if (job.state === "queued") {
     const button = element("button", { type: "button", textContent: "Cancel" });
@@ -205,11 +187,12 @@ function entry(job) {
 
 function thing(job, asset) {
   if (asset.state !== "ready" && asset.state !== "empty") {
-    return element("div", { className: "none", textContent: asset.state === "waiting" && ENDED.includes(job.state) ? "not made" : asset.state });
+    const words = asset.state === "waiting" && ENDED.includes(job.state) ? "not made" : asset.state;
+    return element("div", { className: "none", title: asset.reason ?? "" }, element("span", { textContent: words }));
   }
   const name = `${asset.prompt || "object"}, seed ${asset.seed}, number ${asset.index}`;
   const picture = element("img", { src: `v1/assets/${asset.id}.webp`, alt: name, width: 128, height: 128, loading: "lazy" });
-  const made = element("button", { type: "button", className: "thing", id: `asset-${asset.id}` }, picture, `seed ${asset.seed}, ${asset.index}`);
+  const made = element("button", { type: "button", className: "thing", id: `asset-${asset.id}` }, picture, element("span", { textContent: `seed ${asset.seed}, ${asset.index}` }));
   made.setAttribute("aria-pressed", String(state.chosen === asset.id));
   made.addEventListener("click", () => choose(asset));
   return made;
@@ -238,21 +221,26 @@ $("more").addEventListener("click", () => {
 
 // One object
 
-const WAYS = { glb: "Orbit", webp: "Turntable", "depth.png": "Depth", "normals.png": "Normals" };
+const WAYS = { glb: "Orbit", wire: "Wireframe", splats: "Splats", webp: "Turntable", "depth.png": "Depth", "normals.png": "Normals" };
+
+const MESHES = ["glb", "wire", "splats"];
 
 function choose(asset, moves = true) {
   $(`asset-${state.chosen}`)?.setAttribute("aria-pressed", "false");
   state.chosen = asset.id;
+  state.mine = null;
   $(`asset-${asset.id}`)?.setAttribute("aria-pressed", "true");
-  $("look").hidden = false;
+  $("doing").hidden = $("ways").hidden = false;
   $("look-title").textContent = asset.prompt || "Object";
   const mesh = asset.faces ? `${asset.faces} faces, watertight: ${asset.watertight ? "yes" : "no"}, shells: ${asset.shells}` : "no mesh";
   const like = asset.likeness && asset.likeness < 0.5 ? "; its mesh is unlike its pictures" : "";
   $("facts").textContent = `${asset.name}: ${mesh}${like}`;
-  $("from").disabled = $("to").disabled = false;
+  $("from").disabled = state.from === asset.id;
   $("to").disabled = !state.from || state.from === asset.id;
   tell("trouble-here", null);
-  show(asset.state === "empty" ? "webp" : state.way, asset);
+  for (const button of $("ways").children) button.hidden = asset.state === "empty" && MESHES.includes(button.dataset.way);
+  show(asset.state === "empty" && MESHES.includes(state.way) ? "webp" : state.way, asset);
+  neighbours(asset.id).catch((error) => tell("trouble-here", error));
   if (moves) {
     $("look-title").focus({ preventScroll: true });
     $("look").scrollIntoView({ block: "nearest" });
@@ -263,24 +251,80 @@ async function show(way, asset = null) {
   const id = asset?.id ?? state.chosen;
   state.way = way;
   for (const button of $("ways").children) button.setAttribute("aria-pressed", String(button.dataset.way === way));
-  const address = `v1/assets/${id}.${way}`;
-  if (way !== "glb") {
-    const picture = element("img", { src: address, alt: `${WAYS[way]} of the object` });
-    picture.addEventListener("error", () => tell("trouble-here", new Error("This picture could not be made.")));
-    return $("stage").replaceChildren(picture);
+  try {
+    await ({ glb: orbit, wire: orbit, splats }[way] ?? picture)(id, way);
+  } catch (error) {
+    tell("trouble-here", error);
   }
+}
+
+function isWanted(id, way) {
+  return state.chosen === id && state.way === way;
+}
+
+function picture(id, way) {
+  const made = element("img", { src: `v1/assets/${id}.${way}`, alt: `${WAYS[way]} of the object` });
+  made.addEventListener("error", () => tell("trouble-here", new Error("This picture could not be made.")));
+  $("stage").replaceChildren(made);
+}
+
+async function orbit(id, way) {
   await import("./model-viewer.min.js");
-  if (state.chosen !== id || state.way !== way) return;
-  const there = $("stage").querySelector("model-viewer");
+  if (!isWanted(id, way)) return;
+  const address = `v1/assets/${id}.glb`;
   const phone = state.model.formats.usdz.here ? `v1/assets/${id}.usdz` : "";
-  if (there) {
-    there.setAttribute("ios-src", phone);
-    return there.setAttribute("src", address);
-  }
-  const viewer = element("model-viewer");
-  for (const [name, value] of Object.entries({ src: address, "ios-src": phone, alt: "the object, to be turned", "camera-controls": "", "shadow-intensity": "1", "touch-action": "pan-y", "interaction-prompt": "none", ar: "", "ar-modes": "webxr quick-look" })) viewer.setAttribute(name, value);
+  const there = $("stage").querySelector("model-viewer");
+  const viewer = there ?? element("model-viewer");
+  const settings = { src: address, "ios-src": phone, alt: "the object, to be turned", "camera-controls": "", "shadow-intensity": "1", "touch-action": "pan-y", "interaction-prompt": "none", ar: "", "ar-modes": "webxr quick-look" };
+  for (const [name, value] of Object.entries(settings)) if (viewer.getAttribute(name) !== value) viewer.setAttribute(name, value);
+  if (there) return wire(there);
+  viewer.addEventListener("load", () => wire(viewer));
   viewer.addEventListener("error", () => tell("trouble-here", new Error("This mesh could not be shown.")));
-  return $("stage").replaceChildren(viewer);
+  $("stage").replaceChildren(viewer);
+}
+
+// The viewer has no wireframes of its own; its scene is that of three.js.
+function wire(viewer) {
+  const scene = viewer[Object.getOwnPropertySymbols(viewer).find((symbol) => symbol.description === "scene")];
+  scene?.model?.traverse((node) => {
+    if (node.material) node.material.wireframe = state.way === "wire";
+  });
+  scene?.queueRender();
+}
+
+async function splats(id, way) {
+  const { showSplats } = await import("./splats.js");
+  const answer = await fetch(`v1/assets/${id}.splats.ply`);
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  const data = await answer.arrayBuffer();
+  if (!isWanted(id, way)) return;
+  const canvas = element("canvas", { id: "splats", tabIndex: 0, role: "img" });
+  canvas.setAttribute("aria-label", "the object as Gaussian splats; arrow keys turn, + and - zoom");
+  $("stage").replaceChildren(canvas);
+  showSplats(canvas, data);
+}
+
+// What of the training lies nearest to it; by names where the data set is at hand
+async function neighbours(id) {
+  const { nearest } = await ask("GET", `v1/assets/${id}`);
+  if (state.chosen !== id) return;
+  $("near").hidden = !nearest?.length;
+  if (!nearest?.length) return;
+  const set = state.shelf.data.findIndex((each) => each.learned);
+  $("nearest").replaceChildren(...nearest.map((each) => {
+    const words = each.caption || each.name || `number ${each.number}`;
+    const inside = [element("img", { src: each.picture, alt: "", width: 96, height: 96 }), element("span", { textContent: words })];
+    if (set < 0) return element("div", { className: "thing" }, ...inside);
+    const made = element("button", { type: "button", className: "thing" }, ...inside);
+    made.addEventListener("click", () => {
+      openTab("browse");
+      openObject(each.number, set).catch((error) => tell("trouble-data", error));
+    });
+    return made;
+  }));
+  $("near-words").textContent = nearest[0].copy
+    ? "It stands far nearer to the first of these than another training object does: take it for a copy."
+    : "Not taken for a copy: it lies about as far from them as they do from each other.";
 }
 
 for (const [way, words] of Object.entries(WAYS)) {
@@ -310,15 +354,21 @@ $("take").addEventListener("submit", async (event) => {
 
 $("vary").addEventListener("submit", (event) => {
   event.preventDefault();
-  const box = numbers($("box").value);
+  const keep = $("keep").value;
+  const box = numbers(keep === "box" ? $("box").value : keep);
   const seed = Math.floor(Math.random() * 1e9);
   const how = { strength: Number($("strength").value), keep_box: box.length ? box : null };
   submit({ kind: "vary", source: state.chosen, count: 4, seeds: [seed], ...how }, "trouble-here");
 });
 
+$("keep").addEventListener("change", () => {
+  $("box-label").hidden = $("keep").value !== "box";
+});
+
 $("from").addEventListener("click", () => {
   state.from = state.chosen;
-  $("from").disabled = true;
+  $("from").disabled = $("to").disabled = true;
+  $("way-words").textContent = `It begins with ${$("look-title").textContent}; choose the other one, then End here.`;
 });
 
 $("to").addEventListener("click", () => {
@@ -339,9 +389,36 @@ $("delete").addEventListener("click", async () => {
     $(`job-${job.id}`).remove();
     state.jobs.delete(job.id);
   }
-  $("look").hidden = true;
+  state.chosen = null;
+  $("doing").hidden = $("ways").hidden = $("near").hidden = true;
+  $("look-title").textContent = "Object";
+  $("stage").replaceChildren(element("p", { textContent: "It is deleted." }));
   $("gallery-title").scrollIntoView({ block: "nearest" });
 });
+
+// Tabs
+
+const TABS = ["make", "browse"];
+
+function openTab(name) {
+  for (const each of TABS) {
+    $(`panel-${each}`).hidden = each !== name;
+    $(`tab-${each}`).setAttribute("aria-selected", String(each === name));
+    $(`tab-${each}`).tabIndex = each === name ? 0 : -1;
+  }
+  sessionStorage.setItem("tab", name);
+  dispatchEvent(new Event("resize")); // canvases were not laid out
+}
+
+for (const name of TABS) {
+  $(`tab-${name}`).addEventListener("click", () => openTab(name));
+  $(`tab-${name}`).addEventListener("keydown", (event) => {
+    if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+    const other = TABS[1 - TABS.indexOf(name)];
+    openTab(other);
+    $(`tab-${other}`).focus();
+  });
+}
 
 // Beginning
 
@@ -353,10 +430,17 @@ async function start() {
   }
   try {
     await loadModel();
+    const shelf = (state.shelf = await ask("GET", "v1/shelf"));
+    $("tabs").hidden = !shelf.data.length && !shelf.runs.length;
+    if (!$("tabs").hidden) {
+      openTab(TABS.includes(sessionStorage.getItem("tab")) ? sessionStorage.getItem("tab") : "make");
+      browse(shelf);
+    }
     await refresh();
+    const [newest] = [...state.jobs.values()].flatMap((job) => job.assets.filter((asset) => asset.state === "ready"));
+    if (newest && !state.chosen) choose(newest, false);
   } catch (error) {
-    tell("trouble", error instanceof Unwelcome ? null : error);
-    if (error instanceof Unwelcome) login();
+    tell("trouble", error);
   }
 }
 
