@@ -34,8 +34,8 @@ def test_a_folder_of_texts_has_a_caption_a_line(tmp_path):
     """As CelebV-Text: a folder an attribute, a file a clip."""
     for attribute, text in {"emotion": "She smiles.\n\nShe frowns.\n", "light": "It is dark.\n"}.items():
         (tmp_path / attribute).mkdir()
-        (tmp_path / attribute / "clip_0.txt").write_text(text)
-    captions = read_captions(tmp_path).captions["clip_0"]
+        (tmp_path / attribute / "-0BrmyFsYM_0.txt").write_text(text)
+    captions = read_captions(tmp_path).of("-0BrmyFsYM_0")
     assert [(c.text, c.source) for c in captions] == [
         ("She smiles.", "emotion"),
         ("She frowns.", "emotion"),
@@ -53,6 +53,26 @@ def test_objects_are_known_by_name_by_path_and_by_class(tmp_path):
     unknown, missing = file.notes()
     assert "1 names are no object's: 0" in unknown
     assert "2 objects have no caption in it" in missing
+
+
+def test_cap3d_knows_objaverse_s_files_by_their_own_names(tmp_path):
+    """Its file has no heading, and a comma in quotes; meshes lie as the package `objaverse` leaves them."""
+    uid = "8476c4170df24cf5bbe6967222d1a42d"
+    path = tmp_path / "Cap3D_automated_Objaverse_full.csv"
+    path.write_text(f'{uid},"A red chair, with four legs."\n0b2d,Matte green sports car\n')
+    file = read_captions(path)
+    said = [Caption("A red chair, with four legs.", path.stem)]
+    assert [*file.of(f"glbs.000-023.{uid}")] == [*file.of(uid)] == said
+    assert file.of("glbs.000-023.0b") == ()
+
+
+def test_mvimgnet_s_second_edition_maps_classes(tmp_path):
+    (tmp_path / "mvimgnet2_category.json").write_text('{\n    "0": "bag",\n    "327": "Watering can, Sprinkler "\n}')
+    file = read_captions(tmp_path / "mvimgnet2_category.json")
+    assert [c.text for c in file.of("327.0a01f3d2")] == ["Watering can, Sprinkler"]
+    (tmp_path / "mvimgnet_category.txt").write_text("203,Toy butterfly \n253,Adapter(Water pipe)\n")
+    file = read_captions(tmp_path / "mvimgnet_category.txt")
+    assert [c.text for name in ("203.1a", "253.2b") for c in file.of(name)] == ["Toy butterfly", "Adapter(Water pipe)"]
 
 
 def test_unknown_names_are_counted_and_some_are_listed(tmp_path):

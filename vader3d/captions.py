@@ -50,7 +50,8 @@ def captions_beside(path: Path, stand_in: Caption) -> tuple[Caption, ...]:
 class CaptionFile:
     """What files say of objects, and of which of them nobody asked.
 
-    An object is known by its name; by its path, with / for the dots; or, as MVImgNet's classes, by its first folder.
+    An object is known by its name; by its path, with / for the dots; as MVImgNet's classes, by its first folder; or, as
+    Cap3D's of Objaverse, by its own name without its folders.
     """
 
     path: Path
@@ -60,7 +61,7 @@ class CaptionFile:
 
     def of(self, name: str) -> tuple[Caption, ...]:
         """What is said of an object; none where it is not in the file."""
-        for key in (name, name.partition(".")[0]):
+        for key in (name, name.partition(".")[0], name.rpartition(".")[2]):
             if key in self.captions:
                 self.asked.add(key)
                 return self.captions[key]
