@@ -27,9 +27,11 @@ from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import Pixels, PosedViews, ViewBatch
+from vader3d.data.making.conversion import open_writer
+from vader3d.data.named import open_archive
 from vader3d.data.writer import PreparedObject
 from vader3d.evaluation.judged import open_judged_model
-from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.cameras import Cameras, orbit_cameras, unposed_cameras
 from vader3d.geometry.rotations import degrees_between
 from vader3d.presets import preset
 from vader3d.render import RenderConfig, Volume, render_views
@@ -218,3 +220,37 @@ def test_what_cannot_be_posed_is_named(archive, tmp_path):
         AutodecoderTask(tiny_config(yaw_copies=4), views)
     with pytest.raises(ValueError, match=r"poses\.azimuths: wanted at least one"):
         Posing(PoseConfig(azimuths=()))
+
+
+def without_poses(path, archive, *, objects_per_shard=None, known=()):
+    """The same pictures in an archive or shards whose cameras nobody knows, but for the objects `known`."""
+    size = archive.resolution[0]
+    with open_writer(
+        path, title="clips", resolution=archive.resolution, objects_per_shard=objects_per_shard
+    ) as writer:
+        for number, record in enumerate(archive.records):
+            pictures, cameras = archive.read(number)
+            cameras = cameras if record.name in known else unposed_cameras(len(pictures), size=size)
+            writer.add(PreparedObject(record, pictures, cameras))
+    return open_archive(path)
+
+
+@pytest.mark.parametrize("objects_per_shard", [None, 1], ids=["archive", "shards"])
+def test_data_without_cameras_are_trained_on_alike(archive, tmp_path, objects_per_shard):
+    clips = without_poses(tmp_path / "clips", archive, objects_per_shard=objects_per_shard)
+    with_cameras = train_autodecoder(archive, tiny_config(), tmp_path / "with")
+    without = train_autodecoder(clips, tiny_config(), tmp_path / "without")
+    for name, weights in with_cameras.state_dict().items():
+        assert torch.equal(weights, without.state_dict()[name]), name
+    reports = read_metrics(tmp_path / "without")
+    assert any("poses_lost" in report for report in reports)
+    assert not any("rotation_error" in report for report in reports)  # of what nobody knows
+
+
+@pytest.mark.parametrize("objects_per_shard", [None, 1], ids=["archive", "shards"])
+def test_cameras_that_nobody_knows_are_asked_for_in_vain(archive, tmp_path, objects_per_shard):
+    (*known, last) = [record.name for record in archive.records]
+    mixed = without_poses(tmp_path / "clips", archive, objects_per_shard=objects_per_shard, known=known)
+    config = dataclasses.replace(tiny_config(), poses=PoseConfig())
+    with pytest.raises(ValueError, match=f"{last!r} has none; --preset chairs-no-cameras"):
+        train_autodecoder(mixed, config, tmp_path / "run")

@@ -1,5 +1,6 @@
 """Archives and shards take the same objects, refuse the same, and are there whole or not at all."""
 
+import dataclasses
 import hashlib
 import io
 import zipfile
@@ -11,7 +12,14 @@ import torch
 
 from vader3d.captions import Caption
 from vader3d.data.archive import writer as archive_writer
-from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
+from vader3d.data.archive.format import (
+    ArchiveError,
+    ObjectRecord,
+    ObjectViews,
+    check_cameras,
+    entry_from_record,
+    record_from_entry,
+)
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making.conversion import open_writer
@@ -20,7 +28,7 @@ from vader3d.data.shards import format as shard_format
 from vader3d.data.shards import writer as shard_writer
 from vader3d.data.shards.writer import ShardWriter, write_shards
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.cameras import Cameras, orbit_cameras, unposed_cameras
 
 VIEWS, HEIGHT, WIDTH = 7, 6, 10
 PLACES = {"archive": ("a.zip", None), "shards": ("s", 2)}  # name, objects per shard
@@ -276,3 +284,41 @@ def test_captions_must_be_captions_and_each_once(kind, tmp_path):
             with pytest.raises(ValueError, match="captions: wanted"):
                 writer.add(PreparedObject(ObjectRecord("a", wrong), some_pictures(), some_cameras()))
         writer.add(PreparedObject(ObjectRecord("a", (Caption("a chair"),)), some_pictures(), some_cameras()))
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_cameras_that_nobody_knows_come_back_as_such(kind, tmp_path):
+    unknown = dataclasses.replace(unposed_cameras(VIEWS, size=WIDTH), height=HEIGHT)
+    with opened(tmp_path, kind) as writer:
+        writer.add(some_object("clip", cameras=unknown))
+        writer.add(some_object("thing"))
+    data = open_archive(tmp_path / PLACES[kind][0])
+    assert [record.posed for record in data.records] == [False, True]
+    (_, cameras), (_, others) = data.read(0), data.read(1)
+    assert not cameras.posed
+    assert others.posed
+    assert torch.equal(cameras.intrinsics, unknown.intrinsics)
+    assert data.read(0).pictures.shape == (VIEWS, HEIGHT, WIDTH, 4)
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_one_camera_that_is_not_known_is_a_fault(kind, tmp_path):
+    cameras = some_cameras()
+    cameras.world_from_camera[2] = torch.nan
+    with opened(tmp_path, kind) as writer:
+        writer.add(some_object("good"))
+        with pytest.raises(ValueError, match="wanted finite numbers; got view 2"):
+            writer.add(some_object("bad", cameras=cameras))
+
+
+def test_objects_with_cameras_are_written_as_before():
+    assert "posed" not in entry_from_record(ObjectRecord("a"))
+    assert entry_from_record(ObjectRecord("a", posed=False))["posed"] is False
+    assert not record_from_entry({**entry_from_record(ObjectRecord("a", views=2)), "posed": False}, (4, 4)).posed
+
+
+def test_an_entry_that_hides_or_invents_cameras_is_refused():
+    with pytest.raises(ValueError, match="wanted none that are posed"):
+        check_cameras(some_cameras(), VIEWS, posed=False)
+    with pytest.raises(ValueError, match="wanted finite numbers; got view 0"):
+        check_cameras(unposed_cameras(VIEWS, size=WIDTH), VIEWS)

@@ -82,7 +82,9 @@ class AutodecoderTask:
             share=share,
             pixels=pixels if self.model.posing is None else EVERY_PIXEL,
             device=self.device,
-        ).to(self.device)
+        )
+        self.check_posed(target)
+        target = target.to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)
             if config.code_noise:
@@ -112,6 +114,12 @@ class AutodecoderTask:
         }
         used = {name: getattr(loss_weights, name) for name in terms if getattr(loss_weights, name)}
         return {name: weight * terms[name]() for name, weight in used.items()} | posed
+
+    def check_posed(self, target: ViewBatch) -> None:
+        """ValueError where cameras are the data's, and one object's are not known."""
+        if self.model.posing is None and (unknown := target.cameras.world_from_camera.isnan().flatten(1).any(1)).any():
+            records = self.views.archive.records
+            raise without_cameras(records[int(target.objects[unknown][0]) % len(records)].name)
 
     def pose(
         self,
@@ -167,8 +175,14 @@ class AutodecoderTask:
         return numbers if self.model.posing is None else numbers | self.posing_seen | self.rotation_scores()
 
     def rotation_scores(self) -> dict[str, float]:
-        """Of four views of each of up to 16 objects, by the data's own cameras, which training never reads."""
+        """Of four views of each of up to 16 objects, by the data's own cameras, which training never reads.
+
+        None where the data have no cameras.
+        """
         objects = self.views.readable(torch.linspace(0, len(self.views) - 1, min(16, len(self.views))).long())
+        objects = objects[[self.views.archive.records[number].posed for number in objects.tolist()]]
+        if not len(objects):
+            return {}
         fewest = min(self.views.view_count(o) for o in objects.tolist())
         numbers = torch.linspace(0, fewest - 1, min(4, fewest)).long()
         target = self.views.views_of(objects, numbers.expand(len(objects), -1)).to(self.device)
@@ -205,9 +219,21 @@ def train_autodecoder(
     traced.
     """
     config = replace(config, init=checksum_of(init) if init else None)
+    known = archive.records if isinstance(archive.records, list) else ()  # shards tell while they are read
+    unposed = [record.name for record in known if not record.posed]
+    if unposed and config.poses.source == "given":
+        raise without_cameras(unposed[0])
     processes = join_processes(config.loop.device)
     with held(run, rooms=ROOMS, by=processes.is_main):
         return train_held(archive, config, run, processes, init=init, profile=profile)
+
+
+def without_cameras(name: str) -> ValueError:
+    """The error of a training that was to take its cameras from an object without."""
+    return ValueError(
+        f"poses.source: wanted keypoints for objects without cameras; got given, and {name!r} has none; "
+        "--preset chairs-no-cameras or --set poses.source=keypoints"
+    )
 
 
 def train_held(

@@ -26,7 +26,7 @@ from vader3d.geometry.cameras import Cameras
 class PreparedObject:
     """One object as a writer takes it.
 
-    pictures: uint8 [V, H, W, 4], straight alpha; cameras [V]; mesh: a trimesh.Trimesh in the cameras' world, or None.
+    pictures: uint8 [V, H, W, 4], straight alpha; cameras [V], posed or all not; mesh: a trimesh.Trimesh in the cameras' world, or None.
     Equal `identity`, if any, marks two as the same; the report of a conversion quotes `note`.
     """
 
@@ -72,10 +72,10 @@ class Writer(ABC):
 
         ValueError for a name that is taken or unfit, and for pictures or cameras that no archive may hold.
         """
-        record = replace(prepared.record, views=len(prepared.pictures))
+        record = replace(prepared.record, views=len(prepared.pictures), posed=prepared.cameras.posed)
         self.check(record)
         check_pictures(prepared.pictures, *self.resolution)
-        check_cameras(prepared.cameras, len(prepared.pictures))
+        check_cameras(prepared.cameras, len(prepared.pictures), posed=record.posed)
         self.write(len(self.records), replace(prepared, record=record))
         return self.note(record)
 

@@ -3,6 +3,7 @@
 World: right-handed, object in [-1, 1]^3. Camera: OpenCV axes (x right, y down, z forward). Pixel centres at +0.5.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,8 @@ AXES = {"opencv": (1.0, 1.0, 1.0), "opengl": OPENCV_FROM_OPENGL, "pytorch3d": (-
 class Cameras:
     """Any batch of cameras that share one picture size.
 
-    world_from_camera: [..., 4, 4] rigid; intrinsics: [..., 4] focal lengths and principal point (fx, fy, cx, cy) in
-    pixels; height, width in pixels.
+    world_from_camera: [..., 4, 4] rigid, or all NaN where nobody knows it; intrinsics: [..., 4] focal lengths and
+    principal point (fx, fy, cx, cy) in pixels; height, width in pixels.
     """
 
     world_from_camera: Tensor
@@ -39,6 +40,11 @@ class Cameras:
     def centres(self) -> Tensor:
         """Where the cameras stand, [..., 3]."""
         return self.world_from_camera[..., :3, 3]
+
+    @property
+    def posed(self) -> bool:
+        """Whether it is known where any of them stands."""
+        return not bool(self.world_from_camera[..., :3, :].isnan().all())
 
     def resized(self, height: int, width: int) -> "Cameras":
         """The same cameras with pictures of another size."""
@@ -85,6 +91,14 @@ class Cameras:
         directions = torch.nn.functional.normalize(local @ self.world_from_camera[..., :3, :3].mT, dim=-1)
         origins = self.centres[..., None, :].expand_as(directions)
         return Rays(origins.flatten(1, 2), directions.flatten(1, 2))
+
+
+def unposed_cameras(views: int, *, size: int, fov_degrees: float = FOV_DEGREES) -> Cameras:
+    """Cameras [V] whose pictures are so wide, and of which nobody knows where they stand."""
+    focal = size / 2 / math.tan(math.radians(fov_degrees) / 2)
+    matrices = torch.full((views, 4, 4), torch.nan)
+    matrices[:, 3] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    return Cameras(matrices, torch.tensor([focal, focal, size / 2, size / 2]).expand(views, 4), size, size)
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:

@@ -5,17 +5,18 @@ import zipfile
 
 import numpy as np
 import pytest
-from tiny import THINGS, write_things
+from tiny import THINGS, pictures_of, ring, write_things
 
 from vader3d.captions import Caption
 from vader3d.cli.main import main
-from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.reader import Archive
 from vader3d.data.captioning.recaption import Describer, captions_for, recaption
 from vader3d.data.captioning.template import Look, look_of, template_captions
 from vader3d.data.making.chairs import design, prepare_chairs
 from vader3d.data.named import open_archive
 from vader3d.data.shards.writer import write_shards
+from vader3d.geometry.cameras import unposed_cameras
 
 NAMES = list(THINGS)
 
@@ -193,6 +194,17 @@ def test_the_template_says_what_is_known():
     assert template_captions(ObjectRecord("a1"), look) == ()
     plain = Look(("red",), (1, 1, 1))
     assert [c.text for c in template_captions(ObjectRecord("chair"), plain)] == ["a red chair", "a chair"]
+
+
+def test_of_clips_without_cameras_only_colours_are_told():
+    views = ObjectViews(pictures_of(THINGS["green table"], ring(3, 24)), unposed_cameras(3, size=24))
+    look = look_of(views)
+    assert look.colours[0] == "green"
+    assert (look.size, look.shape) == (0.0, "")
+    assert [c.text for c in template_captions(ObjectRecord("table"), look, usual_size=1.0)] == [
+        "a green and brown table",
+        "a green table",
+    ]
 
 
 def test_our_chairs_are_known_by_source_and_by_name():

@@ -10,6 +10,7 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
+from tiny import THINGS, pictures_of, ring
 
 from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
@@ -22,7 +23,7 @@ from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
 from vader3d.data.making.viewpoints import spread_cameras
 from vader3d.data.named import open_archive
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.cameras import Cameras, unposed_cameras
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +197,18 @@ def test_a_full_disk_is_one_error_that_names_the_file(good, tmp_path, monkeypatc
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OSError, match=r"could not write .*contact_sheet\.png: No space left on device"):
         inspect_archive(open_archive(tmp_path / "a.zip"), tmp_path / "look")
+
+
+def test_objects_without_cameras_are_counted_and_only_their_pictures_judged(tmp_path):
+    cameras = unposed_cameras(3, size=24)
+    with ArchiveWriter(tmp_path / "clips.zip", title="clips", resolution=(24, 24)) as writer:
+        for name, thing in THINGS.items():
+            pictures = pictures_of(thing, ring(3, 24))
+            pictures[1] = 0 if name == "blue box" else pictures[1]
+            writer.add(PreparedObject(ObjectRecord(name), pictures, cameras))
+    report = inspect_archive(open_archive(tmp_path / "clips.zip"), tmp_path / "look")
+    assert report.unposed == 4
+    assert "4 objects without cameras" in str(report)
+    assert [problem for problem in report.problems if "repeats" not in problem] == [
+        "blue box: nothing to be seen (no alpha of 128 or more) in 1 of 3 views (e.g. 1)"
+    ]

@@ -5,7 +5,8 @@ One zip file. Members are stored, for pictures are compressed already; only the 
     archive.json               format, version, title, resolution [H, W], objects [...], subsets {name: [indices]}; of a
                                copy with other captions also `pictures`: the fingerprint of what it was copied from
     000000/pictures-000.webp   RGBA with straight alpha, sRGB; views tiled row by row, no side above 4096 px
-    000000/cameras.npy         float32 [V, 16]: world_from_camera [3, 4] row by row, then fx fy cx cy in px
+    000000/cameras.npy         float32 [V, 16]: world_from_camera [3, 4] row by row, then fx fy cx cy in px; NaN where
+                               nobody knows where cameras stand, of an object whose entry says `posed: false`
     000000/mesh.ply            the true surface in the same world, where it is known
 
 Cameras and world are those of `vader3d.geometry.cameras`. `check_*` say what may enter an archive; writers and readers
@@ -17,7 +18,7 @@ import io
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,10 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """What is said of one object; writers count its `views`. The order of the fields is that of the JSON."""
+    """What is said of one object; writers count its `views` and look whether its cameras are `posed`.
+
+    The order of the fields is that of the JSON.
+    """
 
     name: str
     captions: tuple[Caption, ...] = ()
@@ -50,11 +54,20 @@ class ObjectRecord:
     creator: str = ""
     licence: str = ""
     source: str = ""
+    posed: bool = True
 
     @property
     def caption(self) -> str:
         """The first caption; empty where there is none."""
         return self.captions[0].text if self.captions else ""
+
+
+def entry_from_record(record: ObjectRecord) -> dict:
+    """A record as a manifest has it: `posed` where it is not, so that others read as before."""
+    entry = asdict(record)
+    if record.posed:
+        del entry["posed"]
+    return entry
 
 
 def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectRecord:
@@ -67,7 +80,7 @@ def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectReco
             captions = (Caption(str(entry["caption"])),) if entry["caption"] else ()
         tags, views = tuple(map(str, entry["tags"])), int(entry["views"])
         credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
-        record = ObjectRecord(name, captions, category, tags, views, *credit)
+        record = ObjectRecord(name, captions, category, tags, views, *credit, posed=entry.get("posed", True) is True)
     with reading(f"object {name[:60]!r}", kind=ArchiveError):
         check_name(name)
         most = min(OBJECT_VIEWS, OBJECT_BYTES // (4 * resolution[0] * resolution[1]))
@@ -200,13 +213,20 @@ def check_pictures(pictures: np.ndarray, height: int, width: int) -> None:
         )
 
 
-def check_cameras(cameras: Cameras, views: int) -> None:
-    """ValueError unless there are `views` finite, rigid cameras of focal lengths above 0; names the first bad one."""
+def check_cameras(cameras: Cameras, views: int, *, posed: bool = True) -> None:
+    """ValueError unless there are `views` finite, rigid cameras of focal lengths above 0; names the first bad one.
+
+    Where they are not `posed` all numbers that say where they stand must be NaN.
+    """
     matrices, intrinsics = cameras.world_from_camera.numpy(force=True), cameras.intrinsics.numpy(force=True)
     if matrices.shape != (views, 4, 4) or intrinsics.shape != (views, 4):
         raise ValueError(
             f"cameras: wanted {views}, as [V, 4, 4] and [V, 4]; got {matrices.shape} and {intrinsics.shape}"
         )
+    if not posed:
+        if cameras.posed:
+            raise ValueError("cameras: wanted none that are posed, as the object's entry says; got poses")
+        matrices = np.tile(np.eye(4), (views, 1, 1))
     finite = np.isfinite(matrices).all((1, 2)) & np.isfinite(intrinsics).all(1)
     rotation = np.where(finite[:, None, None], matrices[:, :3, :3], np.eye(3))
     skew = np.abs(rotation.swapaxes(1, 2) @ rotation - np.eye(3)).max((1, 2))

@@ -106,7 +106,7 @@ class Archive:
             if rows.shape != (record.views, 16) or rows.dtype != np.float32:
                 raise ArchiveError(f"cameras: wanted float32 [{record.views}, 16]; got {rows.dtype} {rows.shape}")
             cameras = cameras_from_rows(rows, height, width)
-            check_cameras(cameras, record.views)
+            check_cameras(cameras, record.views, posed=record.posed)
             pictures = np.empty((record.views, height, width, 4), np.uint8)
             for sheet in range(layout.sheets):
                 views, first = layout.sheet_views(sheet, record.views), sheet * layout.views_per_sheet

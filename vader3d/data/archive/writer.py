@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from vader3d.data.archive.format import (
     ObjectRecord,
     cameras_to_rows,
     contents_of,
+    entry_from_record,
     pictures_to_sheet,
     sheet_layout,
 )
@@ -74,7 +74,7 @@ class ArchiveWriter(Writer):
             "version": VERSION,
             "title": self.title,
             "resolution": list(self.resolution),
-            "objects": [asdict(record) for record in self.records],
+            "objects": [entry_from_record(record) for record in self.records],
             "subsets": self.subsets,
         }
         if self.fingerprint:

@@ -184,7 +184,7 @@ def usual_size(data: DataSet) -> float | None:
     sizes = []
     for index in np.unique(np.linspace(0, len(data) - 1, ASKED).round().astype(int)).tolist():
         try:
-            if captions_for(data.records[index]):
+            if captions_for(data.records[index]) or not data.records[index].posed:
                 continue
             sizes.append(look_of(data.read(index)).size)
         except ArchiveError:

@@ -21,7 +21,10 @@ SMALL, LARGE = 0.6, 1.6  # of the usual size of a data set
 
 @dataclass(frozen=True)
 class Look:
-    """What views show: the words of the colours, largest first, and the extents (x, y, z) in the cube's units."""
+    """What views show: the words of the colours, largest first, and the extents (x, y, z) in the cube's units.
+
+    The extents are 0 where nobody knows where the cameras stand.
+    """
 
     colours: tuple[str, ...]
     extents: tuple[float, float, float]
@@ -36,6 +39,8 @@ class Look:
         """tall, flat, wide, long (as deep as others are wide), or nothing: by the extents' proportions."""
         width, depth, height = self.extents
         across = max(width, depth)
+        if not across:
+            return ""
         if height > TALL * across:
             return "tall"
         if height < FLAT * across:
@@ -51,6 +56,8 @@ def look_of(views: ObjectViews) -> Look:
 
     shares = dominant_colours(views.pictures)
     colours = tuple(word for number, (word, share) in enumerate(shares[:2]) if not number or share >= SECOND_SHARE)
+    if not views.cameras.posed:
+        return Look(colours, (0.0, 0.0, 0.0))
     pieces, _ = label(visual_hull(views, cells=CELLS))
     hull = pieces == np.bincount(pieces[pieces > 0], minlength=1).argmax() if pieces.any() else pieces > 0
     filled = [np.flatnonzero(hull.any(axes)) for axes in ((0, 1), (0, 2), (1, 2))]  # of x, y, z
@@ -60,7 +67,7 @@ def look_of(views: ObjectViews) -> Look:
 
 def size_word(look: Look, usual: float | None) -> str:
     """small, large or nothing, beside the usual size of the data set."""
-    if usual is None:
+    if usual is None or not look.size:
         return ""
     return "small" if look.size < SMALL * usual else "large" if look.size > LARGE * usual else ""
 

@@ -37,12 +37,14 @@ class InspectionReport:
     categories: dict[str, int]
     contact_sheet: Path
     camera_plot: Path
+    unposed: int = 0
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         height, width = self.resolution
         lines = [f"{self.title}: {self.objects} objects, {self.views} views of {width} x {height} px"]
         lines += [f"  {count:5d} {name or '(no category)'}" for name, count in self.categories.items()]
+        lines += [f"{self.unposed} objects without cameras: poses are learned (poses.source=keypoints)"] * bool(self.unposed)
         lines += [f"contact sheet: {self.contact_sheet}", f"cameras in 3D: {self.camera_plot}"]
         lines += [f"{len(self.problems)} problems" + (":" if self.problems else " found")]
         return "\n".join(lines + [f"  {problem}" for problem in self.problems])
@@ -73,7 +75,7 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
             problems.append(str(error))
             continue
         faults = object_faults(views)
-        if not faults and len(views.pictures) > 3 and index in doubted:
+        if not faults and record.posed and len(views.pictures) > 3 and index in doubted:
             faults = colour_doubts(views)
         problems += [f"{record.name}: {fault}" for fault in faults]
         for view, picture in enumerate(views.pictures):
@@ -82,7 +84,7 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
                 problems.append(f"{record.name}: view {view} repeats view {place[1]} of {place[0]}")
         if len(shown) < SHEET_OBJECTS:
             shown.append(contact_row(views))
-        if len(plotted) < PLOTTED_OBJECTS:
+        if record.posed and len(plotted) < PLOTTED_OBJECTS:
             plotted.append((record.name, views, heldout_views(len(views.pictures))))
     if not shown:
         raise none_readable(archive, problems)
@@ -97,6 +99,7 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
         categories=dict(Counter(record.category for record in records).most_common()),
         contact_sheet=sheet,
         camera_plot=plot,
+        unposed=sum(not record.posed for record in records),
         problems=problems,
     )
 
@@ -117,14 +120,15 @@ def object_faults(views: ObjectViews) -> list[str]:
     note(np.flatnonzero((alpha == 255).all((1, 2))), "no background, the mask covers all")
     rim = np.concatenate([solid[:, 0], solid[:, -1], solid[:, :, 0], solid[:, :, -1]], 1)
     note(np.flatnonzero(rim.any(1) & ~solid.all((1, 2))), "the object touches the border")
-    note(inner_views(views.cameras), "the camera stands inside the cube")
-    note(blind_views(views.cameras), "the camera looks past the cube")
+    if views.cameras.posed:
+        note(inner_views(views.cameras), "the camera stands inside the cube")
+        note(blind_views(views.cameras), "the camera looks past the cube")
     visible = views.pictures[..., :3][solid]
     if len(visible) and visible.mean() < DARK:
         faults.append(f"very dark: mean {visible.mean():.0f} of 255")
     if len(alpha) == 1:
         faults.append("one view only: nothing tells what the other sides look like, and none can be held out")
-    if len(alpha) > 1 and all(fault.startswith("faint") for fault in faults):
+    if views.cameras.posed and len(alpha) > 1 and all(fault.startswith("faint") for fault in faults):
         note(np.flatnonzero(outside_share(views) > OUTSIDE), "the object reaches out of the cube")
         share = explained_share(views, visual_hull(views))
         odd = odd_masks(views) if share < EXPLAINED else []

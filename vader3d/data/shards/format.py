@@ -5,7 +5,8 @@
     shard-000000.tar       one sample an object, whose members stand side by side:
         000000012.json           name, captions [{text, source}], category, tags, views, creator, licence, source
         000000012.txt            the first caption
-        000000012.cameras.json   world_from_camera [V, 3, 4] and intrinsics [V, 4] (fx fy cx cy in px)
+        000000012.cameras.json   world_from_camera [V, 3, 4], or null where nobody knows it, and intrinsics
+                                 [V, 4] (fx fy cx cy in px)
         000000012.0000.webp      RGBA with straight alpha, sRGB; a file a view, so that a few can be decoded
         000000012.mesh.ply       the true surface in the same world, where it is known
     shard-000000.json      {"objects": [{the record's fields, offset, bytes, crc32}]}: where each sample lies
@@ -17,7 +18,7 @@ those of `vader3d.geometry.cameras`. Tar members are read from memory by name, o
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ from vader3d.data.archive.format import (
     cameras_from_rows,
     cameras_to_rows,
     check_cameras,
+    entry_from_record,
     pictures_from_sheet,
     pictures_to_sheet,
     record_from_entry,
@@ -81,7 +83,8 @@ def picture_limit(height: int, width: int) -> int:
 def sample_members(prepared: PreparedObject, mesh: bytes | None, *, quality: int) -> list[tuple[str, bytes]]:
     """An object's files as (extension, contents); `mesh` is its PLY."""
     rows = cameras_to_rows(prepared.cameras)
-    cameras = {"world_from_camera": rows[:, :12].reshape(-1, 3, 4).tolist(), "intrinsics": rows[:, 12:].tolist()}
+    poses = rows[:, :12].reshape(-1, 3, 4).tolist() if prepared.cameras.posed else None
+    cameras = {"world_from_camera": poses, "intrinsics": rows[:, 12:].tolist()}
     members = [*record_members(prepared.record), ("cameras.json", json.dumps(cameras).encode())]
     for view, picture in enumerate(prepared.pictures):
         members.append((f"{view:04d}.webp", pictures_to_sheet(picture[None], columns=1, quality=quality)))
@@ -90,7 +93,7 @@ def sample_members(prepared: PreparedObject, mesh: bytes | None, *, quality: int
 
 def record_members(record: ObjectRecord) -> list[tuple[str, bytes]]:
     """The files that have what is said of an object."""
-    text = json.dumps(asdict(record), ensure_ascii=False)
+    text = json.dumps(entry_from_record(record), ensure_ascii=False)
     return [("json", text.encode()), ("txt", record.caption.encode())]
 
 
@@ -139,10 +142,13 @@ def sample_views(
     text = member(members, "cameras.json", limit=CAMERA_BYTES * record.views + 4096)
     with reading("cameras.json", "world_from_camera and intrinsics", ArchiveError):
         document = parsed_json(text)
-        matrices = np.array(document["world_from_camera"], np.float32).reshape(-1, 12)
-        rows = np.concatenate([matrices, np.array(document["intrinsics"], np.float32)], 1)
+        lenses = np.array(document["intrinsics"], np.float32)
+        matrices = np.full((len(lenses), 12), np.nan, np.float32)
+        if document["world_from_camera"] is not None:
+            matrices = np.array(document["world_from_camera"], np.float32).reshape(-1, 12)
+        rows = np.concatenate([matrices, lenses], 1)
         cameras = cameras_from_rows(rows, height, width)
-        check_cameras(cameras, record.views)
+        check_cameras(cameras, record.views, posed=record.posed)
     cameras = cameras[list(chosen)]
     return ObjectViews(np.concatenate(pictures), cameras)
 
@@ -163,7 +169,7 @@ def member(members: Mapping[str, memoryview], name: str, *, limit: int) -> bytes
 
 
 def span_to_entry(span: Span) -> dict:
-    return {**asdict(span.record), "offset": span.offset, "bytes": span.bytes, "crc32": span.crc32}
+    return {**entry_from_record(span.record), "offset": span.offset, "bytes": span.bytes, "crc32": span.crc32}
 
 
 def span_from_entry(entry: Mapping, resolution: tuple[int, int], shard: Shard) -> Span:
