@@ -24,16 +24,15 @@ def odd_masks(views: ObjectViews) -> tuple[list[int], float]:
     missed = missed_cells(views, cells=CELLS)
     whole = share = explained_share(views, hull_of(missed))
     rest = np.ones(count, bool)
-    while share < SURE and (~rest).sum() < most:
+    while whole < EXPLAINED and share < SURE and (~rest).sum() < most:
         times = missed[rest].sum(0)
         weights = np.where((times > 0) & (times <= most), 1 / np.maximum(times, 1) ** 2, 0)
         rest[np.where(rest, missed @ weights, -1).argmax()] = False
         share = explained_share(chosen(views, rest), hull_of(missed[rest]))
     if share < (EXPLAINED if rest.all() else CLEARLY):
         return [], whole
-    odd = ~rest if whole < EXPLAINED else np.zeros(count, bool)
-    own = explained_shares(views, hull_of(missed[~odd])) < OWN
-    return np.flatnonzero(odd | (own if own.sum() <= most else False)).tolist(), share
+    own = explained_shares(views, hull_of(missed[rest])) < OWN
+    return np.flatnonzero(~rest | (own if own.sum() <= most else False)).tolist(), share
 
 
 def hull_of(missed: np.ndarray) -> np.ndarray:
