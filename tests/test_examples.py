@@ -42,7 +42,12 @@ def test_own_pictures_become_an_archive_without_a_fault(tmp_path):
     assert "0 problems found" in shown
     archive = open_archive(tmp_path / "data.zip")
     assert [record.caption for record in archive.records] == ["a blue ball", "a green ball", "a red ball"]
-    assert {path.name for path in (tmp_path / "look").iterdir()} == {"contact_sheet.png", "cameras.html"}
+    assert {path.name for path in (tmp_path / "look").iterdir()} == {
+        "contact_sheet.png",
+        "cameras.html",
+        "index.html",
+        "report.json",
+    }
 
 
 def test_own_pictures_are_read_where_they_lie(tmp_path):

@@ -1,12 +1,13 @@
 """`vader3d COMMAND`: which commands there are, and how they end."""
 
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -30,17 +31,36 @@ if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
 
 
-def inspect_command(data: Positional[str], *, output: Path = Path("runs/inspect")) -> None:
-    """Look at a data set: counts, a contact sheet, a 3D plot of cameras and cube, problems found.
+def inspect_command(
+    data: Positional[str],
+    *,
+    output: Path = Path("runs/inspect"),
+    strict: bool = False,
+    report: Annotated[Literal["human", "json"], tyro.conf.arg(name="format")] = "human",
+) -> None:
+    """Look at a data set: counts, a page with masks' outlines and cameras in 3D, problems found.
+
+    Writes index.html (open it in a browser; it needs no other file), report.json, contact_sheet.png, cameras.html.
 
     Args:
         data: An archive, a folder or URL of shards, or furniture, furniture-all, chairs.
-        output: Folder for the pictures and the plot.
+        output: Folder for what it writes.
+        strict: Exit code 1 where there are problems.
+        report: json prints report.json.
     """
     from vader3d.data.inspection.faults import inspect_archive
     from vader3d.data.named import open_archive
+    from vader3d.pages.inspection import write_inspection_page
 
-    print(inspect_archive(open_archive(data), output))
+    found = inspect_archive(open_archive(data), output)
+    page = write_inspection_page(found)
+    if report == "json":
+        print(json.dumps(found.facts(), indent=1, ensure_ascii=False))
+    else:
+        print(f"{found}\nthe page, to open in a browser: {page}")
+    if strict and found.problems:
+        sys.stdout.flush()
+        sys.exit(1)
 
 
 def weights_command(name: Positional[str] = "") -> None:
@@ -132,9 +152,9 @@ def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit codes: 0 done, 2 bad input, a full disk or memory (one line says what and how to mend it), 3 training
-    diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state written: the same command goes on), 141
-    where the reader of a pipe has gone.
+    """Exit codes: 0 done, 1 problems found (`inspect --strict`), 2 bad input, a full disk or memory (one line says what
+    and how to mend it), 3 training diverged, 130 stopped by Ctrl-C, 143 stopped by SIGTERM (both with the state
+    written: the same command goes on), 141 where the reader of a pipe has gone.
     """
     if "OMP_WAIT_POLICY" not in os.environ:  # read when a command loads torch: idle threads then soon sleep, where
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # they would else take the cores from another training

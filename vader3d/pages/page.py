@@ -1,7 +1,7 @@
 """Results as one HTML file that needs nothing beside it.
 
-A page is facts, sections (`Gallery`, `Sheet`, `Comparison`, `Charts`, `Table`, `Numbers`) in the order given, and the
-whole report (the keys of `report.json`). Each section's `template` draws it.
+A page is facts, sections (`Gallery`, `Sheet`, `Comparison`, `Charts`, `Table`, `Numbers`, `Document`) in the order
+given, and the whole report (the keys of `report.json`). Each section's `template` draws it.
 """
 
 import base64
@@ -66,13 +66,18 @@ def webp(pixels: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Card:
-    """A large picture with a name, an optional file to open (`link`, relative), and smaller ones to compare with."""
+    """A large picture with a name, an optional file to open (`link`, relative), and smaller ones to compare with.
+
+    lines, warnings: texts below.
+    """
 
     name: str
     picture: Picture
     link: str = ""
     beside: Sequence[Picture] = ()
     beside_label: str = ""
+    lines: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     @property
     def format(self) -> str:
@@ -202,7 +207,17 @@ class Numbers:
     template: ClassVar[str] = "numbers.html"
 
 
-Section = Gallery | Sheet | Comparison | Charts | Table | Numbers
+@dataclass(frozen=True)
+class Document:
+    """A whole page of its own, shown within this one; its scripts run only where the page allows any."""
+
+    title: str
+    text: str
+    html: str
+    template: ClassVar[str] = "document.html"
+
+
+Section = Gallery | Sheet | Comparison | Charts | Table | Numbers | Document
 
 
 def write_page(
@@ -214,10 +229,11 @@ def write_page(
     text: str = "",
     facts: Sequence[Number] = (),
     refresh: float | None = None,
+    scripts: bool = False,
 ) -> None:
     """Write the page, whole or not at all; `title`, `text` and the numbers `facts` open it.
 
-    refresh: the browser reads it anew after so many seconds.
+    refresh: the browser reads it anew after so many seconds. scripts: documents within it may run theirs.
     """
     values = {
         "title": title,
@@ -225,7 +241,7 @@ def write_page(
         "facts": facts,
         "sections": sections,
         "report": json.dumps(report, indent=2, ensure_ascii=False, default=str),
-        "policy": POLICY,
+        "policy": POLICY + "; script-src 'unsafe-inline'" * scripts,
         "refresh": refresh,
         "short": value_text,
     }

@@ -66,7 +66,7 @@ def test_a_damaged_index_of_a_shard_costs_that_shard(shards):
 def test_inspection_and_evaluation_go_past_a_damaged_index(shards, tmp_path):
     (shards / "shard-000000.json").write_bytes(b"no index")
     report = inspect_archive(open_archive(shards), tmp_path / "inspected")
-    assert sum("shard-000000.json: wanted the file that was packed" in problem for problem in report.problems) == 3
+    assert sum("shard-000000.json: wanted the file that was packed" in str(problem) for problem in report.problems) == 3
     assert report.views == 12
     assert usual_views(open_archive(shards)) == 12
     assert has_true_meshes(open_archive(shards)) is False

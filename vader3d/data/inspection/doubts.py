@@ -12,7 +12,10 @@ from vader3d.data.reading.carving import carved, fit_of, seen_at, thickness
 CELLS, SIDE = 40, 64  # cells of a hull's side; px of pictures that are asked
 PLAIN = 6.0  # mean deviation of an object's colours, of 255, below which they tell nothing
 CLEARLY, NO_BETTER = 0.9, 0.93  # how a spread of colours compares that another reading of cameras would explain
-AGREED = 0.2  # of an object's own deviation: what colours of a place that agree have at most
+AGREED, SOUND = (
+    0.2,
+    0.14,
+)  # of an object's own deviation: what colours of a place that agree have at most, and those beyond doubt
 FOCALS = (0.5, 0.67, 1.5, 2.0)
 
 
@@ -20,7 +23,7 @@ def colour_doubts(views: ObjectViews) -> list[str]:
     """Faults of cameras whose silhouettes may be explained, and whose colours are not; none where colours are plain."""
     views = small(views)
     own, plain = spread(views)
-    if not np.isfinite(own) or plain < PLAIN:
+    if not np.isfinite(own) or plain < PLAIN or own < SOUND * plain:
         return []
     turned = spread(changed(views, lambda matrices: matrices @ torch.diag(matrices.new_tensor([-1, -1, 1, 1]))))[0]
     if turned < CLEARLY * own:

@@ -1,69 +1,125 @@
 """Counts, pictures, cameras and faults of an archive."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from vader3d.captions import WEAK
 from vader3d.data.archive.format import ArchiveError, ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.inspection.camera_plot import camera_plot
 from vader3d.data.inspection.doubts import colour_doubts
-from vader3d.data.inspection.hull import agreement, explained_share, visual_hull
-from vader3d.files import write_text, write_whole
+from vader3d.data.inspection.flicker import EXPLAINED, odd_masks
+from vader3d.data.inspection.looks import contact_row, outlined_square, save_sheet
+from vader3d.files import write_text
 from vader3d.geometry.placement import blind_views, inner_views
 from vader3d.geometry.rays import cube_crossing
 
-DARK, EXPLAINED, OUTSIDE, ALIKE = 24, 0.95, 0.02, 0.6  # mean of 255; shares
+DARK, OUTSIDE = 24, 0.02  # mean of 255; share of a silhouette
+FLICKERS = "the mask flickers: parts that other views have come and go"
 FAINT, FAINT_SHARE = 32, 0.2  # alpha below that shows nothing and is no background either; share of the background
 DOUBTED_OBJECTS = 24  # evenly chosen: are asked about their colours, which takes a second each
-SHEET_OBJECTS, SHEET_VIEWS, PLOTTED_OBJECTS = 48, 4, 12
-GREY = 96  # behind the contact sheet's objects, so that black ones show
+SHEET_OBJECTS, PLOTTED_OBJECTS = 48, 12
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A fault of an object, "" where nobody knows which; of some of its views, by their numbers, or of all it has."""
+
+    object: str
+    fault: str
+    views: tuple[int, ...] = ()
+    all_views: int = 0
+
+    @property
+    def sentence(self) -> str:
+        where = f" in {len(self.views)} of {self.all_views} views (e.g. {self.views[0]})" if self.views else ""
+        return self.fault + where
+
+    def __str__(self) -> str:
+        return f"{self.object}: {self.sentence}" if self.object else self.sentence
+
+
+@dataclass(frozen=True)
+class Look:
+    """An object as a page shows it: its record, its faults, and some views with their masks' outlines [H, W, 3]."""
+
+    record: ObjectRecord
+    faults: tuple[str, ...]
+    picture: np.ndarray
 
 
 @dataclass
 class InspectionReport:
-    """What `inspect_archive` found; `problems` has one line a fault, worst kinds first by number."""
+    """What `inspect_archive` found: `problems` in the objects' order; `looks` of faulty objects, then of others."""
 
     title: str
     objects: int
     views: int
     resolution: tuple[int, int]
     categories: dict[str, int]
-    contact_sheet: Path
-    camera_plot: Path
-    unposed: int = 0
-    problems: list[str] = field(default_factory=list)
+    captioned: int
+    unposed: int
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+
+    @property
+    def contact_sheet(self) -> Path:
+        return self.folder / "contact_sheet.png"
+
+    @property
+    def camera_plot(self) -> Path:
+        return self.folder / "cameras.html"
+
+    def facts(self) -> dict[str, Any]:
+        """The report as plain values, for programs."""
+        height, width = self.resolution
+        facts = {"title": self.title, "objects": self.objects, "views": self.views, "width": width, "height": height}
+        return {
+            **facts,
+            "categories": self.categories,
+            "objects_with_captions": self.captioned,
+            "objects_without_cameras": self.unposed,
+            "problems": [{**asdict(problem), "views": list(problem.views)} for problem in self.problems],
+        }
 
     def __str__(self) -> str:
         height, width = self.resolution
         lines = [f"{self.title}: {self.objects} objects, {self.views} views of {width} x {height} px"]
         lines += [f"  {count:5d} {name or '(no category)'}" for name, count in self.categories.items()]
-        lines += [f"{self.unposed} objects without cameras: poses are learned (poses.source=keypoints)"] * bool(self.unposed)
+        if self.unposed:
+            lines += [f"{self.unposed} objects without cameras: poses are learned (poses.source=keypoints)"]
         lines += [f"contact sheet: {self.contact_sheet}", f"cameras in 3D: {self.camera_plot}"]
         lines += [f"{len(self.problems)} problems" + (":" if self.problems else " found")]
         return "\n".join(lines + [f"  {problem}" for problem in self.problems])
 
 
 def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
-    """Read all of an archive and write `contact_sheet.png` and `cameras.html` into the folder `output`.
+    """Read all of an archive and write contact_sheet.png, cameras.html and report.json into the folder `output`.
 
-    Faults looked for: objects that cannot be read, empty masks, silhouettes that picture borders cut, cameras in the
-    cube or looking past it, silhouettes whose rays miss the cube, silhouettes that no one shape explains (wrong
-    camera axes) or that a few masks alone spoil, faint alpha, pictures that repeat, objects too dark to be seen, and of
-    some objects colours that differ from view to view (focal lengths, poses that are shuffled or upside down).
+    Faults looked for: objects that cannot be read, masks that are empty, full, cut by the border, or that flicker,
+    cameras in the cube or looking past it, silhouettes whose rays miss the cube, silhouettes that no one shape explains
+    (wrong camera axes) or that a few masks alone spoil, faint alpha, pictures that repeat, objects too dark to be seen,
+    and of some objects colours that differ from view to view (focal lengths, poses that are shuffled or upside down).
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    problems: list[str] = []
+    problems: list[Problem] = []
     shown: list[np.ndarray] = []
+    bad: list[Look] = []
+    good: list[Look] = []
     plotted: list[tuple[str, ObjectViews, list[int]]] = []
-    first_places: dict[bytes, tuple[str, int]] = {}
+    first_places: dict[bytes, str] = {}
     records: list[ObjectRecord] = []
     doubted = {int(index) for index in np.linspace(0, len(archive) - 1, DOUBTED_OBJECTS)}
     for index in range(len(archive)):
@@ -72,47 +128,64 @@ def inspect_archive(archive: DataSet, output: Path) -> InspectionReport:
             records.append(record)
             views = archive.read(index)
         except ArchiveError as error:
-            problems.append(str(error))
+            problems.append(Problem("", str(error)))
             continue
         faults = object_faults(views)
         if not faults and record.posed and len(views.pictures) > 3 and index in doubted:
-            faults = colour_doubts(views)
-        problems += [f"{record.name}: {fault}" for fault in faults]
-        for view, picture in enumerate(views.pictures):
-            place = first_places.setdefault(hashlib.sha256(picture.tobytes()).digest(), (record.name, view))
-            if place != (record.name, view) and picture[..., 3].any():
-                problems.append(f"{record.name}: view {view} repeats view {place[1]} of {place[0]}")
+            faults = {doubt: [] for doubt in colour_doubts(views)}
+        faults |= repeats(record, views, first_places)
+        own = [Problem(record.name, fault, tuple(numbers), len(views.pictures)) for fault, numbers in faults.items()]
+        problems += own
+        if len(looks := bad if own else good) < SHEET_OBJECTS:
+            worst = sorted({view for problem in own for view in problem.views})
+            looks.append(Look(record, tuple(problem.sentence for problem in own), outlined_square(views, worst)))
         if len(shown) < SHEET_OBJECTS:
             shown.append(contact_row(views))
         if record.posed and len(plotted) < PLOTTED_OBJECTS:
             plotted.append((record.name, views, heldout_views(len(views.pictures))))
     if not shown:
-        raise none_readable(archive, problems)
-    sheet, plot = output / "contact_sheet.png", output / "cameras.html"
-    save_sheet(shown, sheet)
-    write_text(plot, camera_plot(archive.title, plotted))
-    return InspectionReport(
+        raise none_readable(archive, list(map(str, problems)))
+    report = InspectionReport(
         title=archive.title,
         objects=len(archive),
         views=sum(record.views for record in records),
         resolution=archive.resolution,
         categories=dict(Counter(record.category for record in records).most_common()),
-        contact_sheet=sheet,
-        camera_plot=plot,
+        captioned=sum(any(caption.source not in WEAK for caption in record.captions) for record in records),
         unposed=sum(not record.posed for record in records),
+        folder=output,
         problems=problems,
+        looks=[*bad, *good[: SHEET_OBJECTS - len(bad)]],
     )
+    save_sheet(shown, report.contact_sheet)
+    write_text(report.camera_plot, camera_plot(archive.title, plotted))
+    write_text(output / REPORT, json.dumps(report.facts(), indent=1, ensure_ascii=False))
+    return report
 
 
-def object_faults(views: ObjectViews) -> list[str]:
-    """What is wrong with one object's pictures and cameras, a phrase each; empty when nothing is."""
-    alpha, faults = views.pictures[..., 3], []
+def repeats(record: ObjectRecord, views: ObjectViews, first_places: dict[bytes, str]) -> dict[str, list[int]]:
+    """The views that were there before, by what is said of them; `first_places` remembers whose pictures were first."""
+    found: dict[str, list[int]] = {}
+    own: set[bytes] = set()
+    for view, picture in enumerate(views.pictures):
+        digest = hashlib.sha256(picture.tobytes()).digest()
+        first = first_places.setdefault(digest, record.name)
+        if (first != record.name or digest in own) and picture[..., 3].any():
+            other = "its own" if first == record.name else first
+            found.setdefault(f"the picture repeats one of {other}", []).append(view)
+        own.add(digest)
+    return found
+
+
+def object_faults(views: ObjectViews) -> dict[str, list[int]]:
+    """What is wrong with one object's pictures and cameras: phrases with the views they are of, none: with all."""
+    alpha, faults = views.pictures[..., 3], dict[str, list[int]]()
     solid = alpha >= 128
 
     def note(bad: Iterable[int], what: str) -> None:
         numbers = [int(view) for view in bad]
         if numbers:
-            faults.append(f"{what} in {len(numbers)} of {len(alpha)} views (e.g. {numbers[0]})")
+            faults[what] = numbers
 
     note(np.flatnonzero(~solid.any((1, 2))), "nothing to be seen (no alpha of 128 or more)")
     faint = ((alpha > 0) & (alpha < FAINT)).sum((1, 2)) > FAINT_SHARE * (~solid).sum((1, 2)).clip(1)
@@ -125,30 +198,16 @@ def object_faults(views: ObjectViews) -> list[str]:
         note(blind_views(views.cameras), "the camera looks past the cube")
     visible = views.pictures[..., :3][solid]
     if len(visible) and visible.mean() < DARK:
-        faults.append(f"very dark: mean {visible.mean():.0f} of 255")
+        faults[f"very dark: mean {visible.mean():.0f} of 255"] = []
     if len(alpha) == 1:
-        faults.append("one view only: nothing tells what the other sides look like, and none can be held out")
+        faults["one view only: nothing tells what the other sides look like, and none can be held out"] = []
     if views.cameras.posed and len(alpha) > 1 and all(fault.startswith("faint") for fault in faults):
         note(np.flatnonzero(outside_share(views) > OUTSIDE), "the object reaches out of the cube")
-        share = explained_share(views, visual_hull(views))
-        odd = odd_masks(views) if share < EXPLAINED else []
-        note(odd, "the mask is unlike those of the other views")
-        if share < EXPLAINED and not odd:
-            faults.append(f"no one shape explains more than {share:.0%} of the silhouettes: wrong camera axes?")
+        odd, share = odd_masks(views)
+        note(odd, FLICKERS if len(odd) > len(alpha) // 8 else "the mask is unlike those of the other views")
+        if share < EXPLAINED:
+            faults[f"no one shape explains more than {share:.0%} of the silhouettes: wrong camera axes?"] = []
     return faults
-
-
-def odd_masks(views: ObjectViews) -> list[int]:
-    """Views whose masks alone spoil the shape that all others agree on: at most one in eight, else none."""
-    most = len(views.pictures) // 8
-    hull = visual_hull(views, misses=most)
-    fits = np.array([agreement(views, view, hull) for view in range(len(views.pictures))])
-    odd = np.flatnonzero(fits < ALIKE)
-    rest = np.flatnonzero(fits >= ALIKE)
-    if not 0 < len(odd) <= most:
-        return []
-    others = ObjectViews(views.pictures[rest], views.cameras[torch.from_numpy(rest)])
-    return odd.tolist() if explained_share(others, visual_hull(others)) >= EXPLAINED else []
 
 
 def outside_share(views: ObjectViews) -> np.ndarray:
@@ -156,22 +215,3 @@ def outside_share(views: ObjectViews) -> np.ndarray:
     near, far = cube_crossing(*views.cameras[:, None].rays())
     solid = torch.from_numpy(views.pictures[..., 3] >= 128).flatten(1)
     return ((far <= near) & solid).sum(1).div(solid.sum(1).clamp_min(1)).numpy()
-
-
-def contact_row(views: ObjectViews) -> np.ndarray:
-    """A few views side by side on grey, uint8 [H, SHEET_VIEWS * W, 3]."""
-    chosen = np.linspace(0, len(views.pictures) - 1, SHEET_VIEWS).round().astype(int)
-    pictures = views.pictures[chosen].astype(np.float32)
-    alpha = pictures[..., 3:] / 255
-    return np.concatenate(np.rint(pictures[..., :3] * alpha + GREY * (1 - alpha)), 1).astype(np.uint8)
-
-
-def save_sheet(rows: list[np.ndarray], path: Path) -> None:
-    from PIL import Image
-
-    columns = 4 if len(rows) > 8 else 1
-    blank = np.full_like(rows[0], GREY)
-    rows = rows + [blank] * (-len(rows) % columns)
-    lines = [np.concatenate(rows[first : first + columns], 1) for first in range(0, len(rows), columns)]
-    picture = Image.fromarray(np.concatenate(lines))
-    write_whole(path, lambda temporary: picture.save(temporary, "PNG"))

@@ -11,29 +11,41 @@ SAMPLES = 96
 
 
 def visual_hull(views: ObjectViews, *, cells: int = 32, misses: int = 0) -> np.ndarray:
-    """Which cells of the cube no view, or at most `misses`, sees past: bool [cells, cells, cells], (z, y, x).
-
-    A cell stays when its centre falls on the silhouette, or out of the picture, in every view; silhouettes are
-    thickened by the cell's half width, so thin things survive.
-    """
-    from scipy.ndimage import maximum_filter
-
-    centres = ((np.arange(cells) + 0.5) / cells * 2 - 1).astype(np.float32)
-    points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij")[::-1], -1).reshape(-1, 3)
+    """Which cells of the cube no view, or at most `misses`, sees past: bool [cells, cells, cells], (z, y, x)."""
+    points = cell_centres(cells)
     left = np.arange(len(points))  # each view is asked only about what the views before it left
     missed = np.zeros(len(points), np.uint16)
-    height, width = views.pictures.shape[1:3]
-    for view, picture in enumerate(views.pictures):
-        pose, lens = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
-        near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
-        reach = min(int(np.ceil(lens[0] / near / cells)), max(height, width))
-        silhouette = maximum_filter(picture[..., 3] >= 128, size=2 * reach + 1)
-        row, column, inside = seen_at(points[left], pose, lens, (height, width))
-        missed[left] += ~silhouette[row, column] & inside
+    for view in range(len(views.pictures)):
+        missed[left] += sees_past(views, view, points[left], cells)
         left = left[missed[left] <= misses]
     hull = np.zeros(len(points), bool)
     hull[left] = True
     return hull.reshape(cells, cells, cells)
+
+
+def missed_cells(views: ObjectViews, *, cells: int) -> np.ndarray:
+    """Which cells each view sees past: bool [V, cells^3]."""
+    points = cell_centres(cells)
+    return np.stack([sees_past(views, view, points, cells) for view in range(len(views.pictures))])
+
+
+def cell_centres(cells: int) -> np.ndarray:
+    """float32 [cells^3, 3] in (x, y, z), in the order of (z, y, x)."""
+    centres = ((np.arange(cells) + 0.5) / cells * 2 - 1).astype(np.float32)
+    return np.stack(np.meshgrid(centres, centres, centres, indexing="ij")[::-1], -1).reshape(-1, 3)
+
+
+def sees_past(views: ObjectViews, view: int, points: np.ndarray, cells: int) -> np.ndarray:
+    """Whether a view shows the cells about `points` beside its silhouette, which is thickened by half a cell."""
+    from scipy.ndimage import maximum_filter
+
+    height, width = views.pictures.shape[1:3]
+    pose, lens = views.cameras.world_from_camera[view].numpy(), views.cameras.intrinsics[view].numpy()
+    near = max(float(-pose[:3, 3] @ pose[:3, 2]), 1e-3)  # depth of the cube's centre
+    reach = min(int(np.ceil(lens[0] / near / cells)), max(height, width))
+    silhouette = maximum_filter(views.pictures[view, ..., 3] >= 128, size=2 * reach + 1)
+    row, column, inside = seen_at(points, pose, lens, (height, width))
+    return ~silhouette[row, column] & inside
 
 
 def explained_share(views: ObjectViews, hull: np.ndarray) -> float:
@@ -42,18 +54,29 @@ def explained_share(views: ObjectViews, hull: np.ndarray) -> float:
     Every third pixel of every third row of at most 8 views is asked.
     """
     chosen = np.unique(np.linspace(0, len(views.pictures) - 1, 8).round().astype(int))
-    rays = views.cameras[chosen].strided(3, 1, 1)[:, None].rays()
-    solid = torch.from_numpy(views.pictures[chosen, 1::3, 1::3, 3] >= 128).flatten()
-    if not solid.any():
-        return 1.0
-    origins, directions = (part.flatten(0, 1)[solid] for part in rays)
+    met, asked = explained_rays(ObjectViews(views.pictures[chosen], views.cameras[torch.from_numpy(chosen)]), hull)
+    return float(met.sum() / asked.sum()) if asked.any() else 1.0
+
+
+def explained_shares(views: ObjectViews, hull: np.ndarray) -> np.ndarray:
+    """The same of each view [V]; 1 of one without an object."""
+    met, asked = explained_rays(views, hull)
+    return np.where(asked > 0, met / np.maximum(asked, 1), 1.0)
+
+
+def explained_rays(views: ObjectViews, hull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many rays through each view's silhouette meet the hull, and how many there are [V]."""
+    rays = views.cameras.strided(3, 1, 1)[:, None].rays()
+    solid = torch.from_numpy(views.pictures[:, 1::3, 1::3, 3] >= 128)
+    asked = solid.flatten(1).sum(1).numpy()
+    origins, directions = (part.flatten(0, 1)[solid.flatten()] for part in rays)
     near, far = cube_crossing(origins, directions)
     steps = (torch.arange(SAMPLES) + 0.5) / SAMPLES
     points = origins[:, None] + (near[:, None] + (far - near)[:, None] * steps)[..., None] * directions[:, None]
     cells = len(hull)
     x, y, z = ((points + 1) / 2 * cells).long().clamp(0, cells - 1).unbind(-1)
-    met = torch.from_numpy(hull)[z, y, x] & (far > near)[:, None]
-    return float(met.any(1).float().mean())
+    met = (torch.from_numpy(hull)[z, y, x] & (far > near)[:, None]).any(1).numpy()
+    return np.bincount(np.repeat(np.arange(len(asked)), asked), met, len(asked)), asked
 
 
 def agreement(views: ObjectViews, view: int, hull: np.ndarray) -> float:
