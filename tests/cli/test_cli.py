@@ -37,6 +37,7 @@ COMMANDS = (
     "train autodecoder",
     "train diffusion",
     "animate",
+    "reconstruct",
     "generate",
     "evaluate",
     "study",

@@ -20,6 +20,7 @@ from vader3d.cli.models import models_command, save_command
 from vader3d.cli.parsing import checked, is_out_of_memory
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
+from vader3d.cli.reconstruct import reconstruct_command
 from vader3d.cli.studio import studio_command
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
@@ -110,6 +111,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
     every.command(name="generate")(generate_command)
     every.command(name="animate")(animate_command)
+    every.command(name="reconstruct")(reconstruct_command)
     every.command(name="studio")(studio_command)
     every.command(name="schema")(schema_command)
     every.command(name="evaluate")(evaluate_command)
