@@ -21,6 +21,7 @@ from vader3d.cli.models import models_command, save_command
 from vader3d.cli.parsing import checked, is_out_of_memory
 from vader3d.cli.prepare import prepare_commands
 from vader3d.cli.presets import presets_command
+from vader3d.cli.reconstruct import reconstruct_command
 from vader3d.cli.studio import studio_command
 from vader3d.cli.study import study_command
 from vader3d.cli.train import train_autodecoder_command, train_diffusion_command
@@ -130,6 +131,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
     every.command(name="generate")(generate_command)
     every.command(name="animate")(animate_command)
+    every.command(name="reconstruct")(reconstruct_command)
     every.command(name="studio")(studio_command)
     every.command(name="schema")(schema_command)
     every.command(name="evaluate")(evaluate_command)
@@ -144,7 +146,8 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
 
 def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
     """All readers where one may be asked for; they import torch, for which no other command's help need wait."""
-    if arguments[:1] != ["prepare"] or arguments[1:2] in (["meshes"], ["photos"], ["chairs"], ["shards"], ["captions"]):
+    others = ("meshes", "photos", "chairs", "heads", "shards", "captions")
+    if arguments[:1] != ["prepare"] or "".join(arguments[1:2]) in others:
         return {}
     from vader3d.data.reading.readers import READERS
 

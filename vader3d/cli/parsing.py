@@ -21,6 +21,7 @@ RANGES = {
     "azimuths": Range(above=0, at_most=180),
     "count": Range(at_least=1),
     "fov": Range(above=0, below=180),
+    "fine_steps": Range(at_least=0),
     "frames": Range(at_least=2),
     "guidance": Range(at_least=0),
     "guidance_interval": Range(at_least=0),

@@ -37,6 +37,7 @@ def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     commands.command(name="meshes")(prepare_meshes_command)
     commands.command(name="photos")(prepare_photos_command)
     commands.command(name="chairs")(prepare_chairs_command)
+    commands.command(name="heads")(prepare_heads_command)
     for name, reader in readers.items():
         commands.command(name=name)(reader_command(reader))
     commands.command(name="shards")(prepare_shards_command)
@@ -177,6 +178,26 @@ def prepare_chairs_command(
         azimuths=azimuths,
     )
     print(report)
+
+
+@checked
+def prepare_heads_command(
+    *, output: Path, count: int = 300, frames: int = 24, seed: int = 0, size: int = 64, processes: int = 2
+) -> None:
+    """Clips of people's heads and shoulders that move, of parametric people, with truth beside them.
+
+    Args:
+        output: The archive to write, without cameras: all stand in front. Beside it OUTPUT.truth.safetensors (part
+            poses, cameras, depth, parts) and OUTPUT.novel.zip (views from the side of one held-out frame).
+        count: How many people, each in a clip of its own.
+        frames: Pictures of each clip.
+        seed: Clip i of a seed is always the same.
+        size: Width and height of the pictures in pixels.
+        processes: How many to render in parallel.
+    """
+    from vader3d.data.making.heads import prepare_heads
+
+    print(prepare_heads(output, count=count, frames=frames, seed=seed, size=size, processes=processes))
 
 
 @checked

@@ -1,0 +1,153 @@
+"""Clips of heads: the same for a seed, truth that fits the pictures and stays apart from what trains."""
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from vader3d.data.archive.reader import Archive
+from vader3d.data.making import heads
+from vader3d.data.making.busts import PARTS, Bust, BustPose, framed, part_poses, posed_surface
+from vader3d.data.making.heads import NOTHING, NOVEL_YAWS, make_clip, moves, novel_path, prepare_heads, read_truth
+from vader3d.geometry.skinning import inverse, moved
+
+FRAMES, SIZE = 6, 32
+STILL = BustPose(np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(1))
+
+
+def toy(rng: np.random.Generator) -> tuple[Bust, str, dict[str, str]]:
+    """A ball on a larger one, each of its own colour; smiling, the head grows."""
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    count, head = len(ball.vertices), np.repeat([1.0, 0.0], len(ball.vertices))
+    vertices = np.concatenate([0.35 * ball.vertices + [0, 0, 0.5], 0.5 * ball.vertices + [0, 0, -0.4]])
+    colours = np.repeat(rng.uniform(0.2, 0.9, (2, 3)), count, 0)
+    faces = np.concatenate([ball.faces, ball.faces + count])
+    grown = 0.05 * head[:, None] * np.tile(ball.vertices, (2, 1))
+    joints = np.array([0, 0, 0.1]), np.array([0, 0, 0.3])
+    return framed(Bust(vertices, faces, colours, head, 0 * head, *joints, grown[None])), "two balls", {"hair": "no"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    pytest.importorskip("embreex")
+    path = tmp_path_factory.mktemp("heads") / "heads.zip"
+    report = prepare_heads(path, count=3, frames=FRAMES, seed=4, size=SIZE, processes=1, subject=toy)
+    assert report.skipped == []
+    return path
+
+
+def test_archive_truth_and_novel_views_lie_side_by_side(made):
+    assert sorted(path.name for path in made.parent.iterdir()) == [
+        "heads.zip",
+        "heads.zip.novel.zip",
+        "heads.zip.truth.safetensors",
+    ]
+    archive, novel, (truth, parts) = Archive(made), Archive(novel_path(made)), read_truth(made)
+    assert [record.views for record in archive.records] == [FRAMES] * 3
+    assert [record.views for record in novel.records] == [len(NOVEL_YAWS)] * 3
+    assert parts == PARTS
+    assert archive.records[0].caption == "two balls"
+    assert {name: list(tensor.shape) for name, tensor in truth.items()} == {
+        "poses": [3, FRAMES, 2, 3, 4],
+        "cameras": [3, FRAMES, 4, 4],
+        "judged": [3],
+        "depth": [3, SIZE, SIZE],
+        "parts": [3, SIZE, SIZE],
+    }
+    assert truth["judged"].tolist() == [5, 5, 5]  # held out
+
+
+def test_what_trains_says_nothing_of_where_cameras_stand(made):
+    archive, (truth, _) = Archive(made), read_truth(made)
+    for number in range(3):
+        _, cameras = archive.read(number)
+        assert torch.equal(cameras.world_from_camera, cameras.world_from_camera[:1].expand(FRAMES, 4, 4))
+        assert (truth["cameras"][number] - cameras.world_from_camera).abs().amax((1, 2)).min() > 1e-3
+
+
+def test_poses_and_depth_are_those_of_the_pictures(made):
+    """Each part's middle is seen where its pose puts it, and as deep as the ball's front there."""
+    archive, (truth, _) = Archive(made), read_truth(made)
+    bust, *_ = toy(np.random.default_rng([4, 0]))
+    middles = torch.tensor(np.stack([bust.vertices[bust.head == share].mean(0) for share in (1, 0)])).float()
+    pictures, cameras = archive.read(0)
+    fx, fy, cx, cy = cameras.intrinsics[0].tolist()
+    colours = [255 * bust.colours[bust.head == share][0] for share in (1, 0)]
+    for frame in range(FRAMES):
+        local = torch.cat([moved(middles[None, k], truth["poses"][0, frame, k]) for k in range(2)])
+        across, down = fx * local[:, 0] / local[:, 2] + cx, fy * local[:, 1] / local[:, 2] + cy
+        for k in range(2):
+            seen = pictures[frame, int(down[k]), int(across[k])]
+            assert seen[3] == 255
+            other = colours[1 - k]
+            assert abs(seen[:3] - colours[k]).sum() < abs(seen[:3] - other).sum()
+            if frame == 5:
+                assert truth["parts"][0, int(down[k]), int(across[k])] == k
+                assert 0.2 < local[k, 2] - truth["depth"][0, int(down[k]), int(across[k])] < 0.7
+    assert ((truth["parts"] == NOTHING) == (truth["depth"] == 0)).all()
+    mask = torch.from_numpy(pictures[5, ..., 3] > 127)
+    assert ((truth["depth"][0] > 0) == mask).float().mean() > 0.97
+
+
+def test_novel_views_are_of_the_judged_frame_from_its_sides(made):
+    novel, (truth, _) = Archive(novel_path(made)), read_truth(made)
+    _, cameras = novel.read(0)
+    straight = truth["cameras"][0, 5]
+    angles = torch.arccos((cameras.world_from_camera[:, :3, 2] @ straight[:3, 2]).clamp(-1, 1)).rad2deg()
+    assert angles.round(decimals=0).tolist() == pytest.approx([45, 30, 15, 15, 30, 45], abs=1.5)
+    assert cameras.centres[0, 0] * cameras.centres[-1, 0] < 0
+
+
+def test_a_seed_and_a_number_decide_everything():
+    pytest.importorskip("embreex")
+    first, again, other = (make_clip(seed, 1, 4, 16, toy) for seed in (0, 0, 1))
+    assert (first.pictures == again.pictures).all()
+    assert torch.equal(first.truth["poses"], again.truth["poses"])
+    assert not torch.equal(first.truth["poses"], other.truth["poses"])
+
+
+def test_yaws_are_as_those_of_real_clips():
+    """About N(0, 15) degrees over clips, with tails, and smooth within one."""
+    rng = np.random.default_rng(0)
+    clips = [moves(rng, 24, 1) for _ in range(400)]
+    yaws = np.rad2deg([[pose.head[0] + pose.torso[0] for pose in clip] for clip in clips])
+    kurtosis = ((yaws - yaws.mean()) ** 4).mean() / yaws.var() ** 2
+    print(f"yaw: standard deviation {yaws.std():.1f} degrees, kurtosis {kurtosis:.1f}, largest {abs(yaws).max():.0f}")
+    assert abs(yaws.mean()) < 2
+    assert 12 < yaws.std() < 18
+    assert kurtosis > 3.5
+    assert abs(np.diff(yaws, axis=1)).std() < 0.4 * yaws.std()
+
+
+def test_a_head_turns_round_its_joint_and_the_torso_carries_it():
+    bust, *_ = toy(np.random.default_rng(0))
+    turned = BustPose(np.array([0.4, 0, 0]), np.array([0.6, 0.1, 0]), np.array([0.1, 0, 0]), np.zeros(1))
+    head, torso, _ = part_poses(bust, turned)
+    np.testing.assert_allclose(part_poses(bust, STILL), np.tile(np.eye(3, 4), (3, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(torso[:, :3] @ bust.neck_joint + torso[:, 3], bust.neck_joint + turned.shift)
+    facing = head[:, :3] @ [0, -1, 0]
+    assert np.rad2deg(np.arctan2(facing[0], -facing[1])) == pytest.approx(np.rad2deg(1.0), abs=1)
+    surface, parts = posed_surface(bust, turned)
+    whole = torch.tensor(surface.triangles[parts == 0].reshape(-1, 3)).float()
+    back = moved(whole, inverse(torch.tensor(head).float()))
+    np.testing.assert_allclose(back, bust.vertices[bust.faces[parts == 0]].reshape(-1, 3), atol=1e-6)
+
+
+def test_people_are_made_where_anny_is_installed():
+    pytest.importorskip("anny", reason="needs anny: pip install 'vader3d[heads]'")
+    from vader3d.data.making.people import person
+
+    bust, caption, tags = person(np.random.default_rng([0, 0]))
+    assert caption == f"a person with {tags['hair']} hair in a {tags['shirt']} shirt"
+    assert bust.vertices[:, 2].max() == pytest.approx(0.78)
+    assert abs(bust.vertices).max() < 1
+    assert bust.vertices[bust.head > 0.9, 2].min() > bust.vertices[bust.head < 0.1, 2].min() + 0.2
+    assert ((bust.head + bust.neck) <= 1 + 1e-6).all()
+
+
+def test_without_anny_it_is_said_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "anny", None)
+    heads.body.cache_clear()
+    with pytest.raises(ImportError, match=r"anny: wanted for people; got none; pip install 'vader3d\[heads\]'"):
+        prepare_heads(tmp_path / "a.zip", count=1)
+    assert not [*tmp_path.iterdir()]

@@ -1,0 +1,187 @@
+"""Clips of heads and shoulders that move, with truth kept apart."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vader3d.captions import Caption
+from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.archive.splits import heldout_views
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making.busts import PARTS, Bust, BustPose, part_poses, posed_surface
+from vader3d.data.making.conversion import Job, PrepareReport, convert
+from vader3d.data.making.people import body, person
+from vader3d.data.making.raycast import embree_scene, pixel_directions, render_surface
+from vader3d.data.making.surface import Surface
+from vader3d.data.writer import PreparedObject
+from vader3d.geometry.cameras import DISTANCE, Cameras, look_at, orbit_cameras
+from vader3d.geometry.skinning import inverse
+from vader3d.snapshots import load_snapshot, save_snapshot
+
+EDITION = 1  # rises whenever the same seed gives other clips
+FRONT_DEGREES = -90.0
+NOVEL_YAWS = (-45.0, -30.0, -15.0, 15.0, 30.0, 45.0)  # degrees that novel views of a judged frame are turned by
+SPREAD = {"head": (13.0, 6.0, 4.0), "torso": (7.0, 2.5, 2.0)}  # degrees of yaw, pitch, roll
+TAILS = 5  # degrees of freedom of a clip's liveliness: most sit still, some turn far
+FARTHEST_DEGREES = 60.0
+RAYS_PER_SIDE = 3
+NOTHING = 255  # part of a pixel that shows nothing
+
+Subject = Callable[[np.random.Generator], tuple[Bust, str, dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Clip(PreparedObject):
+    """A clip as it is trained on, whose cameras all stand in front; its truth, and novel views of one frame."""
+
+    truth: dict[str, Tensor] = field(default_factory=dict)
+    novel: tuple[np.ndarray, Cameras] | None = None
+
+
+class ClipWriter(ArchiveWriter):
+    """Writes beside the archive OUT the truth, OUT.truth.safetensors, and an archive of novel views, OUT.novel.zip."""
+
+    def __init__(self, path: Path, *, title: str, size: int):
+        super().__init__(path, title=title, resolution=(size, size))
+        self.novel = ArchiveWriter(novel_path(path), title=f"{title}, novel views", resolution=(size, size))
+        self.truths: list[dict[str, Tensor]] = []
+
+    def write(self, index: int, prepared: PreparedObject) -> None:
+        assert isinstance(prepared, Clip)
+        assert prepared.novel is not None
+        super().write(index, prepared)
+        self.truths.append(prepared.truth)
+        pictures, cameras = prepared.novel
+        self.novel.add(PreparedObject(prepared.record, pictures, cameras))
+
+    def publish(self) -> None:
+        names = [record.name for record in self.records]
+        header = {"kind": "truth", "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION}
+        tensors = {name: torch.stack([truth[name] for truth in self.truths]) for name in self.truths[0]}
+        save_snapshot(truth_path(self.path), tensors, header)
+        self.novel.publish()
+        super().publish()
+
+    def close(self) -> None:
+        self.novel.close()
+        super().close()
+
+
+def truth_path(archive: Path) -> Path:
+    return archive.with_name(f"{archive.name}.truth.safetensors")
+
+
+def novel_path(archive: Path) -> Path:
+    return archive.with_name(f"{archive.name}.novel.zip")
+
+
+def read_truth(archive: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """What `prepare_heads` knows of N clips of F frames, and the names of the K parts. ValueError: no such file.
+
+    poses [N, F, K, 3, 4], from the part at rest to the camera; cameras [N, F, 4, 4], world_from_camera; judged [N], the
+    frame that the rest is of; depth [N, H, W], along the camera's axis, 0 where nothing is; parts [N, H, W], the
+    part's number, 255 where nothing is.
+    """
+    tensors, header = load_snapshot(truth_path(archive), "truth")
+    return tensors, tuple(header["parts"])
+
+
+def prepare_heads(
+    output: Path,
+    *,
+    count: int = 300,
+    frames: int = 24,
+    seed: int = 0,
+    size: int = 64,
+    processes: int = 2,
+    subject: Subject = person,
+) -> PrepareReport:
+    """`count` clips of `frames` pictures, each of another person, into the archive `output`, truth beside it.
+
+    The archive's cameras say how pictures are projected, not from where: all stand in front. ImportError: no `anny`.
+    """
+    if subject is person:
+        body()  # once, before each process wants it
+    jobs = [Job(f"head-{index:05d}", make_clip, (seed, index, frames, size, subject)) for index in range(count)]
+    title = f"heads: {count} clips, series {seed}, edition {EDITION}"
+    return convert(jobs, ClipWriter(Path(output), title=title, size=size), processes=processes)
+
+
+def make_clip(seed: int, index: int, frames: int, size: int, subject: Subject) -> Clip:
+    """Clip `index` of a seed, ever the same."""
+    rng = np.random.default_rng([seed, index])
+    bust, caption, tags = subject(rng)
+    poses, cameras = moves(rng, frames, len(bust.expressions)), handheld(rng, frames, size)
+    pictures, judged = [], (heldout_views(frames) or [0])[0]
+    truth: dict[str, Tensor] = {"cameras": cameras.world_from_camera, "judged": torch.tensor(judged)}
+    novel = None
+    for number, pose in enumerate(poses):
+        surface, parts = posed_surface(bust, pose)
+        pictures.append(render_surface(surface, cameras[number : number + 1], rays_per_side=RAYS_PER_SIDE)[0])
+        if number == judged:
+            turned = cameras[judged : judged + 1].turned(torch.tensor(NOVEL_YAWS))
+            turned = replace(turned, intrinsics=turned.intrinsics.expand(len(NOVEL_YAWS), 4))
+            novel = render_surface(surface, turned, rays_per_side=RAYS_PER_SIDE), turned
+            truth |= geometry_of(surface, parts, cameras[judged])
+    world = torch.from_numpy(np.stack([part_poses(bust, pose)[: len(PARTS)] for pose in poses])).float()
+    to_camera = inverse(cameras.world_from_camera[:, None, :3])
+    turns = to_camera[..., :3] @ world[..., :3]
+    truth["poses"] = torch.cat([turns, to_camera[..., :3] @ world[..., 3:] + to_camera[..., 3:]], -1)
+    record = ObjectRecord(
+        f"head-{index:05d}",
+        (Caption(caption, "exact"),),
+        category="person",
+        tags=tuple(f"{key}:{value}" for key, value in tags.items()),
+        creator="vader3d",
+        licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
+        source=f"vader3d heads, edition {EDITION}, series {seed}, clip {index}",
+    )
+    still = orbit_cameras(torch.full((frames,), FRONT_DEGREES), torch.zeros(frames), size=size)
+    return Clip(record, np.stack(pictures), still, truth=truth, novel=novel)
+
+
+def wandering(rng: np.random.Generator, frames: int, spread: tuple[float, ...]) -> np.ndarray:
+    """[F, len(spread)]: smooth over the frames, of these standard deviations over all clips."""
+    noise = rng.normal(size=(3 * frames, len(spread)))
+    width = frames / 8
+    kernel = np.exp(-0.5 * (np.arange(-frames, frames + 1) / width) ** 2)
+    kernel /= np.sqrt((kernel**2).sum())
+    smooth = np.stack([np.convolve(row, kernel, "same") for row in noise.T], 1)[frames : 2 * frames]
+    return smooth * np.array(spread)
+
+
+def moves(rng: np.random.Generator, frames: int, expressions: int) -> list[BustPose]:
+    """How somebody sits and talks: yaw of the head about N(0, 15) degrees with tails, the torso less."""
+    lively = np.sqrt(TAILS / rng.chisquare(TAILS)) * math.sqrt((TAILS - 2) / TAILS)
+    head, torso = (
+        np.deg2rad((lively * wandering(rng, frames, SPREAD[part])).clip(-FARTHEST_DEGREES, FARTHEST_DEGREES))
+        for part in PARTS
+    )
+    shifts, said = wandering(rng, frames, (0.03,) * 3), wandering(rng, frames, (0.4,) * expressions).clip(0, 1)
+    return [BustPose(*each) for each in zip(torso, head, shifts, said, strict=True)]
+
+
+def handheld(rng: np.random.Generator, frames: int, size: int) -> Cameras:
+    """Cameras [F] before somebody, about 4 away, that sway a little."""
+    level = rng.uniform(-3, 8)
+    azimuths, elevations = (wandering(rng, frames, (3.0, 1.5)) + np.array([FRONT_DEGREES, level])).T
+    sway, distance = torch.from_numpy(wandering(rng, frames, (0.015,) * 3)).float(), DISTANCE * rng.normal(1, 0.03)
+    cameras = orbit_cameras(torch.from_numpy(azimuths).float(), torch.from_numpy(elevations).float(), size=size)
+    eyes = cameras.centres * (distance / DISTANCE)
+    return replace(cameras, world_from_camera=look_at(eyes + sway, sway / 2, torch.tensor([0.0, 0, 1])))
+
+
+def geometry_of(surface: Surface, parts: np.ndarray, camera: Cameras) -> dict[str, Tensor]:
+    """Depth along the camera's axis [H, W], 0 where nothing is, and the part that each pixel's middle shows [H, W]."""
+    directions = pixel_directions(camera, 0, camera.width, 0, camera.height, 1)
+    origins = np.tile(camera.centres.numpy().astype(np.float32), (len(directions), 1))
+    hits = embree_scene(surface.triangles).run(origins, directions, query="INTERSECT", output=True)
+    met = hits["primID"] >= 0
+    depth = np.where(met, hits["tfar"], 0).reshape(camera.height, camera.width)
+    shown = np.where(met, parts[hits["primID"]], NOTHING).reshape(camera.height, camera.width)
+    return {"depth": torch.from_numpy(depth).float(), "parts": torch.from_numpy(shown).to(torch.uint8)}
