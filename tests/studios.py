@@ -21,6 +21,7 @@ from vader3d.studio.foreman import Foreman
 from vader3d.studio.guard import Keys
 from vader3d.studio.jobs import Gallery
 from vader3d.studio.server import server_for
+from vader3d.training.log import MetricLog
 
 TOKEN = "the token of these tests"
 SECONDS = 600  # of a busy machine: that anything takes
@@ -37,6 +38,22 @@ class Answer:
         return json.loads(self.body)
 
 
+def asked(port: int, method: str, path: str, value: Any = None, *, token: str | None = TOKEN, **headers: str) -> Answer:
+    """Underscores of headers' names are hyphens; a value is sent as JSON, bytes as they are."""
+    sent = {name.replace("_", "-"): text for name, text in headers.items()}
+    if token is not None:
+        sent.setdefault("Authorization", f"Bearer {token}")
+    body = value if isinstance(value, bytes | None) else json.dumps(value).encode()
+    if body is not None:
+        sent.setdefault("Content-Type", "application/json")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    try:
+        connection.request(method, path, body, sent)
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
 class Studio:
     """A studio that listens, with what is behind it."""
 
@@ -45,19 +62,7 @@ class Studio:
         self.address = f"http://127.0.0.1:{port}"
 
     def ask(self, method: str, path: str, value: Any = None, *, token: str | None = TOKEN, **headers: str) -> Answer:
-        """Underscores of headers' names are hyphens; a value is sent as JSON, bytes as they are."""
-        sent = {name.replace("_", "-"): text for name, text in headers.items()}
-        if token is not None:
-            sent.setdefault("Authorization", f"Bearer {token}")
-        body = value if isinstance(value, bytes | None) else json.dumps(value).encode()
-        if body is not None:
-            sent.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
-        try:
-            connection.request(method, path, body, sent)
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
+        return asked(self.port, method, path, value, token=token, **headers)
 
     def get(self, path: str, **more: Any) -> Answer:
         return self.ask("GET", path, **more)
@@ -76,9 +81,16 @@ def waited(look: Callable[[], Any], holds: Callable[[Any], Any]) -> Any:
     """What `look` gives as soon as it holds."""
     end = time.monotonic() + SECONDS
     while not holds(value := look()):
-        assert time.monotonic() < end, value
+        assert time.monotonic() < end, f"{value!r:.500}"
         time.sleep(0.02)
     return value
+
+
+def log_line(run: Path, seen: int) -> None:
+    """As a training of the folder writes it after so many objects."""
+    log = MetricLog(run, objects_seen=seen)
+    log.write(seen, {"denoising": 100 / seen, "loss": 100 / seen, "seconds": seen / 10, "objects_per_second": 10.0})
+    log.close()
 
 
 class Thread:

@@ -1,18 +1,21 @@
 """A studio with a tiny model."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from judged_models import write_model
-from studios import Studio, studio_of, waited
+from PIL import Image
+from studios import Studio, log_line, studio_of, waited
 from tiny import write_things
 
 from vader3d.assets import Asset, Likeness
 from vader3d.export import surface
 from vader3d.export.surface import SurfaceConfig
 from vader3d.studio import api, maker
+from vader3d.studio.browse import Shelf
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,9 +43,33 @@ def model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def studio(model, tmp_path_factory) -> Iterator[Studio]:
+def data(model) -> Path:
+    """What the model learned from."""
+    return model.parent / "things.zip"
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """A training that has begun, as the loop writes it."""
+    folder = tmp_path_factory.mktemp("runs") / "stage2"
+    (folder / "previews").mkdir(parents=True)
+    loop = {"objects_seen": 1000, "seconds": None}
+    (folder / "run.json").write_text(json.dumps({"kind": "diffusion", "data": "", "config": {"loop": loop}}))
+    for seen in (100, 250):
+        log_line(folder, seen)
+        Image.new("RGB", (8, 8), (seen, 0, 0)).save(folder / "previews" / f"{seen:09d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shelf(model, data, run) -> Shelf:
+    return Shelf([str(data)], [run], model=str(model))
+
+
+@pytest.fixture(scope="session")
+def studio(model, shelf, tmp_path_factory) -> Iterator[Studio]:
     """One that makes."""
-    with studio_of(model, tmp_path_factory.mktemp("gallery")) as made:
+    with studio_of(model, tmp_path_factory.mktemp("gallery"), shelf=shelf) as made:
         waited(lambda: made.get("/v1/model").json["state"], lambda state: state == "ready")
         yield made
 

@@ -1,53 +1,19 @@
 """Data sets and runs that are browsed: what is told of them, live, and nothing else."""
 
 import base64
-import json
 import time
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
-from studios import studio_of
+from studios import log_line, studio_of
 from tiny import THINGS
 
 from vader3d.cli.main import main
 from vader3d.data.archive.reader import Archive
 from vader3d.files import LOCK, WATCH_SECONDS, held
 from vader3d.studio.browse import Shelf, is_held, learned_from
-from vader3d.training.log import MetricLog
-
-
-@pytest.fixture(scope="module")
-def data(model):
-    """What the model learned from."""
-    return model.parent / "things.zip"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A training that is under way, as the loop writes it."""
-    folder = tmp_path_factory.mktemp("runs") / "stage2"
-    folder.mkdir()
-    loop = {"objects_seen": 1000, "seconds": None}
-    notes = {"kind": "diffusion", "data": "", "config": {"loop": loop}}
-    (folder / "run.json").write_text(json.dumps(notes))
-    write_lines(folder, 250)
-    for seen in (100, 250):
-        (folder / "previews").mkdir(exist_ok=True)
-        Image.new("RGB", (8, 8), (seen, 0, 0)).save(folder / "previews" / f"{seen:09d}.png")
-    return folder
-
-
-def write_lines(folder, seen):
-    log = MetricLog(folder, objects_seen=seen)
-    log.write(seen, {"denoising": 1.0, "loss": 1.0, "seconds": seen / 10, "objects_per_second": 10.0})
-    log.close()
-
-
-@pytest.fixture(scope="module")
-def shelf(model, data, run):
-    return Shelf([str(data)], [run], model=str(model))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +59,7 @@ def test_a_training_is_followed_while_it_goes_on(browsed, run):
     with held(run):
         told = browsed.get("/v1/runs/0").json
         assert (told["state"], told["share"], told["seen"], told["seconds_left"]) == ("running", 0.25, 250, 75.0)
-        write_lines(run, 500)
+        log_line(run, 500)
         told = browsed.get("/v1/runs/0").json
         assert (told["share"], told["seconds_left"]) == (0.5, 50.0)
     assert told["chart"].lstrip().startswith("<svg")

@@ -97,6 +97,22 @@ def test_a_full_disk_is_told(idle, monkeypatch):
     assert idle.get("/v1/jobs").json == []
 
 
+def test_a_full_disk_frees_itself_of_what_is_too_old(tmp_path, monkeypatch):
+    gallery = Gallery(tmp_path, keep_days=1)
+    old = submitted(gallery)
+    gallery.change(old, state="done", created=time.time() - 2 * jobs.DAY)
+    written = jobs.write_text
+
+    def full(path, text):
+        if (tmp_path / "jobs" / f"{old.id}.json").exists():
+            raise OSError(f"could not write {path}: No space left on device")
+        written(path, text)
+
+    monkeypatch.setattr(jobs, "write_text", full)
+    new = submitted(gallery)
+    assert [job.id for job in gallery.newest()] == [new.id]
+
+
 def test_a_disk_that_fills_up_while_making_fails_the_job_alone(studio, monkeypatch):
     def full(self):
         raise OSError("could not write x: No space left on device")

@@ -3,16 +3,15 @@
 import gzip
 import hashlib
 import re
-import shutil
 
 import pytest
 import trimesh
+from browsers import chromium, colours, pixels, tab_to, visited
 from processes import ROOT
-from studios import SECONDS, waited
+from studios import SECONDS, log_line, studio_of, waited
 
+from vader3d.files import held
 from vader3d.studio.api import PAGE, PAGE_FILES, page_file
-
-CHROMIUM = shutil.which("chromium")
 
 
 def test_the_page_is_small_and_whole():
@@ -51,88 +50,167 @@ def test_the_page_names_no_other_host_and_holds_no_script_of_its_own():
 
 @pytest.fixture(scope="module")
 def browser():
-    """Debian's."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-        )
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
 def page(browser, studio):
-    """Opened by a code; its console stays free of errors, and nothing is asked of other hosts."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(SECONDS * 1000)
-    errors, asked = [], []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{studio.address}/#{studio.keys.new_code()}")
-    page.wait_for_selector("#solver option", state="attached")
-    yield page
-    assert errors == []
-    assert [url for url in asked if not url.startswith((studio.address, "data:", "blob:"))] == []
-    context.close()
+    """Opened by a code; as `visited` watches it."""
+    with visited(browser, studio.address, studio.keys.new_code()) as page:
+        yield page
 
 
-def pixels(page) -> bytes:
-    return page.locator("#stage").screenshot()
+def chosen_and_looked_at(page):
+    """The newest object, in its viewer."""
+    page.locator("#gallery .thing").first.click()
+    page.locator("#ways button", has_text="Orbit").click()
+    waited(lambda: page.evaluate("document.querySelector('model-viewer')?.loaded"), bool)
 
 
-def test_from_a_wish_to_a_file(page, studio, tmp_path):
-    """Make, watch, orbit, download, reload; by the keyboard alone where it makes."""
+def test_from_a_wish_to_a_file_by_the_keyboard_alone(page, studio, tmp_path):
+    """Make, watch, reload in the middle, look in every way, download."""
     assert page.locator("#prompts").is_hidden()  # this model knows no words
     assert page.evaluate("location.hash") == ""
-    page.locator("#seeds").fill("41")
-    page.locator("#count").fill("2")
-    page.locator("summary").press("Enter")
-    page.locator("#steps").fill("8")
-    page.locator("#count").press("Enter")
-    page.wait_for_selector("#previews img", state="attached")
+    tab_to(page, "#count")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("2")
+    tab_to(page, "#seeds")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("41")
+    tab_to(page, "summary:not(#known summary)")
+    page.keyboard.press("Enter")
+    tab_to(page, "#steps")
+    page.keyboard.type("24")
+    tab_to(page, "#make button.first")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#previews img[src]", state="attached")
     page.reload()  # in the middle
     page.wait_for_selector("#gallery .thing")
     waited(lambda: page.locator("#gallery li:first-child .thing").count(), lambda count: count == 2)
-    thing = page.locator("#gallery li:first-child .thing").first
-    thing.focus()
-    thing.press("Enter")
+    (job,) = studio.get("/v1/jobs?most=1").json
+    assert (job["request"]["seeds"], job["request"]["count"], job["request"]["steps"]) == ([41], 2, 24)
+    first = f"#asset-{job['assets'][0]['id']}"
+    tab_to(page, first)
+    page.keyboard.press("Enter")
     waited(lambda: page.evaluate("document.querySelector('model-viewer')?.loaded"), bool)
-    page.wait_for_timeout(1000)
-    before = pixels(page)
-    page.evaluate("document.querySelector('model-viewer').cameraOrbit = '100deg 60deg auto'")
-    page.evaluate("document.querySelector('model-viewer').jumpCameraToGoal()")
-    waited(lambda: (page.wait_for_timeout(200), pixels(page))[1], lambda now: now != before)
-    page.screenshot(path=tmp_path / "studio.png", full_page=True)
+    assert page.locator(first).get_attribute("aria-pressed") == "true"
+    assert page.locator("#nearest .thing").count() == 3
+    ways = {}
+    for way in ("Orbit", "Wireframe", "Splats", "Turntable", "Depth", "Normals"):
+        tab_to(page, f"#ways button:nth-child({len(ways) + 1})")
+        page.keyboard.press("Enter")
+        if way in ("Orbit", "Wireframe", "Splats"):
+            ways[way] = turned_by_arrow_keys(page, "#splats" if way == "Splats" else "model-viewer")
+        else:
+            waited(lambda: page.evaluate("document.querySelector('#stage > img')?.naturalWidth"), bool)
+            ways[way] = pixels(page)
+        assert colours(ways[way]) > 8, way
+    assert len({*ways.values()}) == 6
+    tab_to(page, "#take button")
     with page.expect_download() as download:
-        page.locator("#take button").click()
+        page.keyboard.press("Enter")
     path = tmp_path / download.value.suggested_filename
     download.value.save_as(path)
     assert path.name == "seed41-000.glb"
     assert len(trimesh.load(path, force="mesh").faces) > 0
-    (asset,) = [a["id"] for a in studio.get("/v1/jobs?most=1").json[0]["assets"] if a["index"] == 0]
-    assert path.read_bytes() == studio.get(f"/v1/assets/{asset}.glb").body
-    page.locator("#ways button", has_text="Normals").click()
-    waited(lambda: page.evaluate("document.querySelector('#stage img')?.naturalWidth"), bool)
+    assert path.read_bytes() == studio.get(f"/v1/assets/{job['assets'][0]['id']}.glb").body
 
 
-def test_a_job_is_cancelled_at_phone_width(page, studio, tmp_path):
-    page.set_viewport_size({"width": 375, "height": 700})
-    page.locator("summary").click()
+def turned_by_arrow_keys(page, place):
+    """What is to be seen afterwards; it must have changed."""
+    page.wait_for_selector(place)
+    waited(lambda: colours(pixels(page)), lambda count: count > 8)
+    page.wait_for_timeout(500)
+    tab_to(page, place)
+    before = pixels(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    return waited(lambda: (page.wait_for_timeout(200), pixels(page))[1], lambda now: now != before)
+
+
+@pytest.fixture
+def phone(browser, studio):
+    size = {"width": 375, "height": 700}
+    with visited(browser, studio.address, studio.keys.new_code(), viewport=size, has_touch=True) as page:
+        yield page
+
+
+def test_a_job_is_cancelled_at_phone_width(phone, studio):
+    page = phone
+    page.locator("summary", has_text="Settings").click()
     page.locator("#steps").fill("256")
     page.locator("#solver").select_option("heun")
     page.locator("#make button.first").click()
-    page.wait_for_selector("#previews img", state="attached")
+    page.wait_for_selector("#previews img[src]", state="attached")
     page.locator("#cancel").click()
-    page.wait_for_selector("#work", state="hidden")
+    waited(lambda: page.locator("#progress-words").text_content(), lambda words: words.startswith("cancelled"))
+    assert page.locator("#cancel").is_disabled()
     assert studio.get("/v1/jobs?most=1").json[0]["state"] == "cancelled"
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
-    page.screenshot(path=tmp_path / "phone.png")
+    page.locator("#tab-browse").click()
+    page.wait_for_selector("#views .thing")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_data_and_a_training_are_browsed_live(page, run):
+    """By arrow keys from tab to tab; what is chosen survives a reload."""
+    page.locator("#tab-make").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#views .thing")
+    assert page.evaluate("document.activeElement.id") == "tab-browse"
+    assert page.locator("#objects .thing").count() == 4
+    page.locator("#words").fill("green")
+    page.locator("#words").press("Enter")
+    waited(lambda: page.locator("#objects .thing").count(), lambda count: count == 1)
+    page.locator("#objects .thing").click()
+    waited(lambda: page.locator("#object-title").text_content(), lambda title: title == "green table")
+    assert page.locator("#captions li").all_text_contents() == ["a green table"]
+    page.locator("#cameras").focus()
+    before = pixels(page, "#cameras")
+    page.keyboard.press("ArrowLeft")
+    assert pixels(page, "#cameras") != before
+    assert colours(before) > 8
+    seen = pixels(page, "#views .thing")
+    page.locator("#masks").check()
+    assert colours(pixels(page, "#views .thing")) < colours(seen) < 5000
+    page.reload()
+    state = page.locator("#run-0 .state")
+    waited(lambda: state.text_content() if state.count() else "", lambda words: words.startswith("stopped: "))
+    page.wait_for_selector("#run-0 svg")
+    with held(run):
+        log_line(run, 750)
+        waited(
+            state.text_content,
+            lambda words: words.startswith("running: 75 %, 750 objects seen") and "25 s left" in words,
+        )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_by_machines_that_read_aloud(browser, studio, scheme):
+    """axe-core, with an object chosen and in the other tab."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    studio.make(seeds=[51])
+    with visited(browser, studio.address, studio.keys.new_code(), color_scheme=scheme) as page:
+        chosen_and_looked_at(page)
+        faults = axe.run(page).response["violations"]
+        page.locator("#tab-browse").click()
+        page.wait_for_selector("#views .thing")
+        page.wait_for_selector("#run-0 svg")
+        faults += axe.run(page).response["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in faults] == []
+
+
+def test_a_damaged_entry_and_an_empty_one_are_shown_as_such(browser, model, tmp_path):
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / ("f" * 16 + ".json")).write_text("[1]")
+    with (
+        studio_of(model, tmp_path, at_work=False) as made,
+        visited(browser, made.address, made.keys.new_code()) as page,
+    ):
+        page.wait_for_selector("#gallery li")
+        assert "damaged" in page.locator("#gallery li").text_content()
+        assert page.locator("#tabs").is_hidden()  # nothing to browse was named
 
 
 def test_a_stranger_is_asked_for_the_token(browser, studio):

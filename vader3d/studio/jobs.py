@@ -138,7 +138,11 @@ class Gallery:
                 for i, recipe in enumerate(recipes)
             ]
             job = Job(identity, number, time.time(), dict(request), [dict(recipe) for recipe in recipes], assets, key)
-            self.write(job)
+            try:
+                self.write(job)
+            except OSError:  # a full disk: what is too old or too much goes, as it would at a job's end
+                self.prune()
+                self.write(job)
             self.jobs[job.id] = job
             return job
 

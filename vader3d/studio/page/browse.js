@@ -9,13 +9,16 @@ const shown = new Map(); // run's number -> the preview that was chosen, or noth
 export function browse(shelf) {
   if (data.shelf) return; // the page was opened a second time, by the token
   data.shelf = shelf;
-  $("data-section").hidden = !shelf.data.length;
-  $("runs-section").hidden = !shelf.runs.length;
   $("sets").replaceChildren(...shelf.data.map((set, i) => element("option", { value: i, textContent: set.title || `data ${i + 1}` })));
   $("sets-label").hidden = shelf.data.length < 2;
   $("runs").replaceChildren(...shelf.runs.map((run, i) => element("article", { id: `run-${i}`, className: "card" }, element("h3", { textContent: run.name }))));
-  if (shelf.data.length) openSet(0).catch((error) => tell("trouble-data", error));
-  live();
+  const first = shelf.data.length ? openSet(0).catch((error) => tell("trouble-data", error)) : null;
+  Promise.all([first, look()]).then(() => { // shown at once, so that nothing jumps
+    $("data-section").hidden = !shelf.data.length;
+    $("runs-section").hidden = !shelf.runs.length;
+    dispatchEvent(new Event("resize")); // the canvas was not laid out
+    live();
+  });
 }
 
 // Data sets
@@ -115,17 +118,19 @@ $("find").addEventListener("submit", (event) => {
 
 // Trainings
 
-async function live() {
-  if (!$("panel-browse").hidden && !document.hidden) {
-    for (const i of data.shelf.runs.keys()) {
-      try {
-        showRun(i, await ask("GET", `v1/runs/${i}`));
-        tell("trouble-runs", null);
-      } catch (error) {
-        tell("trouble-runs", error);
-      }
+async function look() {
+  for (const i of data.shelf.runs.keys()) {
+    try {
+      await showRun(i, await ask("GET", `v1/runs/${i}`));
+      tell("trouble-runs", null);
+    } catch (error) {
+      tell("trouble-runs", error);
     }
   }
+}
+
+async function live() {
+  if (!$("panel-browse").hidden && !document.hidden) await look();
   setTimeout(live, LIVE_SECONDS * 1000);
 }
 
@@ -163,7 +168,7 @@ function showRun(number, run) {
   const drawing = new DOMParser().parseFromString(run.chart, "text/html"); // the server's own, of numbers; scripts do not run
   card.querySelector(".chart").replaceChildren(...drawing.body.childNodes);
   card.previews = run.previews;
-  showPreview(card, number);
+  return showPreview(card, number);
 }
 
 function showPreview(card, number) {
@@ -177,5 +182,7 @@ function showPreview(card, number) {
   figure.querySelector("span").textContent = `What it drew after ${card.previews[chosen].toLocaleString("en")} objects (${chosen + 1} of ${last + 1})`;
   const address = `v1/runs/${number}/previews/${card.previews[chosen]}.png`;
   const picture = figure.querySelector("img");
-  if (picture.getAttribute("src") !== address) picture.setAttribute("src", address);
+  if (picture.getAttribute("src") === address) return null;
+  picture.setAttribute("src", address);
+  return picture.decode().catch(() => null); // gone, or overtaken by the next one
 }

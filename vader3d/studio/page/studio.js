@@ -5,6 +5,7 @@ import { $, Unwelcome, ask, element, tell } from "./common.js";
 
 const ENDED = ["done", "failed", "cancelled", "damaged"];
 const PAGE = 20; // jobs a time
+const AT_ONCE = 4; // objects of a job, at most
 const state = { jobs: new Map(), chosen: null, from: null, watching: null, source: null, model: null, shelf: null, way: "glb", mine: null };
 
 // The door
@@ -51,6 +52,7 @@ function numbers(text) {
 
 async function submit(request, place) {
   tell(place, null);
+  $("work").hidden = false; // at once: what comes later jumps
   try {
     const job = await ask("POST", "v1/jobs", request, { "Idempotency-Key": crypto.randomUUID?.() ?? "" });
     state.mine = job.id; // its first object is shown, unless another is chosen meanwhile
@@ -122,10 +124,13 @@ function showWork(job) {
   if (ENDED.includes(job.state)) return; // its last previews stay, so that nothing jumps
   const names = Object.keys(job.previews);
   const pictures = $("previews");
-  while (pictures.children.length > names.length) pictures.lastChild.remove();
-  names.forEach((name, i) => {
-    if (!pictures.children[i]) pictures.append(element("img", { alt: "what it is becoming", width: 96, height: 96 }));
-    if (pictures.children[i].src !== job.previews[name]) pictures.children[i].src = job.previews[name];
+  const places = Math.max(names.length, Math.min(AT_ONCE, job.assets.length)); // from the beginning, so that nothing jumps
+  while (pictures.children.length > places) pictures.lastChild.remove();
+  while (pictures.children.length < places) pictures.append(element("img", { alt: "", width: 96, height: 96 }));
+  [...pictures.children].forEach((place, i) => {
+    const picture = job.previews[names[i]];
+    if (picture && place.src !== picture) Object.assign(place, { src: picture, alt: "what it is becoming" });
+    else if (!picture) place.removeAttribute("src");
   });
 }
 
