@@ -251,6 +251,16 @@ def test_a_callback_sees_every_step_and_may_stop(speaking):
     assert len(stopped) == 2  # those of the batch it stopped in
 
 
+def test_a_callback_may_give_back_other_latents(speaking):
+    plain = latents(speaking, "a chair")
+    same = latents(speaking, "a chair", callback_on_step_end=lambda made, step, sigma, values: values)
+    assert torch.equal(same, plain)
+    zeros = latents(
+        speaking, "a chair", callback_on_step_end=lambda made, step, sigma, values: {"latents": 0 * values["latents"]}
+    )
+    assert torch.equal(zeros, speaking.statistics.denormalise(torch.zeros_like(plain)))
+
+
 def test_outputs_are_of_the_type_that_is_asked_for(speaking):
     kinds = {
         kind: speaking("a chair", count=2, num_inference_steps=1, output_type=kind)

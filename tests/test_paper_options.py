@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from vader3d.autodecoder.codes import codes_for
 from vader3d.autodecoder.decoder import Decoder
@@ -68,3 +69,17 @@ def test_latents_of_figure_3_have_networks_of_one_size(channels, side, millions)
         network = build_denoiser(config, (channels, side, side, side), rank=0).network
     assert sum(parameter.numel() for parameter in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.5)
     assert millions == pytest.approx(216, rel=0.03)
+
+
+def test_guidance_of_the_paper_s_network_costs_less_than_two_plain_passes():
+    """Counted: what comes before the first cross-attention is computed once."""
+    with torch.device("meta"):
+        network = build_denoiser(preset("mvimgnet").diffusion, (256, 8, 8, 8), rank=0).network
+        x, noise, tokens = torch.zeros(1, 256, 8, 8, 8), torch.zeros(1), torch.zeros(2, 32, 1024)
+
+    def counted(tokens: torch.Tensor) -> int:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(x, noise, tokens)
+        return counter.get_total_flops()
+
+    assert 1.8 < counted(tokens) / counted(tokens[:1]) < 1.95

@@ -34,13 +34,13 @@ def denoiser(*, seed: int = 0, token_dim: int = 6) -> Denoiser:
 
 
 class Counted:
-    """A denoiser that notes the size of every batch it is asked for."""
+    """A denoiser that notes of every call how many latents and texts it is asked for."""
 
     def __init__(self, inner: Denoiser):
         self.inner, self.batches = inner, []
 
     def __call__(self, x, sigma, tokens=None):
-        self.batches.append(len(x))
+        self.batches.append((len(x), 0 if tokens is None else len(tokens)))
         return self.inner(x, sigma, tokens)
 
 
@@ -49,7 +49,8 @@ class OneByOne(Counted):
 
     def __call__(self, x, sigma, tokens=None):
         texts = [None] * len(x) if tokens is None else tokens.split(1)
-        return torch.cat([self.inner(*one) for one in zip(x.split(1), sigma.split(1), texts, strict=True)])
+        rows = [row for _ in range(len(texts) // len(x)) for row in zip(x.split(1), sigma.split(1), strict=True)]
+        return torch.cat([self.inner(*row, text) for row, text in zip(rows, texts, strict=True)])
 
 
 def inputs(count: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -70,13 +71,13 @@ def test_guidance_is_a_step_from_the_unconditional_to_the_conditional(scale):
     near(guided(model, tokens, guidance_scale=scale)(x, sigma), without + scale * (with_text - without))
 
 
-def test_guidance_is_one_pass_of_twice_the_batch_and_scale_1_a_plain_one():
+def test_guidance_is_one_pass_of_two_texts_a_latent_and_scale_1_a_plain_one():
     model, (x, sigma, tokens) = Counted(denoiser()), inputs()
     guided(model, tokens, guidance_scale=3.0)(x, sigma)
     plain = guided(model, tokens, guidance_scale=1.0)(x, sigma)
     guided(model, tokens, guidance_scale=torch.ones(3))(x, sigma)
     guided(model, None, guidance_scale=3.0)(x, sigma)  # nothing to guide to
-    assert model.batches == [6, 3, 3, 3]
+    assert model.batches == [(3, 6), (3, 3), (3, 3), (3, 0)]
     assert torch.equal(plain, model.inner(x, sigma, tokens))
 
 
@@ -85,7 +86,7 @@ def test_every_sample_has_its_own_scale_and_1_leaves_it_as_it_is():
     mixed = guided(model, tokens, guidance_scale=torch.tensor([1.0, 2.0, 5.0]))(x, sigma)
     for row, scale in enumerate((1.0, 2.0, 5.0)):
         near(mixed[row], guided(model, tokens, guidance_scale=scale)(x, sigma)[row])
-    conditional = model(torch.cat([x, x]), sigma, torch.cat([torch.zeros_like(tokens), tokens]))[3:]
+    conditional = model(x, sigma, torch.cat([torch.zeros_like(tokens), tokens]))[3:]
     assert torch.equal(mixed[0], conditional[0])
 
 
@@ -96,7 +97,7 @@ def test_outside_of_the_interval_the_text_alone_is_heeded():
     for sigma, inside in ((0.1, False), (0.3, False), (0.31, True), (2.0, True), (2.1, False)):
         model.batches.clear()
         made = within(x, torch.tensor(sigma))
-        assert model.batches == [6 if inside else 3]
+        assert model.batches == [(3, 6 if inside else 3)]
         expected = always(x, torch.tensor(sigma)) if inside else model.inner(x, torch.tensor(sigma), tokens)
         assert torch.equal(made, expected)
     levels = torch.tensor([0.1, 1.0, 5.0])

@@ -236,3 +236,16 @@ def test_a_callback_sees_every_step_and_may_stop(name):
     stopped = SOLVERS[name](recorder, noise, sigmas, draw=drawer((2, 3)), callback=lambda step, *_: step == 2)
     assert stopped.equal(seen[2][2])  # the estimate, not the latents that are still noisy
     assert len(set(recorder.sigmas)) <= 4
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_what_a_callback_gives_back_takes_the_latents_place_and_the_same_changes_no_digit(name):
+    noise, sigmas = torch.ones(2, 3), edm_sigmas(6)
+
+    def drawn(callback):
+        return SOLVERS[name](gaussian, noise, sigmas, draw=drawer((2, 3)), callback=callback)
+
+    assert drawn(lambda step, x, _: x).equal(drawn(None))
+    steered = drawn(lambda step, x, _: x.mul_(0) if step == 5 else x)  # in place, as of diffusers' callbacks
+    assert not steered.any()
+    assert not drawn(lambda step, x, _: x + 1 if step == 0 else None).equal(drawn(None))

@@ -8,7 +8,7 @@ from vader3d.diffusion.transformer import TokenAttention, TokenTransformer3d, pa
 from vader3d.diffusion.unet import UNet, UNetConfig
 
 
-def network(**settings) -> UNet:
+def network(*, token_resolutions: tuple[int, ...] = (4, 2), **settings) -> UNet:
     """A small U-Net that reads tokens of 6 numbers, all its branches open."""
     torch.manual_seed(0)
     config = UNetConfig(
@@ -19,7 +19,8 @@ def network(**settings) -> UNet:
         head_channels=8,
         dropout=0.0,
         token_dim=6,
-        token_resolutions=(4, 2),
+        token_resolutions=token_resolutions,
+        linear_skip=True,
         **settings,
     )
     made = UNet(config, channels_in=4, channels_out=4, resolution=4).eval()
@@ -78,3 +79,18 @@ def test_a_text_of_zeros_alone_is_attended_to():
     tokens = torch.zeros(2, 3, 6)
     tokens[0, 1] = 1
     assert padding_mask(tokens)[:, 0, 0].tolist() == [[False, True, False], [True, True, True]]
+
+
+@pytest.mark.parametrize("resolutions", [(4, 2), (2,), (1,)])
+def test_several_texts_of_a_latent_are_as_many_latents_and_share_what_comes_before_them(resolutions):
+    net, (x, noise, tokens) = network(token_resolutions=resolutions), inputs()
+    tokens = torch.cat([torch.zeros_like(tokens), tokens, tokens.flip(0)])
+    expected = net(x.repeat(3, 1, 1, 1, 1), noise.repeat(3), tokens)
+    rows: list[int] = []
+    for block in net.encoder:
+        block.conv1.register_forward_hook(lambda _, __, made: rows.append(len(made)))
+    torch.testing.assert_close(net(x, noise, tokens), expected)
+    first_with_text = {(4, 2): 1, (2,): 3, (1,): 3}[resolutions]  # of three blocks, the last two of 2^3
+    assert rows == [2] * first_with_text + [6] * (3 - first_with_text)
+    with pytest.raises(ValueError, match=r"tokens: wanted \[2, T, 6\]; got \[3, 5, 6\]"):
+        net(x, noise, tokens[:3])

@@ -25,8 +25,8 @@ def guided(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """A denoiser(x, sigma) that goes from what speaks against towards what speaks for: D_u + s (D_c - D_u) (A24).
 
-    D_c knows the tokens [B, T, S]. D_u knows none, or negative_tokens (as many, or one text for all); both run as one
-    batch. guide: D_u comes of this one (an earlier snapshot), of the same tokens or the negative ones; it guides
+    D_c knows the tokens [B, T, S]. D_u knows none, or negative_tokens (as many, or one text for all); both run in one
+    pass. guide: D_u comes of this one (an earlier snapshot), of the same tokens or the negative ones; it guides
     without any text too. guidance_scale: s, or one for each sample [B]; at 1, and for sigma outside of (interval],
     only D_c runs. rescale: from 0 to 1, how far each sample's deviation is brought back to that of D_c.
     ValueError: a number out of its range, or tokens that do not fit each other.
@@ -60,7 +60,7 @@ def guided(
         if plain or (not everywhere and bool((weight == 1).all())):
             return denoiser(x, levels, tokens)
         if guide is None:
-            without, with_text = denoiser(torch.cat([x, x]), levels.repeat(2), both).chunk(2)
+            without, with_text = denoiser(x, levels, both).chunk(2)
         else:
             without, with_text = guide(x, levels, against), denoiser(x, levels, tokens)
         weight = weight.expand(len(x)).view(-1, *(1,) * (x.dim() - 1))

@@ -109,7 +109,10 @@ class Denoiser(nn.Module):
         self.sigma_data = sigma_data
 
     def forward(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Noisy latents [B, C, D, H, W], noise levels [B] (or a scalar), tokens [B, T, S] -> denoised, float32."""
+        """Noisy latents [B, C, D, H, W], noise levels [B] (or a scalar), tokens [B, T, S] -> denoised, float32.
+
+        Tokens [K B, T, S] are K texts for each latent, B after B -> [K B, C, D, H, W], in one pass.
+        """
         return self.parts(x, sigma.to(x.device, torch.float32).expand(len(x)), tokens)[0]
 
     def parts(self, x: Tensor, sigma: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -123,8 +126,10 @@ class Denoiser(nn.Module):
         if len(self.prior.variances):  # the linear estimate says more than x alone
             scaled = torch.cat([scaled, linear / self.sigma_data], 1)
         predicted = self.network(scaled, c_noise) if tokens is None else self.network(scaled, c_noise, tokens)
+        texts = len(predicted) // len(x)
         with torch.autocast(x.device.type, enabled=False):
-            return linear + self.prior.deviation(predicted.float(), sigma), variance
+            deviation = self.prior.deviation(predicted.float(), sigma.repeat(texts))
+            return linear.repeat(texts, *(1,) * (x.dim() - 1)) + deviation, variance
 
     def loss(self, x: Tensor, sigma: Tensor, noise: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Eq. 8 for clean latents x, levels sigma [B] and unit noise shaped as x -> [B], mean over elements.

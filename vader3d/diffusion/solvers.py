@@ -7,7 +7,7 @@ noise: unit noise [B, ...]. sigmas: falling noise levels [N + 1], float64, the l
 stay on the CPU, so that nothing waits for them.
 draw(): fresh unit noise shaped as `noise`, for solvers that add some; ValueError where one is needed and there is none.
 callback(step, x, denoised): after each step, from 0 on, with the latents at its end and the estimate it was made from;
-True ends the sampling with that estimate.
+True ends the sampling with that estimate, a tensor takes the latents' place.
 
 The state is float64, the denoiser sees the type of `noise`, which is also that of the result. An object does not depend
 on the others of its batch.
@@ -24,7 +24,7 @@ from vader3d.config import Checked, ranged
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Draw = Callable[[], Tensor]
-Callback = Callable[[int, Tensor, Tensor], bool | None]
+Callback = Callable[[int, Tensor, Tensor], bool | Tensor | None]
 
 
 class Solver(Protocol):
@@ -134,8 +134,8 @@ def edm_steps(
         if second_order and sigma_next > 0:
             slope_next = (x_next - estimate(x_next, sigma_next)) / sigma_next
             x_next = x + (sigma_next - sigma) * (slope + slope_next) / 2
-        x = x_next
-        if callback is not None and callback(step, x.to(noise.dtype), denoised):
+        x, stopped = answered(callback, step, x_next, denoised)
+        if stopped:
             return denoised
     return x.to(noise.dtype)
 
@@ -157,9 +157,18 @@ def multistep(
         if eta > 0 and sigma_next > 0:
             x = x + sigma_next * (1 - ratio ** (2 * eta)).sqrt() * drawn(draw, f"eta is {eta}")
         before = denoised, length
-        if callback is not None and callback(step, x.to(noise.dtype), denoised):
+        x, stopped = answered(callback, step, x, denoised)
+        if stopped:
             return denoised
     return x.to(noise.dtype)
+
+
+def answered(callback: Callback | None, step: int, x: Tensor, denoised: Tensor) -> tuple[Tensor, bool]:
+    """The latents that a callback leaves, and whether it ends the sampling; unchanged ones keep all their digits."""
+    answer = callback(step, x.to(denoised.dtype), denoised) if callback else None
+    if not isinstance(answer, Tensor):
+        return x, bool(answer)
+    return (x if answer.shape == x.shape and answer.equal(x.to(answer)) else answer.to(x)), False
 
 
 def drawn(draw: Draw | None, why: str) -> Tensor:

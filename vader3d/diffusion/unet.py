@@ -93,18 +93,24 @@ class UNetBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor, tokens: Tensor | None = None) -> Tensor:
         h = self.conv1(self.resample(nn.functional.silu(self.norm1(x))))
-        scale, shift = self.affine(embedding)[..., None, None, None].chunk(2, dim=1)
+        scale, shift = repeated(self.affine(embedding), len(x))[..., None, None, None].chunk(2, dim=1)
         h = nn.functional.silu(torch.addcmul(shift, self.norm2(h), scale + 1))
         x = self.skip(self.resample(x)) + self.conv2(self.dropout(h))
         x = self.attention(x)
-        return x if self.transformer is None else self.transformer(x, tokens)
+        return x if self.transformer is None or tokens is None else self.transformer(repeated(x, len(tokens)), tokens)
+
+
+def repeated(x: Tensor, count: int) -> Tensor:
+    """x [B, ...] over and over, in the same layout, until there are `count` rows."""
+    return x if len(x) == count else torch.cat([x] * (count // len(x)))
 
 
 class UNet(nn.Module):
     """F(x, noise, tokens): latents [B, C, D, H, W], c_noise [B], tokens [B, T, token_dim] -> [B, C, D, H, W].
 
     Exactly zero before training. No tokens are one token of zeros, which is the unconditional case (A24): keys and
-    values have no bias, so that any number of zeros says the same.
+    values have no bias, so that any number of zeros says the same. Tokens of K B texts are K for each latent, B after B
+    -> [K B, C, D, H, W]; what comes before the first cross-attention is the same for all K, and computed once.
     """
 
     def __init__(self, config: UNetConfig, *, channels_in: int, channels_out: int, resolution: int):
@@ -172,12 +178,12 @@ class UNet(nn.Module):
             h = block(h, embedding, tokens)
         for block in self.decoder:
             if block.resample is not upsample:
-                h = torch.cat([h, skips.pop()], 1)
+                h = torch.cat([h, repeated(skips.pop(), len(h))], 1)
             h = block(h, embedding, tokens)
         out = self.conv_out(nn.functional.silu(self.norm_out(h)))
         if self.config.linear_skip:
-            out = out + self.linear(x) * self.gate(embedding)[..., None, None, None]
-        return out
+            out = out + repeated(self.linear(x) * self.gate(embedding)[..., None, None, None], len(out))
+        return out if tokens is None else repeated(out, len(tokens))
 
     def checked(self, tokens: Tensor | None, x: Tensor) -> Tensor | None:
         """The tokens as cross-attention takes them; ValueError where they do not fit the network or the batch."""
@@ -188,7 +194,7 @@ class UNet(nn.Module):
             raise ValueError(
                 f"tokens: wanted none, unet.token_dim is 0; got {list(tokens.shape)}; train with text_encoder set"
             )
-        if tokens.dim() != 3 or len(tokens) != len(x) or tokens.shape[2] != width:
+        if tokens.dim() != 3 or not len(tokens) or len(tokens) % len(x) or tokens.shape[2] != width:
             raise ValueError(f"tokens: wanted [{len(x)}, T, {width}]; got {list(tokens.shape)}")
         return tokens
 

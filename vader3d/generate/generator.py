@@ -97,9 +97,10 @@ class Generator(Stages):
         snapshot): see docs/text.md. num_images_per_prompt: another name for count. generator: draws the noise in the
         seeds' place, one for all objects, or one for each. latents: that unit noise itself, [N, C, D, H, W].
         prompt_embeds: tokens in the prompts' place, [P, T, S]. callback_on_step_end(self, step, sigma, {"latents": x}):
-        after every step; where it sets `interrupt`, sampling ends there. output_type: asset; latent: raw ones,
-        [N, C, D, H, W]; pil, pt, np: a picture of each (PIL; [N, 3, H, W]; [N, H, W, 3], in [0, 1]).
-        num_inference_steps: None takes as many as the solver needs. ValueError names what is wrong.
+        after every step; where it sets `interrupt`, sampling ends there; the "latents" of a dict that it gives back go
+        on. output_type: asset; latent: raw ones, [N, C, D, H, W]; pil, pt, np: a picture of each (PIL; [N, 3, H, W];
+        [N, H, W, 3], in [0, 1]). num_inference_steps: None takes as many as the solver needs. ValueError names what is
+        wrong.
         """
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type: wanted one of {', '.join(get_args(OutputType))}; got {output_type!r}")
@@ -169,9 +170,9 @@ class Generator(Stages):
             return None
         sigmas = self.sigmas(recipe)
 
-        def after(step: int, x: Tensor, denoised: Tensor) -> bool:
-            callback(self, step, float(sigmas[step]), {"latents": x, "denoised": denoised})
-            return self.interrupt
+        def after(step: int, x: Tensor, denoised: Tensor) -> bool | Tensor | None:
+            told = callback(self, step, float(sigmas[step]), {"latents": x, "denoised": denoised})
+            return self.interrupt or (told.get("latents") if isinstance(told, dict) else None)
 
         return after
 

@@ -207,7 +207,7 @@ class Stages:
         if recipe not in self._starts:
             if len(self._starts) >= MOST_KNOWN:
                 self._starts.clear()
-            watched = callback and (lambda step, x, denoised: callback(step, x, denoised) and None)
+            watched = callback and (lambda *step: (callback(*step), None)[1])
             self._starts[recipe] = self.statistics.normalise(self.latents_of([recipe], callback=watched)).to(
                 self.device
             )
