@@ -225,9 +225,7 @@ def test_what_cannot_be_posed_is_named(archive, tmp_path):
 def without_poses(path, archive, *, objects_per_shard=None, known=()):
     """The same pictures in an archive or shards whose cameras nobody knows, but for the objects `known`."""
     size = archive.resolution[0]
-    with open_writer(
-        path, title="clips", resolution=archive.resolution, objects_per_shard=objects_per_shard
-    ) as writer:
+    with open_writer(path, title="clips", resolution=archive.resolution, objects_per_shard=objects_per_shard) as writer:
         for number, record in enumerate(archive.records):
             pictures, cameras = archive.read(number)
             cameras = cameras if record.name in known else unposed_cameras(len(pictures), size=size)

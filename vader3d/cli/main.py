@@ -122,7 +122,14 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
 
 def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
     """All readers where one may be asked for; they import torch, for which no other command's help need wait."""
-    if arguments[:1] != ["prepare"] or arguments[1:2] in (["meshes"], ["photos"], ["chairs"], ["shards"], ["captions"]):
+    if arguments[:1] != ["prepare"] or arguments[1:2] in (
+        ["meshes"],
+        ["photos"],
+        ["video"],
+        ["chairs"],
+        ["shards"],
+        ["captions"],
+    ):
         return {}
     from vader3d.data.reading.readers import READERS
 

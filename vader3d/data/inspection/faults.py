@@ -44,7 +44,9 @@ class InspectionReport:
         height, width = self.resolution
         lines = [f"{self.title}: {self.objects} objects, {self.views} views of {width} x {height} px"]
         lines += [f"  {count:5d} {name or '(no category)'}" for name, count in self.categories.items()]
-        lines += [f"{self.unposed} objects without cameras: poses are learned (poses.source=keypoints)"] * bool(self.unposed)
+        lines += [f"{self.unposed} objects without cameras: poses are learned (poses.source=keypoints)"] * bool(
+            self.unposed
+        )
         lines += [f"contact sheet: {self.contact_sheet}", f"cameras in 3D: {self.camera_plot}"]
         lines += [f"{len(self.problems)} problems" + (":" if self.problems else " found")]
         return "\n".join(lines + [f"  {problem}" for problem in self.problems])
