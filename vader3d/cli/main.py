@@ -146,7 +146,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
 
 def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
     """All readers where one may be asked for; they import torch, for which no other command's help need wait."""
-    others = ("meshes", "photos", "chairs", "heads", "shards", "captions")
+    others = ("meshes", "photos", "video", "chairs", "heads", "shards", "captions")
     if arguments[:1] != ["prepare"] or "".join(arguments[1:2]) in others:
         return {}
     from vader3d.data.reading.readers import READERS

@@ -9,6 +9,7 @@ from tyro.extras import SubcommandApp
 
 from vader3d.cli.parsing import checked
 from vader3d.cli.photos import prepare_photos_command
+from vader3d.cli.video import prepare_video_command
 
 if TYPE_CHECKING:
     from vader3d.data.reading.reader import Reader
@@ -36,6 +37,7 @@ def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     commands = SubcommandApp()
     commands.command(name="meshes")(prepare_meshes_command)
     commands.command(name="photos")(prepare_photos_command)
+    commands.command(name="video")(prepare_video_command)
     commands.command(name="chairs")(prepare_chairs_command)
     commands.command(name="heads")(prepare_heads_command)
     for name, reader in readers.items():

@@ -26,8 +26,9 @@ from vader3d.geometry.cameras import Cameras
 class PreparedObject:
     """One object as a writer takes it.
 
-    pictures: uint8 [V, H, W, 4], straight alpha; cameras [V], posed or all not; mesh: a trimesh.Trimesh in the cameras' world, or None.
-    Equal `identity`, if any, marks two as the same; the report of a conversion quotes `note`.
+    pictures: uint8 [V, H, W, 4], straight alpha; cameras [V], of which all are posed or none; mesh: a trimesh.Trimesh
+    in the cameras' world, or None. Equal `identity`, if any, marks two as the same; the report of a conversion quotes
+    `note`.
     """
 
     record: ObjectRecord

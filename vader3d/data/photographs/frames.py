@@ -1,5 +1,6 @@
 """Which photographs, or frames of a clip, are worth having."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ GLANCE_PX, BLOCK_PX = 64, 8  # of the grey pictures that are compared, and of th
 SAME = 1.5  # of 255: two frames whose every part differs by less, as a mean, are one
 SHARPNESS_PX = 480  # of the longer side where sharpness is measured
 MOST_CLIP_FRAMES = 30000
+EARLY_SECONDS = 1e-3  # by which times of frames are rounded
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,15 @@ def shrunk(picture: "Image") -> "Image":
 
 
 def clip_pictures(file: Path) -> Iterator[tuple[int, "Image"]]:
-    """Number and picture of each frame of a clip, upright and shrunk. ImportError: no PyAV; ValueError: damaged."""
+    """Number and picture of each frame of a clip, as `clip_moments`."""
+    return ((number, picture) for number, (_, picture) in enumerate(clip_moments(file)))
+
+
+def clip_moments(file: Path, start: float = 0.0, stop: float = math.inf) -> Iterator[tuple[float, "Image"]]:
+    """Time in seconds and picture of each frame of a clip from `start` to before `stop`, upright and shrunk.
+
+    RGBA where the clip has alpha. ImportError: no PyAV; ValueError: damaged.
+    """
     try:
         import av
     except ImportError as error:
@@ -135,14 +145,25 @@ def clip_pictures(file: Path) -> Iterator[tuple[int, "Image"]]:
     with reading(file, "a clip"), av.open(str(file)) as clip:
         if not clip.streams.video:
             raise ValueError("clip: wanted a video stream; got none")
-        for number, frame in enumerate(clip.decode(video=0)):
+        stream = clip.streams.video[0]
+        first = float((stream.start_time or 0) * stream.time_base)
+        if start > 0:
+            clip.seek(int((start + first) * av.time_base))
+        for number, frame in enumerate(clip.decode(stream)):
             if number >= MOST_CLIP_FRAMES:
                 raise ValueError(f"clip: wanted at most {MOST_CLIP_FRAMES} frames; got more; cut it")
-            yield number, shrunk(turned(frame))
+            seconds = number / float(stream.average_rate or 25) if frame.time is None else frame.time - first
+            if seconds >= stop:
+                break
+            if seconds >= start - EARLY_SECONDS:
+                yield seconds, shrunk(turned(frame))
 
 
 def turned(frame: Any) -> "Image":
     """The frame as players show it: phones write pictures as the sensor lies and say by how much to turn them."""
-    picture = frame.to_image()
+    from PIL import Image
+
+    alpha = any(component.is_alpha for component in frame.format.components)
+    picture = Image.fromarray(frame.to_ndarray(format="rgba")) if alpha else frame.to_image()
     angle = int(getattr(frame, "rotation", 0) or 0)
     return picture.rotate(angle, expand=True) if angle else picture

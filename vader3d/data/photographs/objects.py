@@ -64,7 +64,7 @@ def object_of(source: Path, name: str, room: Path, how: Photography, matte: Matt
     `room` keeps images/, masks/ (named as COLMAP names them), sparse/0/, sheet.jpg and facts.json; what was made of the
     same files with the same settings is taken from there. ValueError says what is wrong; facts.json says it too.
     """
-    key = key_of(source, how, matte)
+    key = key_of(source, how.frames, matte)
     facts: dict[str, Any] = {"name": name, "outcome": BROKEN, "reason": "", "key": key}
     try:
         views = given_views(source)
@@ -91,11 +91,11 @@ def object_of(source: Path, name: str, room: Path, how: Photography, matte: Matt
         write_text(room / FACTS, json.dumps(facts, indent=1, ensure_ascii=False))
 
 
-def key_of(source: Path, how: Photography, matte: Matte) -> str:
-    """Changes with the files and with what decides frames, masks and cameras."""
+def key_of(source: Path, *settings: object) -> str:
+    """Changes with the files and with the settings, which decide frames, masks and cameras."""
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     about = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr((about, how.frames, matte)).encode()).hexdigest()
+    return hashlib.sha256(repr((about, *settings)).encode()).hexdigest()
 
 
 def facts_in(room: Path) -> dict[str, Any]:

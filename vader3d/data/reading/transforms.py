@@ -42,7 +42,14 @@ def frame_picture(folder: Path, frame: Mapping) -> Path:
     """The picture of a frame; Blender leaves the suffix out. FileNotFoundError where there is none."""
     if not isinstance(frame.get("file_path"), str):
         raise ValueError("frames: wanted a file_path in each; got one without")
-    return existing_picture(inside(folder, frame["file_path"]))
+    named = inside(folder, frame["file_path"])
+    try:
+        return existing_picture(named)
+    except FileNotFoundError:
+        beside = folder / "images" / named.name  # OmniObject3D leaves the folder out
+        if not beside.parent.is_dir():
+            raise
+        return existing_picture(beside)
 
 
 def inside(folder: Path, name: str) -> Path:

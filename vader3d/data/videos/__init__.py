@@ -1,0 +1,1 @@
+"""Objects of clips of moving subjects, without cameras."""
