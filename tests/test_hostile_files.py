@@ -20,7 +20,7 @@ from vader3d.autodecoder.model import load_autodecoder
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
-from vader3d.data.making.conversion import Job, attempt
+from vader3d.data.making.crew import Job, attempt
 from vader3d.data.making.meshes import Photography, mesh_jobs
 from vader3d.data.making.surface import load_surface
 from vader3d.data.reading.nerfstudio import NERFSTUDIO

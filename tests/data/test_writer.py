@@ -22,7 +22,7 @@ from vader3d.data.archive.format import (
 )
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
-from vader3d.data.making.conversion import open_writer
+from vader3d.data.making.conversion import Output
 from vader3d.data.named import open_archive
 from vader3d.data.shards import format as shard_format
 from vader3d.data.shards import writer as shard_writer
@@ -50,7 +50,7 @@ def some_object(name: str, **changes) -> PreparedObject:
 def opened(folder: Path, kind: str, **options):
     name, objects_per_shard = PLACES[kind]
     options = {"title": "things", "resolution": (HEIGHT, WIDTH), "objects_per_shard": objects_per_shard, **options}
-    return open_writer(folder / name, **options)
+    return Output(folder / name, **options).open()
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:

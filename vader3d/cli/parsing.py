@@ -9,12 +9,16 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from vader3d.config import Range
+from vader3d.data.making.work import Work
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 Settings = Annotated[
     tuple[str, ...], tyro.conf.arg(name="set", metavar="PATH.TO.FIELD=VALUE ..."), tyro.conf.UseAppendAction
 ]
+
+WorkOptions = Annotated[Work, tyro.conf.arg(name="", prefix_name=False)]
+ALONE = Work()
 
 # Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
 RANGES = {

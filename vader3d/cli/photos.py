@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from vader3d.cli.parsing import checked
+from vader3d.cli.parsing import ALONE, WorkOptions, checked
 
 
 @checked
@@ -25,6 +25,7 @@ def prepare_photos_command(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: WorkOptions = ALONE,
     captions: Path | None = None,
     title: str = "",
 ) -> None:
@@ -73,6 +74,7 @@ def prepare_photos_command(
             quality=quality,
             objects_per_shard=objects_per_shard,
             processes=processes,
+            work=work,
             captions=captions,
         )
         print(report)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from vader3d.cli.parsing import checked
+from vader3d.cli.parsing import ALONE, WorkOptions, checked
 from vader3d.cli.photos import prepare_photos_command
 from vader3d.cli.video import prepare_video_command
 
@@ -69,6 +69,7 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
         quality: int = 100,
         objects_per_shard: int | None = None,
         processes: int = 2,
+        work: WorkOptions = ALONE,
         captions: Path | None = None,
         title: str = "",
     ) -> None:
@@ -82,6 +83,7 @@ def reader_command(reader: "Reader") -> Callable[..., None]:
             quality=quality,
             objects_per_shard=objects_per_shard,
             processes=processes,
+            work=work,
             captions=captions,
         )
         print(report)
@@ -101,6 +103,7 @@ def prepare_meshes_command(
     objects_per_shard: int | None = None,
     up: Literal["auto", "y", "z"] = "auto",
     processes: int = 2,
+    work: WorkOptions = ALONE,
     subset: tuple[str, ...] = (),
     captions: Path | None = None,
     title: str = "",
@@ -136,6 +139,7 @@ def prepare_meshes_command(
         objects_per_shard=objects_per_shard,
         up=up,
         processes=processes,
+        work=work,
         subsets=subsets,
         captions=captions,
         title=title or output.stem,
@@ -152,6 +156,8 @@ def prepare_chairs_command(
     views: int = 24,
     size: int = 64,
     objects_per_shard: int | None = None,
+    processes: int = 2,
+    work: WorkOptions = ALONE,
     captions: Path | None = None,
     azimuths: float = 180.0,
 ) -> None:
@@ -164,6 +170,7 @@ def prepare_chairs_command(
         views: Pictures of each object.
         size: Width and height of the pictures in pixels.
         objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+        processes: How many to render in parallel.
         captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
         azimuths: Cameras at most so many degrees from the front; below 180 only chairs are made, which have one.
     """
@@ -176,6 +183,8 @@ def prepare_chairs_command(
         views=views,
         size=size,
         objects_per_shard=objects_per_shard,
+        processes=processes,
+        work=work,
         captions=captions,
         azimuths=azimuths,
     )

@@ -1,71 +1,40 @@
 """Many objects into an archive or shards: in order, past broken ones, all or nothing."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 
-import numpy as np
 import pytest
-import torch
+from making import INTERRUPTS, jobs_of, output_in
+from processes import environment
 
-from vader3d.captions import Caption
-from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.writer import ArchiveWriter
-from vader3d.data.making import conversion
-from vader3d.data.making.conversion import Job, convert, open_writer
+from vader3d.data.making.chairs import prepare_chairs
+from vader3d.data.making.conversion import convert
 from vader3d.data.named import open_archive
-from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import orbit_cameras
-
-DEADLY = 200  # ends the process that makes it, as a parser's crash does
-
-
-def make(name: str, value: int) -> PreparedObject:
-    if value == 0:
-        raise RuntimeError("no value")
-    if value < 0:
-        raise KeyboardInterrupt
-    if value == DEADLY:
-        os._exit(1)
-    cameras = orbit_cameras(torch.zeros(1), torch.zeros(1), distance=4, fov_degrees=30, size=4)
-    pictures = np.full((1, 4, 4, 4), value, np.uint8)
-    return PreparedObject(
-        ObjectRecord(name, (Caption(name, "name"),)), pictures, cameras, identity=str(value), note="all the same"
-    )
 
 
 def written(tmp_path, values, *, objects_per_shard=None, processes=1, **options):
-    jobs = [Job(f"thing {i}", make, (f"thing {i}", value)) for i, value in enumerate(values)]
-    writer = open_writer(tmp_path / "out.zip", title="t", resolution=(4, 4), objects_per_shard=objects_per_shard)
-    return convert(jobs, writer, processes=processes, **options)
+    return convert(jobs_of(values), output_in(tmp_path, objects_per_shard), processes=processes, **options)
 
 
-@pytest.mark.parametrize(("processes", "objects_per_shard"), [(1, None), (1, 2), (2, None)])
-def test_objects_keep_their_order_and_broken_ones_are_reported(processes, objects_per_shard, tmp_path):
-    values = [7, 0, 9, 8, 7, 5, 4, 3]
-    report = written(tmp_path, values, processes=processes, objects_per_shard=objects_per_shard)
+@pytest.mark.parametrize("objects_per_shard", [None, 2])
+def test_objects_keep_their_order_and_broken_ones_are_reported(objects_per_shard, tmp_path):
+    """In an archive; in shards that of the parts."""
+    report = written(tmp_path, [7, 0, 9, 8, 7, 5, 4, 3], objects_per_shard=objects_per_shard)
     archive = open_archive(tmp_path / "out.zip")
-    assert [int(archive.read(i).pictures[0, 0, 0, 0]) for i in range(len(archive))] == [7, 9, 8, 5, 4, 3]
+    found = [int(archive.read(i).pictures[0, 0, 0, 0]) - 1 for i in range(len(archive))]
+    assert (found if objects_per_shard is None else sorted(found, reverse=True)) == (
+        [7, 9, 8, 5, 4, 3] if objects_per_shard is None else [9, 8, 7, 5, 4, 3]
+    )
+    assert [record.name for record in archive.records if record.caption != record.name] == []
     assert report.objects == 6
     assert report.skipped == ["thing 1: RuntimeError: no value", "thing 4: the same as thing 0"]
     assert "all the same: 6 objects" in str(report)
     assert "2 skipped:" in str(report)
-
-
-def test_an_object_that_ends_its_process_is_skipped(tmp_path, monkeypatch):
-    forked = multiprocessing.get_context("fork")  # in no time
-    monkeypatch.setattr(conversion, "started_pool", lambda processes: ProcessPoolExecutor(processes, forked))
-    report = written(tmp_path, [7, 8, DEADLY, 9, 6], processes=2)
-    assert report.objects == 4
-    assert report.skipped == ["thing 2: process: wanted it to make the object; got its death (out of memory?)"]
-    archive = open_archive(tmp_path / "out.zip")
-    assert [int(archive.read(i).pictures[0, 0, 0, 0]) for i in range(4)] == [7, 8, 9, 6]
-    with pytest.raises(ChildProcessError, match=r"wanted all to live; got 9 that died"):
-        written(tmp_path, [DEADLY] * 12, processes=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
 @pytest.mark.parametrize("objects_per_shard", [None, 2])
@@ -90,8 +59,10 @@ def test_no_usable_object_is_an_error_that_says_why(objects_per_shard, tmp_path)
 @pytest.mark.parametrize("objects_per_shard", [None, 1])
 def test_an_interrupt_leaves_nothing_half_written(objects_per_shard, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        written(tmp_path, [3, 2, 5, 6, 7, 8, 9, -1, 4], objects_per_shard=objects_per_shard)
-    assert list(tmp_path.iterdir()) == []
+        written(tmp_path, [3, 2, 5, 6, 7, 8, 9, INTERRUPTS, 4], objects_per_shard=objects_per_shard)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in left if path.suffix in (".part", ".lock")] == []
+    assert (tmp_path / "out.zip").exists() == (objects_per_shard is not None)
 
 
 def test_a_full_disk_stops_everything_at_once(tmp_path, monkeypatch):
@@ -115,25 +86,29 @@ def test_what_killed_writers_left_is_deleted_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_leaves_the_finished_archive_and_the_next_cleans_up(number, tmp_path):
+def test_a_stopped_command_leaves_the_finished_archive_and_goes_on(number, tmp_path):
     written(tmp_path, [1])
     before = (tmp_path / "out.zip").read_bytes()
     command = [sys.executable, "-m", "vader3d", "prepare", "chairs", "--output", str(tmp_path / "out.zip")]
     process = subprocess.Popen(
-        [*command, "--count=500", "--views=4", "--size=16"],
+        [*command, "--count=12", "--views=4", "--size=16", "--processes=1"],
         stderr=subprocess.DEVNULL,
+        env=environment(),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as background jobs do not
     )
+    parts = tmp_path / "out.zip.parts"
     deadline = time.monotonic() + 120
-    while not any(path.suffix == ".part" for path in tmp_path.iterdir()):
+    while not [*parts.glob("part-*.json")]:
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(number)
     assert process.wait(300) == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
-    left = [path for path in tmp_path.iterdir() if path.suffix == ".part"]
-    assert len(left) == (number == signal.SIGKILL)
     assert (tmp_path / "out.zip").read_bytes() == before
-    written(tmp_path, [1])
+    if number != signal.SIGKILL:
+        assert [path.name for path in parts.iterdir() if path.suffix in (".part", ".lock")] == []
+    with pytest.raises(ValueError, match=r"parts: wanted the parts of this command; got those of another"):
+        written(tmp_path, [1])
+    assert prepare_chairs(tmp_path / "out.zip", count=12, views=4, size=16, processes=1).objects == 12
     assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
@@ -143,7 +118,7 @@ def test_captions_of_a_file_take_the_place_of_names(tmp_path):
     first, second = open_archive(tmp_path / "out.zip").records
     assert [caption.text for caption in first.captions] == ["thing 0"]
     assert [caption.text for caption in second.captions] == ["a red thing", "a thing"]
-    assert report.notes[:2] == [
+    assert report.notes[-2:] == [
         f"{tmp_path / 'c.csv'}: 1 names are no object's: thing 9",
         f"{tmp_path / 'c.csv'}: 1 objects have no caption in it",
     ]

@@ -16,7 +16,7 @@ from vader3d.data.captioning.kinds import clean_tags
 from vader3d.data.captioning.template import CATALOGUED, Look, look_of, name_of, template_captions, template_tags
 from vader3d.data.dataset import DataSet, none_readable
 from vader3d.data.making.chairs import EDITION, captions_of, design
-from vader3d.data.making.conversion import PrepareReport, check_output, open_writer
+from vader3d.data.making.conversion import Output, PrepareReport, check_output
 from vader3d.files import discard, write_text, writing
 from vader3d.progress import track
 from vader3d.untrusted import reading
@@ -113,8 +113,8 @@ def recaption(
     check_output(output, data)
     said = read_captions(file) if file is not None else None
     report, numbers, dropped = PrepareReport(output), {}, 0
-    writer = open_writer(output, title=data.title, resolution=data.resolution, objects_per_shard=objects_per_shard)
-    with writer:
+    target = Output(output, title=data.title, resolution=data.resolution, objects_per_shard=objects_per_shard)
+    with target.open() as writer:
         notes = Notes(output.with_name(f"{output.name}.captions.jsonl"), describer.settings(data))
         usual = usual_size(data) if describer.template else None
         for index in track(range(len(data)), output.name, total=len(data)):

@@ -11,7 +11,7 @@ import numpy as np
 from vader3d.captions import Caption, joined
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.captioning.kinds import with_article
-from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
+from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, convert
 from vader3d.data.making.joinery import Solid, assembled, box, leaned, strut
 from vader3d.data.making.meshes import Photography, render_object
 from vader3d.data.making.surface import OBJECT_RADIUS, surface_from_scene
@@ -209,6 +209,7 @@ def prepare_chairs(
     size: int = 64,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: Work | None = None,
     captions: Path | None = None,
     azimuths: float = 180.0,
 ) -> PrepareReport:
@@ -226,8 +227,8 @@ def prepare_chairs(
         Job(f"chair-{index:05d}", make_chair, (seed, index, photography)) for index in itertools.islice(wanted, count)
     ]
     title = f"chairs: {count} pieces, series {seed}, edition {EDITION}"
-    writer = open_writer(Path(output), title=title, resolution=(size, size), objects_per_shard=objects_per_shard)
-    return convert(jobs, writer, processes=processes, captions=captions)
+    target = Output(Path(output), title=title, resolution=(size, size), objects_per_shard=objects_per_shard)
+    return convert(jobs, target, work=work, processes=processes, captions=captions)
 
 
 def cached_chairs(name: str) -> Path:

@@ -1,60 +1,28 @@
-"""Many objects into one data set, in parallel, past broken ones."""
+"""Many objects into one data set, by many processes and machines, past broken ones."""
 
-import multiprocessing
-import os
-import signal
-import threading
+import json
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from vader3d.captions import CaptionFile, joined, read_captions
-from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.captions import Caption, CaptionFile, joined, read_captions
 from vader3d.data.dataset import DataSet
-from vader3d.data.shards.writer import ShardWriter
-from vader3d.data.writer import PreparedObject, Writer
-from vader3d.progress import track
-from vader3d.untrusted import reason_of
+from vader3d.data.making.crew import Crew, Here, Job
+from vader3d.data.making.engines import engine_of
+from vader3d.data.making.finishing import PrepareReport, finish
+from vader3d.data.making.ledger import FINISHED, LEDGER, Item, Ledger, Output, digest_of, ledger_for
+from vader3d.data.making.part import make_part
+from vader3d.data.making.work import Work, place_of
+from vader3d.data.named import open_archive
+from vader3d.files import held, write_text
+from vader3d.progress import progress_bar
+from vader3d.untrusted import read_json
 
-
-class Job(NamedTuple):
-    """One object to come: `make(*arguments)` returns it; both are picklable."""
-
-    name: str
-    make: Callable[..., PreparedObject]
-    arguments: tuple[Any, ...]
-
-
-Result = tuple[Job, PreparedObject | Exception]
-DEADLY = ValueError("process: wanted it to make the object; got its death (out of memory?)")
-NOTES = 8  # of the objects', that a report tells
-DEADLY_OBJECTS = 8  # are skipped, before the machine is taken to be at fault
-
-
-@dataclass
-class PrepareReport:
-    """What became of the objects; `skipped` and `notes` hold one line each."""
-
-    output: Path
-    objects: int = 0
-    skipped: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    megabytes: float = 0.0
-
-    def __str__(self) -> str:
-        lines = [f"{self.output}: {self.objects} objects, {self.megabytes:.1f} MB, {self.seconds:.0f} s"]
-        lines += self.notes
-        if self.skipped:
-            lines.append(f"{len(self.skipped)} skipped:")
-            lines += [f"  {line}" for line in self.skipped]
-        return "\n".join(lines)
+__all__ = ["Job", "Output", "PrepareReport", "Work", "check_output", "convert"]
+ROUND_SECONDS = 1.0  # before what others make is looked at again
+FAILURES = 3  # of a cluster, with nothing made meanwhile, before it is given up
 
 
 def check_output(output: Path, data: DataSet) -> None:
@@ -63,148 +31,120 @@ def check_output(output: Path, data: DataSet) -> None:
         raise ValueError(f"output: wanted another file than the data's; got {output}; choose a new name")
 
 
-def open_writer(
-    output: Path, *, title: str, resolution: tuple[int, int], quality: int = 100, objects_per_shard: int | None = None
-) -> Writer:
-    """Of the archive `output`, or of shards in the folder `output` where it is said how many objects each holds."""
-    if objects_per_shard is None:
-        return ArchiveWriter(output, title=title, resolution=resolution, quality=quality)
-    return ShardWriter(output, title=title, resolution=resolution, quality=quality, objects_per_shard=objects_per_shard)
-
-
 def convert(
     jobs: Sequence[Job],
-    writer: Writer,
+    output: Output,
     *,
     processes: int = 2,
+    work: Work | None = None,
     subsets: Mapping[str, Sequence[str]] | None = None,
     captions: Path | None = None,
     beside: Sequence[Path] = (),
 ) -> PrepareReport:
-    """Make every job's object, write them in order, and publish what `writer` wrote.
+    """Make every job's object and write them all: an archive in the jobs' order, or shards part after part.
 
-    An object that cannot be made or that repeats another is skipped and reported; ValueError when none remains.
-    `subsets` name objects; names that are not there are noted. What a file of `captions` says of an object comes before
-    what it has (`read_captions`); so does what the files `beside` the objects say, of which one that cannot be read is
-    noted.
+    It goes on where the same command was stopped, and shares the parts with others of the same output that run
+    meanwhile (`Ledger`). An object that cannot be made, that takes more than `work` allows, that processes die of, or
+    that repeats another is skipped and reported; ValueError when none remains. `subsets` name objects; names that are
+    not there are noted. What a file of `captions` says of an object comes before what it has (`read_captions`); so does
+    what the files `beside` the objects say, of which one that cannot be read is noted.
     """
-    started, report = time.monotonic(), PrepareReport(writer.path)
-    names_by_identity: dict[str, str] = {}
-    notes: Counter[str] = Counter()
-    with writer, closing(made_objects(jobs, processes)) as results:
-        said = [read_captions(captions)] if captions is not None else []
-        for path in beside:
-            try:
-                said.append(read_captions(path))
-            except ValueError as error:
-                report.notes.append(f"captions not read: {error}")
-        for job, result in track(results, writer.path.name, total=len(jobs)):
-            try:
-                if isinstance(result, Exception):
-                    raise result
-                if result.identity and result.identity in names_by_identity:
-                    report.skipped.append(f"{job.name}: the same as {names_by_identity[result.identity]}")
-                    continue
-                writer.add(captioned(result, said))
-                names_by_identity[result.identity] = result.record.name
-                notes.update(result.note.splitlines())
-            except ValueError as error:
-                report.skipped.append(f"{job.name}: {error}")
-        if not writer.records:
-            reasons = "\n  ".join(report.skipped[:5])
-            raise ValueError(f"{writer.path}: wanted at least 1 usable object; got none of {len(jobs)}:\n  {reasons}")
-        index = {record.name: i for i, record in enumerate(writer.records)}
-        for subset, names in (subsets or {}).items():
-            if absent := [name for name in names if name not in index]:
-                report.notes.append(f"subset {subset}: {len(absent)} names are not there, e.g. {absent[0]}")
-        writer.set_subsets({s: [index[n] for n in names if n in index] for s, names in (subsets or {}).items()})
+    started, work = time.monotonic(), work or Work()
+    said, unread = files_read(captions, beside)
+    items = [Item(index, job, captions_of(job.name, said)) for index, job in enumerate(jobs)]
+    rank, world = place_of(work)
+    ledger = ledger_for(output, len(items), work.limits)
+    ledger.begin(digest_of(output, items), len(items))
+    try:
+        make_all(ledger, items, work, processes, first=rank * ledger.parts // world)
+        report = finished(ledger, subsets or {}, keep=world > 1)
+    except BaseException:
+        if not ledger.has_objects:  # nothing to go on from
+            ledger.forget()
+        raise
+    finally:
+        ledger.leave()
+    report.notes[:0] = unread
     report.notes += [note for file in said for note in file.notes()]
-    report.notes += [f"{note}: {count} objects" for note, count in notes.most_common(NOTES)]
-    report.objects, report.seconds = len(writer.records), time.monotonic() - started
-    report.megabytes = writer.bytes / 1e6
+    report.seconds = time.monotonic() - started
     return report
 
 
-def captioned(prepared: PreparedObject, said: Sequence[CaptionFile]) -> PreparedObject:
-    record = prepared.record
-    captions = record.captions
+def files_read(captions: Path | None, beside: Sequence[Path]) -> tuple[list[CaptionFile], list[str]]:
+    """Files of captions, the first first, and a line about each of those beside the objects that cannot be read."""
+    said, unread = [read_captions(captions)] if captions is not None else [], []
+    for path in beside:
+        try:
+            said.append(read_captions(path))
+        except ValueError as error:
+            unread.append(f"captions not read: {error}")
+    return said, unread
+
+
+def captions_of(name: str, said: Sequence[CaptionFile]) -> tuple[Caption, ...]:
+    captions: tuple[Caption, ...] = ()
     for file in reversed(said):
-        captions = joined(file.of(record.name), captions)
-    return replace(prepared, record=replace(record, captions=captions))
+        captions = joined(file.of(name), captions)
+    return captions
 
 
-def made_objects(jobs: Sequence[Job], processes: int) -> Generator[Result, None, None]:
-    """Jobs with their results in order, a few made ahead."""
-    if processes <= 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job, attempt(job)
-        return
-    waiting, ahead, deadly = deque(jobs), deque[tuple[Job, Future]](), 0
-    pool = started_pool(processes)
-    try:
-        while waiting or ahead:
-            try:
-                while waiting and len(ahead) <= 2 * processes:
-                    ahead.append((waiting[0], pool.submit(attempt, waiting[0])))
-                    waiting.popleft()
-                result = ahead[0][1].result()
-            except BrokenProcessPool:  # a worker died, nobody knows of which object
-                pool.shutdown(wait=True, cancel_futures=True)
-                for job, result in attempts_alone([job for job, _ in ahead]):
-                    deadly += result is DEADLY
-                    if deadly > DEADLY_OBJECTS:
-                        raise ChildProcessError(
-                            f"processes: wanted all to live; got {deadly} that died (out of memory?); "
-                            "try again with --processes 1"
-                        ) from None
-                    yield job, result
-                ahead.clear()
-                pool = started_pool(processes)
-                continue
-            yield ahead.popleft()[0], result
-    except BaseException:  # whoever is stopped has files to delete first; workers that are just starting take seconds
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+def make_all(ledger: Ledger, items: Sequence[Item], work: Work, processes: int, *, first: int) -> None:
+    """Until all parts are whole, make those that nobody else makes, from the part `first` on."""
+    shares = ledger.shared(items)
+    alone = not work.is_apart and (processes <= 1 or len(items) < 2)
+    workers = None if work.is_cluster else Here() if alone else Crew(processes, work.limits)
+    failures, done = 0, 0
+    with engine_of(work, 1 if alone else processes) as engine, progress_bar(ledger.output.path.name) as advance:
+        began = time.monotonic()
+
+        def told() -> None:
+            nonlocal done
+            done += 1
+            rate = done / max(time.monotonic() - began, 1e-9)
+            advance(min(1.0, (before + done) / len(items)), f"{before + done} of {len(items)}, {rate:.1f}/s")
+
+        try:
+            while left := ledger.left(first):
+                before = len(items) - sum(len(shares[number]) for number in left) - done
+                if workers is not None:
+                    workers.told = told
+                size = 1 if workers is None else workers.size
+                ahead = 2 * max(1, size // len(left))
+                begun = [engine.submit(make_part, ledger, number, shares[number], workers, ahead) for number in left]
+                if sum(outcome(part, work) for part in as_completed(begun)):
+                    failures = 0
+                    continue
+                failures += any(part.exception() for part in begun)
+                if failures == FAILURES:
+                    raise ChildProcessError(f"{work.engine}: wanted workers that live; got {begun[0].exception()}")
+                time.sleep(ROUND_SECONDS)
+        finally:
+            if workers is not None:
+                workers.stop()
 
 
-def started_pool(processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
+def outcome(part: "Future[bool]", work: Work) -> bool:
+    """Whether a part is whole; the error of one that a cluster could not even try is looked at later."""
+    error = part.exception()
+    if error is None:
+        return part.result()
+    if work.is_cluster and type(error).__module__.startswith("distributed"):
+        return False
+    raise error
 
 
-def attempts_alone(jobs: Sequence[Job]) -> Generator[Result, None, None]:
-    """Jobs with their results, one after the other in a process apart; `DEADLY` where it dies of one."""
-    pool = started_pool(1)
-    try:
-        for job in jobs:
-            try:
-                result = pool.submit(attempt, job).result()
-            except BrokenProcessPool:
-                pool.shutdown()
-                pool, result = started_pool(1), DEADLY
-            yield job, result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def start_worker() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-
-
-def end_with_parent() -> None:
-    """A killed parent cannot tell its workers to stop."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def attempt(job: Job) -> PreparedObject | Exception:
-    try:
-        return job.make(*job.arguments)
-    except Exception as error:  # readers of foreign files raise whatever they meet; one object must not stop the rest
-        return ValueError(reason_of(error))
+def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool) -> PrepareReport:
+    """The report of the whole, made by the first who comes here; keep: for those who come late."""
+    with held(ledger.folder, "finish", wait=True):
+        if (ledger.folder / FINISHED).exists():
+            report = PrepareReport(ledger.output.path, **read_json(ledger.folder / FINISHED))
+            report.notes.append(f"it was finished before; to make it anew delete {ledger.folder} first")
+            return report
+        if not (ledger.folder / LEDGER).exists():
+            return PrepareReport(ledger.output.path, len(open_archive(ledger.output.path)), notes=["others ended it"])
+        report = finish(ledger, subsets)
+        if keep:
+            values = {name: value for name, value in asdict(report).items() if name != "output"}
+            write_text(ledger.folder / FINISHED, json.dumps(values, ensure_ascii=False))
+        ledger.forget(keep=keep)
+        return report

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vader3d.data.dataset import DataSet, none_readable
-from vader3d.data.making.conversion import PrepareReport, check_output, open_writer
+from vader3d.data.making.conversion import Output, PrepareReport, check_output
 from vader3d.progress import track
 
 
@@ -31,8 +31,8 @@ def join(
     owners = Counter(record.name for part in parts for record in part.records)
     report, subsets = PrepareReport(output), dict[str, list[int]]()
     title = title or " and ".join(part.title for part in parts)
-    writer = open_writer(output, title=title, resolution=parts[0].resolution, objects_per_shard=objects_per_shard)
-    with writer:
+    target = Output(output, title=title, resolution=parts[0].resolution, objects_per_shard=objects_per_shard)
+    with target.open() as writer:
         numbered = [(number, index) for number, part in enumerate(parts) for index in range(len(part))]
         for number, index in track(numbered, output.name, total=len(numbered)):
             part, name = parts[number], names[number]

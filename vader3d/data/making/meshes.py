@@ -12,7 +12,7 @@ import numpy as np
 from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.captioning.synsets import synset_of, words_for
-from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
+from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, convert
 from vader3d.data.making.raycast import render_surface
 from vader3d.data.making.surface import Surface, load_surface
 from vader3d.data.making.sweethome import CatalogueEntry, load_model, read_catalogue
@@ -48,6 +48,7 @@ def prepare_meshes(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: Work | None = None,
     captions: Path | None = None,
     subsets: Mapping[str, Path] | None = None,
 ) -> PrepareReport:
@@ -64,14 +65,14 @@ def prepare_meshes(
         raise ValueError(f"sources: wanted mesh files or .sh3f libraries; got none in {', '.join(map(str, sources))}")
     jobs = [job for path, name in named_apart(files) for job in mesh_jobs(path, name, photography, up)]
     names = {subset: listed_names(Path(path)) for subset, path in (subsets or {}).items()}
-    writer = open_writer(
+    target = Output(
         Path(output),
         title=title or Path(output).stem,
         resolution=(photography.size, photography.size),
         quality=quality,
         objects_per_shard=objects_per_shard,
     )
-    return convert(jobs, writer, processes=processes, captions=captions, subsets=names)
+    return convert(jobs, target, work=work, processes=processes, captions=captions, subsets=names)
 
 
 def render_object(surface: Surface, name: str, photography: Photography) -> tuple[np.ndarray, Cameras]:

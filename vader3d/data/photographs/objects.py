@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Photography:
     least_registered: float = 0.6
     most_error_px: float = 2.0
     least_explained: float = 0.85
-    threads: int = 1
+    threads: int = field(default=1, repr=False)  # changes nothing that is made
     category: str = ""
 
 

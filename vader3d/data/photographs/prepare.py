@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
+from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, convert
 from vader3d.data.photographs.frames import CLIPS, photo_files
 from vader3d.data.photographs.objects import (
     BROKEN,
@@ -55,6 +55,7 @@ def prepare_photographs(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: Work | None = None,
     captions: Path | None = None,
 ) -> PhotographReport:
     """Make the archive `output`, or shards there, of a folder's sub-folders and clips, an object each.
@@ -72,19 +73,19 @@ def prepare_photographs(
         Job(name, object_of, (each, name, rooms / name, how, matte)) for each, name in zip(sources, names, strict=True)
     ]
     report = PhotographReport(rooms)
-    with held(rooms):
-        writer = open_writer(
-            output,
-            title=title or source.resolve().name,
-            resolution=(how.size, how.size),
-            quality=quality,
-            objects_per_shard=objects_per_shard,
-        )
-        try:
-            report.prepared = convert(jobs, writer, processes=processes, captions=captions)
-        finally:
-            died = {"outcome": BROKEN, "reason": "its process died (out of memory?)"}
-            report.facts = [{"name": name, **(facts_in(rooms / name) or died)} for name in names]
+    target = Output(
+        output,
+        title=title or source.resolve().name,
+        resolution=(how.size, how.size),
+        quality=quality,
+        objects_per_shard=objects_per_shard,
+    )
+    try:
+        report.prepared = convert(jobs, target, work=work, processes=processes, captions=captions)
+    finally:
+        died = {"outcome": BROKEN, "reason": "its process died (out of memory?)"}
+        report.facts = [{"name": name, **(facts_in(rooms / name) or died)} for name in names]
+        with held(rooms, REPORT, wait=True):
             write_text(rooms / REPORT, json.dumps(summary(report.facts), indent=1, ensure_ascii=False))
     return report
 

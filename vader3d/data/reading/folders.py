@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from vader3d.captions import files_of_captions
-from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
+from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, convert
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.untrusted import UNPACKED_BYTES, is_litter, unpack
 
@@ -25,6 +25,7 @@ def prepare_folders(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: Work | None = None,
     captions: Path | None = None,
 ) -> PrepareReport:
     """Convert a folder of objects, or of one, into the archive `output`, or into shards there.
@@ -41,7 +42,7 @@ def prepare_folders(
         jobs = [
             Job(name, reader.read_object, (folder, name, reading)) for folder, name in zip(folders, names, strict=True)
         ]
-        writer = open_writer(
+        target = Output(
             output,
             title=title or source.resolve().name,
             resolution=(reading.size, reading.size),
@@ -50,7 +51,7 @@ def prepare_folders(
         )
         beside = () if captions is not None else files_of_captions(place)
         splits = splits_of(folders, names, place)
-        return convert(jobs, writer, processes=processes, captions=captions, beside=beside, subsets=splits)
+        return convert(jobs, target, work=work, processes=processes, captions=captions, beside=beside, subsets=splits)
 
 
 @contextmanager

@@ -11,7 +11,9 @@
         000000012.mesh.ply       the true surface in the same world, where it is known
     shard-000000.json      {"objects": [{the record's fields, offset, bytes, crc32}]}: where each sample lies
 
-The key is the object's number in the whole set, the same however many objects a shard holds. Cameras and world are
+The key is the object's number in the whole set, the same however many objects a shard holds; or, where its entry has
+one, that `key`: in sets that many processes made, where numbers were not known yet. Such a set's index has
+`whole`: false while more is to come. Cameras and world are
 those of `vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
 """
 
@@ -42,7 +44,8 @@ from vader3d.untrusted import parsed_json, reading
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-FORMAT, VERSION = "vader3d-shards", 2  # 1: one caption an object, without a source
+FORMAT, VERSION = "vader3d-shards", 3  # with keys; 1: one caption an object, without a source
+PLAIN_VERSION = 2  # without keys, so that older readers open them
 INDEX = "shards.json"
 BLOCK = 512  # bytes: tar's unit
 TEXT_BYTES = 2**20  # of a record or a caption
@@ -73,6 +76,7 @@ class Span:
     offset: int
     bytes: int
     crc32: int
+    key: int | None = None  # in the tar; None: the object's number
 
 
 def picture_limit(height: int, width: int) -> int:
@@ -116,7 +120,7 @@ def sample_from_tar(data: bytes, number: int, span: Span) -> dict[str, memoryvie
     if zlib.crc32(data) != span.crc32:
         raise ArchiveError(f"sample: wanted the checksum {span.crc32}; got {zlib.crc32(data)}, it is damaged")
     members, view, at = {}, memoryview(data), 0
-    key = f"{number:09d}."
+    key = f"{number if span.key is None else span.key:09d}."
     while at < len(data):
         name = bytes(view[at : at + 100]).rstrip(b"\0").decode("ascii", "replace")
         kind, digits = bytes(view[at + 156 : at + 157]), bytes(view[at + 124 : at + 136]).rstrip(b"\0 ")
@@ -169,14 +173,16 @@ def member(members: Mapping[str, memoryview], name: str, *, limit: int) -> bytes
 
 
 def span_to_entry(span: Span) -> dict:
-    return {**entry_from_record(span.record), "offset": span.offset, "bytes": span.bytes, "crc32": span.crc32}
+    entry = {**entry_from_record(span.record), "offset": span.offset, "bytes": span.bytes, "crc32": span.crc32}
+    return entry if span.key is None else {**entry, "key": span.key}
 
 
 def span_from_entry(entry: Mapping, resolution: tuple[int, int], shard: Shard) -> Span:
     """ArchiveError unless the entry is one of an object that `shard` can hold."""
     record = record_from_entry(entry, resolution)
     with reading(f"object {record.name!r}", "offset, bytes, crc32", ArchiveError):
-        span = Span(record, int(entry["offset"]), int(entry["bytes"]), int(entry["crc32"]))
+        key = int(entry["key"]) if "key" in entry else None
+        span = Span(record, int(entry["offset"]), int(entry["bytes"]), int(entry["crc32"]), key)
     pictures = record.views * (picture_limit(*resolution) + CAMERA_BYTES + 2 * BLOCK)
     limit = pictures + MESH_BYTES + 2 * TEXT_BYTES
     if not (span.offset >= 0 and 0 < span.bytes <= limit and span.offset + span.bytes <= shard.bytes):

@@ -57,20 +57,23 @@ class Shards:
     """Objects with their pictures, cameras and captions: used as an `Archive` is; safe to share by threads.
 
     `place`: a folder or a URL that holds `shards.json`, or that file. Holds the index only, whatever the number of
-    objects. ArchiveError for what is no set of shards, comes from a newer version, or names files elsewhere.
+    objects. `whole` is false while more shards are being made: these are those that were there, and `index` remembers
+    them. ArchiveError for what is no set of shards, comes from a newer version, or names files elsewhere.
     """
 
-    def __init__(self, place: str | Path):
+    def __init__(self, place: str | Path, *, index: bytes | None = None):
+        """index: of an earlier time, in place of the one that lies there."""
         self.path = str(place).removesuffix(INDEX).rstrip("/") or "."
         self.storage = open_storage(self.path)
         try:
-            data = self.storage.read(INDEX, 0, MANIFEST_BYTES + 1)
+            data = self.storage.read(INDEX, 0, MANIFEST_BYTES + 1) if index is None else index
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"data: wanted {INDEX} in {self.path}; got none; give a folder or URL of `vader3d prepare shards`"
             ) from error
         with reading(f"{self.path}/{INDEX}", FIELDS, ArchiveError):
             self._take(parsed_json(data))
+        self.index = data
         self.records = Records(self)
         self._spans = lru_cache(maxsize=INDICES_HELD)(self._read_spans)
         self._chosen: list[int] | None = None
@@ -81,6 +84,7 @@ class Shards:
         check_resolution(height, width)
         self.resolution: tuple[int, int] = (height, width)
         self.title, self.fingerprint = str(index["title"]), str(index["fingerprint"])
+        self.whole = bool(index.get("whole", True))
         self.shards = [config_from_dict(Shard, entry) for entry in index["shards"]]
         objects = 0
         for shard in self.shards:

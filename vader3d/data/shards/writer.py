@@ -6,11 +6,12 @@ import os
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.dataset import DataSet, none_readable
@@ -18,7 +19,7 @@ from vader3d.data.shards.format import (
     BLOCK,
     FORMAT,
     INDEX,
-    VERSION,
+    PLAIN_VERSION,
     Shard,
     Span,
     record_members,
@@ -29,7 +30,7 @@ from vader3d.data.shards.format import (
 from vader3d.data.shards.reader import Shards
 from vader3d.data.shards.storage import is_url
 from vader3d.data.writer import PreparedObject, Writer, read_object
-from vader3d.files import LOCK, discard, held, put_in_place, temporary_name, write_bytes, writing
+from vader3d.files import LOCK, discard, held, put_in_place, remove_leftovers, temporary_name, write_bytes, writing
 
 END = bytes(2 * BLOCK)  # of every tar file
 OBJECTS_PER_SHARD = 1000
@@ -110,19 +111,16 @@ class ShardWriter(Writer):
             self.write_oldest()
         if self.shard is not None:
             self.shards.append(self.shard.finish())
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "title": self.title,
-            "resolution": list(self.resolution),
-            "objects": len(self.records),
-            "quality": self.quality,
-            "fingerprint": self.fingerprint or self.digest.hexdigest(),
-            "subsets": self.subsets,
-            "shards": [asdict(shard) for shard in self.shards],
-        }
+        index = packed_index(
+            self.shards,
+            title=self.title,
+            resolution=self.resolution,
+            quality=self.quality,
+            fingerprint=self.fingerprint or self.digest.hexdigest(),
+            subsets=self.subsets,
+        )
         self.bytes = sum(shard.bytes for shard in self.shards)
-        write_bytes(self.path / INDEX, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+        write_bytes(self.path / INDEX, index)
         self.is_published = True
 
     def close(self) -> None:
@@ -134,6 +132,30 @@ class ShardWriter(Writer):
             if self.shard is not None:
                 self.shard.close()
             clear_leftovers(self.path)
+
+
+class PartWriter(Writer):
+    """One shard, `number`, of a set that several write at once; another than the writer makes the index of all.
+
+    `key` is the number of the next object in the whole set; `shard` is the shard's line in the index, once it is whole.
+    """
+
+    def __init__(self, folder: Path, number: int, *, title: str, resolution: tuple[int, int], quality: int = 100):
+        super().__init__(folder, title=title, resolution=resolution, quality=quality)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder, f"shard-{number:06d}")
+        self.file, self.key = ShardFile(folder, number, first=0), 0
+        self.shard: Shard | None = None
+
+    def write(self, index: int, prepared: PreparedObject) -> None:
+        self.file.add(prepared.record, encoded_sample(self.key, prepared, quality=self.quality), key=self.key)
+
+    def publish(self) -> None:
+        self.shard = self.file.finish()
+
+    def close(self) -> None:
+        if self.shard is None:
+            self.file.close()
 
 
 class ShardFile:
@@ -148,8 +170,8 @@ class ShardFile:
         self.digest, self.bytes = hashlib.sha256(), 0
         self.spans: list[Span] = []
 
-    def add(self, record: ObjectRecord, sample: bytes) -> None:
-        self.spans.append(Span(record, self.bytes, len(sample), zlib.crc32(sample)))
+    def add(self, record: ObjectRecord, sample: bytes, *, key: int | None = None) -> None:
+        self.spans.append(Span(record, self.bytes, len(sample), zlib.crc32(sample), key))
         self.write(sample)
 
     def write(self, data: bytes) -> None:
@@ -161,8 +183,7 @@ class ShardFile:
     def finish(self) -> Shard:
         """Its own index is written first: a .tar that has none beside it is somebody else's."""
         self.write(END)
-        entries = [json.dumps(span_to_entry(span), ensure_ascii=False) for span in self.spans]
-        index = ('{"objects": [\n' + ",\n".join(entries) + "\n]}\n").encode()
+        index = packed_spans(self.spans)
         write_bytes(self.path.with_suffix(".json"), index)
         with writing(self.path):
             self.file.close()
@@ -175,6 +196,39 @@ class ShardFile:
         with suppress(OSError):  # of what a full disk did not take
             self.file.close()
         discard(self.temporary)
+
+
+def packed_spans(spans: Sequence[Span]) -> bytes:
+    """A shard's own index."""
+    entries = [json.dumps(span_to_entry(span), ensure_ascii=False) for span in spans]
+    return ('{"objects": [\n' + ",\n".join(entries) + "\n]}\n").encode()
+
+
+def packed_index(
+    shards: Sequence[Shard],
+    *,
+    title: str,
+    resolution: tuple[int, int],
+    quality: int,
+    fingerprint: str,
+    subsets: Mapping[str, Sequence[int]],
+    version: int = PLAIN_VERSION,
+    **more: Any,
+) -> bytes:
+    """The index of all shards; more: what it says besides."""
+    manifest = {
+        "format": FORMAT,
+        "version": version,
+        "title": title,
+        "resolution": list(resolution),
+        "objects": sum(shard.objects for shard in shards),
+        "quality": quality,
+        "fingerprint": fingerprint,
+        "subsets": subsets,
+        **more,
+        "shards": [asdict(shard) for shard in shards],
+    }
+    return json.dumps(manifest, ensure_ascii=False, indent=1).encode()
 
 
 def encoded_sample(number: int, prepared: PreparedObject, *, quality: int) -> bytes:

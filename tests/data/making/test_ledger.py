@@ -1,0 +1,171 @@
+"""Parts of one output, made by any number of commands that may die at any moment."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from making import bytes_of, jobs_of, output_in
+
+from vader3d.data.making import part as part_module
+from vader3d.data.making.conversion import Work, convert
+from vader3d.data.making.crew import Death, Here
+from vader3d.data.making.ledger import DeathList, Item, Ledger, digest_of, ledger_for, part_of
+from vader3d.data.making.part import can_be_taken, make_part
+from vader3d.data.making.work import Limits, place_of
+from vader3d.data.named import open_archive
+from vader3d.files import held
+
+VALUES = [*range(1, 41)]
+
+
+def items_of(values) -> list[Item]:
+    return [Item(index, job) for index, job in enumerate(jobs_of(values))]
+
+
+def begun(tmp_path, values, objects_per_shard=None) -> tuple[Ledger, list[list[Item]]]:
+    output, items = output_in(tmp_path, objects_per_shard), items_of(values)
+    ledger = ledger_for(output, len(items), Limits())
+    ledger.begin(digest_of(output, items), len(items))
+    return ledger, ledger.shared(items)
+
+
+def test_an_objects_part_depends_on_its_name_alone():
+    names = [f"thing {i}" for i in range(3000)]
+    sizes = Counter(part_of(name, 3) for name in names)
+    assert (part_of("thing 0", 1000), part_of("a.b", 1000)) == (882, 687)  # on every machine, at any time
+    assert min(sizes.values()) > 900
+
+
+@pytest.mark.parametrize("objects_per_shard", [None, 5])
+def test_parts_in_any_order_by_many_commands_give_the_same_bytes(objects_per_shard, tmp_path):
+    convert(jobs_of(VALUES), output_in(tmp_path / "alone", objects_per_shard), processes=1)
+    ledger, shares = begun(tmp_path / "many", VALUES, objects_per_shard)
+    for number in reversed(range(0, ledger.parts, 2)):  # some that another command made
+        assert make_part(ledger, number, shares[number], Here())
+    convert(jobs_of(VALUES), ledger.output, processes=1, work=Work(rank=2, world_size=3))
+    assert bytes_of(tmp_path / "alone" / "out.zip") == bytes_of(tmp_path / "many" / "out.zip")
+    assert len(open_archive(tmp_path / "many" / "out.zip")) == len(VALUES)
+
+
+def test_a_part_that_is_held_is_left_to_its_holder(tmp_path):
+    ledger, shares = begun(tmp_path, VALUES)
+    with held(ledger.folder, "part-000003"):
+        assert not make_part(ledger, 3, shares[3], Here())
+    assert make_part(ledger, 3, shares[3], Here())
+    before = ledger.path(3).stat().st_mtime_ns
+    assert make_part(ledger, 3, shares[3], Here())
+    assert ledger.path(3).stat().st_mtime_ns == before
+
+
+def test_what_another_machine_holds_is_taken_once_it_shows_no_life(tmp_path, monkeypatch):
+    """As our own clock tells: the other's may be wrong by years."""
+    now = 100.0
+    monkeypatch.setattr(part_module.time, "monotonic", lambda: now)
+    lock = tmp_path / ".part-000001.lock"
+    assert can_be_taken(lock)
+    lock.write_text(json.dumps({"machine": "another"}))
+    os.utime(lock, (5, 5))
+    assert not can_be_taken(lock)
+    now += 10
+    os.utime(lock, (6, 6))  # a sign of life
+    assert not can_be_taken(lock)
+    now += 10
+    assert not can_be_taken(lock)
+    now += 10
+    assert can_be_taken(lock)
+
+
+def test_a_part_is_whole_or_not_there(tmp_path, monkeypatch):
+    ledger, shares = begun(tmp_path, VALUES, 5)
+    monkeypatch.setattr(part_module, "write_text", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        make_part(ledger, 2, shares[2], Here())
+    assert not ledger.is_done(2)
+    assert not (ledger.output.path / "shards.json").exists()
+    monkeypatch.undo()
+    assert make_part(ledger, 2, shares[2], Here())
+    shards = open_archive(ledger.output.path)
+    assert not shards.whole
+    assert {record.name for record in shards.records} == {item.job.name for item in shares[2]}
+
+
+def test_readers_see_the_shards_that_are_there_while_more_come(tmp_path, monkeypatch):
+    monkeypatch.setattr("vader3d.data.making.finishing.INDEX_SECONDS", 0.0)
+    ledger, shares = begun(tmp_path, VALUES, 5)
+    seen = []
+    for number in (4, 1, 6):
+        make_part(ledger, number, shares[number], Here())
+        shards = open_archive(ledger.output.path)
+        assert not shards.whole
+        assert {int(shards.read(i).pictures[0, 0, 0, 0]) - 2 for i in range(len(shards))} == {
+            item.index for part in (4, 1, 6)[: len(seen) + 1] for item in shares[part]
+        }
+        seen.append(shards)
+    assert len({shards.fingerprint for shards in seen}) == 3
+    convert(jobs_of(VALUES), ledger.output, processes=1)
+    assert open_archive(ledger.output.path).whole
+    first = seen[0]  # what was there then is there still
+    assert [first.read(i).pictures[0, 0, 0, 0] - 2 for i in range(len(first))] == [item.index for item in shares[4]]
+
+
+def test_an_object_that_ended_the_whole_command_too_often_is_given_up(tmp_path):
+    """In the command's own process nothing else holds it back: a life finds what the one before was at."""
+    ledger, _ = begun(tmp_path, VALUES[:12])
+    number = part_of("thing 8", ledger.parts)
+    for life in range(6):
+        deaths = DeathList(ledger, number)  # notes how the life before ended
+        assert deaths.counts["thing 8"] == life
+        assert deaths.of("thing 8", here=True)(None) == ""  # it is tried, and ends all
+    report = convert(jobs_of(VALUES[:12]), ledger.output, processes=1)
+    assert report.objects == 11
+    assert report.skipped == ["thing 8: process: wanted it to make the object; got the whole command's death, 3 times"]
+
+
+def test_three_deaths_of_its_process_are_kept_with_their_last_words(tmp_path):
+    ledger, _ = begun(tmp_path, VALUES[:4])
+    deaths = DeathList(ledger, 0).of("thing 1", here=False)
+    assert [deaths(Death("process: died", f"words {i}")) for i in range(2)] == ["", ""]
+    again = DeathList(ledger, 0).of("thing 1", here=False)  # of another command
+    assert again(None) == ""
+    assert again(Death("process: died", "words 2")) == "process: died, 3 times: words 2"
+    assert DeathList(ledger, 0).of("thing 1", here=False)(None) == "process: died, 3 times: words 2"
+    assert DeathList(ledger, 0).of("thing 2", here=False)(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, (2, 4)),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}, (3, 8)),
+    ],
+)
+def test_slurm_says_who_we_are(environment, place):
+    assert place_of(Work("slurm"), environment) == place
+    assert place_of(Work("slurm", rank=1, world_size=2), environment) == (1, 2)
+    assert place_of(Work(), environment) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"engine": "spark"}, {"rank": 1}, {"rank": 2, "world_size": 2}, {"object_seconds": 0.0}]
+)
+def test_work_that_cannot_be_is_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Work(**options)
+
+
+def test_slurm_without_tasks_is_named():
+    with pytest.raises(ValueError, match="wanted a task of a Slurm array or of srun; got no SLURM_ARRAY_TASK_ID"):
+        place_of(Work("slurm"), {})
+
+
+def test_who_comes_late_to_a_finished_array_makes_nothing_anew(tmp_path):
+    output, work = output_in(tmp_path), Work(rank=0, world_size=2)
+    convert(jobs_of(VALUES[:5]), output, processes=1, work=work)
+    before = output.path.stat().st_mtime_ns
+    report = convert(jobs_of(VALUES[:5]), output, processes=1, work=replace(work, rank=1))
+    assert report.objects == 5
+    assert "it was finished before" in str(report)
+    assert output.path.stat().st_mtime_ns == before
+    assert not [path for path in output.parts.iterdir() if path.suffix == ".zip"]

@@ -1,0 +1,226 @@
+"""Which parts of a data set are made, by whom: a folder of notes that any number of commands share.
+
+`OUTPUT.parts/`: `ledger.json` says of what command it is. An object belongs to the part that its name's hash says. Who
+makes a part holds it (`files.held`: a lock with signs of life, so that others take over what a dead one held); what it
+made lies under a temporary name until it is whole; `part-000012.json`, written last, says that it is, and tells of each
+of its objects. Its pictures lie beside it, in a small archive that the whole one is packed from, or they are a shard of
+the output already. `part-000012.deaths.jsonl` has the objects that processes died of.
+"""
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vader3d.captions import Caption
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making.crew import DEATHS, Death, Job
+from vader3d.data.making.work import Limits
+from vader3d.data.shards.writer import ShardWriter, check_folder
+from vader3d.data.writer import Writer
+from vader3d.files import discard, held, write_text
+from vader3d.untrusted import read_json, reading
+
+LEDGER, FINISHED, DOING = "ledger.json", "finished.json", ".doing"
+WHOLE_DEATHS = 2 * DEATHS  # of a command that was at an object in its own process, before that is given up
+PARTS, OBJECTS_PER_PART = 256, 64  # of an archive
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+class Output(NamedTuple):
+    """What is to be written: the archive `path`, or shards in the folder `path`, of about so many objects each."""
+
+    path: Path
+    title: str
+    resolution: tuple[int, int]
+    quality: int = 100
+    objects_per_shard: int | None = None
+
+    def open(self) -> Writer:
+        """Its writer, for one process."""
+        settings: dict[str, Any] = {"title": self.title, "resolution": self.resolution, "quality": self.quality}
+        if self.objects_per_shard is None:
+            return ArchiveWriter(self.path, **settings)
+        return ShardWriter(self.path, **settings, objects_per_shard=self.objects_per_shard)
+
+    @property
+    def parts(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.parts")
+
+
+class Item(NamedTuple):
+    """A job, its number among all, and captions that come before those it has."""
+
+    index: int
+    job: Job
+    captions: tuple[Caption, ...] = ()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a part's note says of an object. Equal `identity`, if any: it looks the same."""
+
+    index: int
+    name: str
+    identity: str = ""
+    note: str = ""
+
+
+@dataclass
+class PartNote:
+    """What became of a part's objects; `shard` is its line in the index of shards."""
+
+    made: list[Made] = field(default_factory=list)
+    skipped: list[tuple[int, str, str]] = field(default_factory=list)  # index, name, why
+    shard: dict[str, Any] | None = None
+    seconds: float = 0.0
+    finished: float = 0.0
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The notes about one output; picklable, so that a process anywhere can make a part of it."""
+
+    output: Output
+    parts: int
+    limits: Limits = Limits()  # noqa: RUF009 (a constant)
+
+    @property
+    def folder(self) -> Path:
+        return self.output.parts
+
+    def path(self, number: int, suffix: str = ".json") -> Path:
+        return self.folder / f"part-{number:06d}{suffix}"
+
+    def is_done(self, number: int) -> bool:
+        return self.path(number).exists()
+
+    def left(self, first: int) -> list[int]:
+        """The parts that are not whole, from the part `first` on and round; none where the ledger is gone."""
+        if not (self.folder / LEDGER).exists():
+            return []
+        return [number for number in [*range(first, self.parts), *range(first)] if not self.is_done(number)]
+
+    def note(self, number: int) -> PartNote:
+        with reading(self.path(number), "a part's note; delete its folder"):
+            values = read_json(self.path(number))
+            made = [Made(**each) for each in values.pop("made")]
+            return PartNote(made, **values)
+
+    def shared(self, items: Sequence[Item]) -> list[list[Item]]:
+        """The items of each part."""
+        shares: list[list[Item]] = [[] for _ in range(self.parts)]
+        for item in items:
+            shares[part_of(item.job.name, self.parts)].append(item)
+        return shares
+
+    def begin(self, digest: str, items: int) -> None:
+        """Found the ledger, or join in. ValueError: the folder is another command's, or the output is in use."""
+        with held(self.folder, "begin", wait=True):
+            if (self.folder / LEDGER).exists():
+                if read_json(self.folder / LEDGER).get("digest") != digest:
+                    raise ValueError(
+                        f"{self.folder}: wanted the parts of this command; got those of another; let that go on, or "
+                        "delete the folder"
+                    )
+                return
+            self.check_output()
+            note = {"digest": digest, "parts": self.parts, "objects": items, "output": str(self.output.path)}
+            write_text(self.folder / LEDGER, json.dumps(note | {"title": self.output.title, "began": time.time()}))
+
+    def check_output(self) -> None:
+        """ValueError for a place that cannot be written to, or is being."""
+        if self.output.objects_per_shard is not None:
+            check_folder(self.output.path)
+        self.output.open().close()
+
+    def forget(self, *, keep: bool = False) -> None:
+        """Delete all of it, or, keep=True, all but the notes; whoever is waiting for the whole keeps its lock."""
+        for path in self.folder.glob("*"):
+            if path.name not in (".begin.lock", ".finish.lock") and not (keep and path.suffix == ".json"):
+                discard(path)
+
+    def leave(self) -> None:
+        """An empty folder goes."""
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    @property
+    def has_objects(self) -> bool:
+        done = (number for number in range(self.parts) if self.is_done(number))
+        return any(self.note(number).made for number in done)
+
+
+def part_of(name: str, parts: int) -> int:
+    """The same on every machine, whatever else there is."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % parts
+
+
+def ledger_for(output: Output, items: int, limits: Limits) -> Ledger:
+    """With as many parts as the shards that are asked for; of an archive as many as keep many processes busy."""
+    each = output.objects_per_shard
+    parts = max(-(-items // OBJECTS_PER_PART), min(items, PARTS)) if each is None else -(-items // each)
+    return Ledger(output, max(1, parts), limits)
+
+
+def digest_of(output: Output, items: Sequence[Item]) -> str:
+    """Equal for commands that make the same; where files lie does not count."""
+    digest = hashlib.sha256(repr((output.title, *output[2:])).encode())
+    for item in items:
+        make = f"{item.job.make.__module__}.{item.job.make.__qualname__}"
+        digest.update(repr((item.job.name, make, [*map(plain, item.job.arguments)], item.captions)).encode())
+    return digest.hexdigest()
+
+
+def plain(argument: Any) -> str:
+    return "" if isinstance(argument, Path) else ADDRESS.sub("", repr(argument))
+
+
+class DeathList:
+    """What is known of objects that processes died of, for the one who makes the part."""
+
+    def __init__(self, ledger: Ledger, number: int):
+        self.path, self.doing = ledger.path(number, ".deaths.jsonl"), ledger.path(number, DOING)
+        self.lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        self.last: dict[str, str] = {}
+        if self.path.exists():
+            for line in self.path.read_text("utf-8").splitlines():
+                with suppress(ValueError):  # a last line that a kill cut short
+                    self.count(json.loads(line))
+        if self.doing.exists():  # the whole command died of it, perhaps
+            name = self.doing.read_text("utf-8")
+            self.note(name, Death("process: wanted it to make the object; got the whole command's death", ""), weight=1)
+            discard(self.doing)
+
+    def count(self, entry: dict[str, Any]) -> None:
+        self.counts[entry["name"]] += entry["weight"]
+        self.last[entry["name"]] = f"{entry['reason']}, {DEATHS} times" + (f": {entry['log']}" if entry["log"] else "")
+
+    def note(self, name: str, death: Death, *, weight: int = WHOLE_DEATHS // DEATHS) -> None:
+        entry = {"name": name, "weight": weight, **death._asdict()}
+        with self.lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        self.count(entry)
+
+    def of(self, name: str, *, here: bool) -> Callable[[Death | None], str]:
+        """Notes a death of an object; gives why it is given up, or nothing. here: in this very process."""
+
+        def deaths(death: Death | None) -> str:
+            if death is not None:
+                self.note(name, death)
+            if self.counts[name] >= WHOLE_DEATHS:
+                return self.last[name]
+            if here:
+                self.doing.write_text(name, "utf-8")
+            return ""
+
+        return deaths

@@ -1,0 +1,124 @@
+"""Makes one part of a data set, wherever it is called."""
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from vader3d.captions import joined
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making.crew import Crew, Here, Result
+from vader3d.data.making.finishing import index_so_far
+from vader3d.data.making.ledger import DOING, LEDGER, DeathList, Item, Ledger, Made, PartNote
+from vader3d.data.shards.writer import PartWriter
+from vader3d.data.writer import Writer
+from vader3d.files import WATCH_SECONDS, changed, discard, held, note_in, this_machine, write_text
+
+SEEN: dict[Path, tuple[int | None, float]] = {}  # locks: when they last changed, and when we saw that first
+OWN = threading.local()  # the crew of a thread of another engine's worker
+
+
+def make_part(
+    ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | Here | None = None, ahead: int = 2
+) -> bool:
+    """Make a part, if nobody does: whether it is whole now. workers: default: a process of this thread's own.
+
+    ahead: so many objects are being made, or wait to be written.
+    """
+    if ledger.is_done(number):
+        return True
+    if not can_be_taken(ledger.folder / f".part-{number:06d}.lock"):
+        return False
+    if workers is None:
+        if getattr(OWN, "limits", None) != ledger.limits:
+            OWN.crew, OWN.limits = Crew(1, ledger.limits), ledger.limits
+        workers = OWN.crew
+    with ExitStack() as hold:
+        try:
+            hold.enter_context(held(ledger.folder, f"part-{number:06d}"))
+        except ValueError:  # others were quicker
+            return False
+        if ledger.is_done(number) or not (ledger.folder / LEDGER).exists():
+            return True
+        started = time.monotonic()
+        note = written(ledger, number, items, workers, ahead)
+        note.seconds, note.finished, note.host = time.monotonic() - started, time.time(), socket.gethostname()
+        write_text(ledger.path(number), json.dumps(asdict(note), ensure_ascii=False))
+        discard(ledger.path(number, DOING))
+    index_so_far(ledger)
+    return True
+
+
+def can_be_taken(lock: Path) -> bool:
+    """Whether it is worth a try to hold a part: nobody holds it, or who did gave no sign of life for long.
+
+    Ages are told by our own clock, for machines' clocks differ.
+    """
+    now = changed(lock)
+    if now is None or note_in(lock).get("machine") == this_machine():  # here the operating system knows
+        return True
+    before, since = SEEN.setdefault(lock, (now, time.monotonic()))
+    if before != now:
+        SEEN[lock] = (now, time.monotonic())
+        return False
+    return time.monotonic() - since > WATCH_SECONDS
+
+
+def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | Here, ahead: int) -> PartNote:
+    """Write the objects of a part, whole or not at all; those that cannot be made, or that repeat one, are noted."""
+    note, deaths = PartNote(), DeathList(ledger, number)
+    identities: dict[str, str] = {}
+    writer: Writer | None = None
+    try:
+        for item, result in results_of(items, workers, ahead, deaths):
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                if result.identity and result.identity in identities:
+                    raise ValueError(f"the same as {identities[result.identity]}")
+                writer = writer or part_writer(ledger, number)
+                if isinstance(writer, PartWriter):
+                    writer.key = item.index
+                record = replace(result.record, captions=joined(item.captions, result.record.captions))
+                writer.add(replace(result, record=record))
+            except ValueError as error:
+                note.skipped.append((item.index, item.job.name, str(error)))
+                continue
+            identities[result.identity] = record.name
+            note.made.append(Made(item.index, record.name, result.identity, result.note))
+        if writer is not None and writer.records:
+            writer.publish()
+            note.shard = asdict(writer.shard) if isinstance(writer, PartWriter) and writer.shard else None
+    finally:
+        if writer is not None:
+            writer.close()
+    return note
+
+
+def results_of(
+    items: Sequence[Item], workers: Crew | Here, ahead: int, deaths: DeathList
+) -> Iterator[tuple[Item, Result]]:
+    """The items in order with what came of them, some made ahead."""
+    here = isinstance(workers, Here)
+    waiting, begun = deque(items), deque[tuple[Item, "Future[Result]"]]()
+    while waiting or begun:
+        while waiting and len(begun) < (1 if here else ahead):
+            item = waiting.popleft()
+            begun.append((item, workers.submit(item.job, deaths.of(item.job.name, here=here))))
+        item, future = begun.popleft()
+        yield item, future.result()
+
+
+def part_writer(ledger: Ledger, number: int) -> Writer:
+    output = ledger.output
+    settings: dict[str, Any] = {"title": output.title, "resolution": output.resolution, "quality": output.quality}
+    if output.objects_per_shard is None:
+        return ArchiveWriter(ledger.path(number, ".zip"), **settings)
+    return PartWriter(output.path, number, **settings)
