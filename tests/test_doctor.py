@@ -64,6 +64,16 @@ def test_models_that_ship_are_listed(monkeypatch, tmp_path):
     assert line_of(f"model {hub.DEFAULT_MODEL}").endswith("ships, 2.5 MB, the default")
 
 
+def test_a_damaged_model_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "SHELF", tmp_path)
+    (tmp_path / "boats").mkdir()
+    (tmp_path / "boats" / "model.safetensors").write_bytes(b"half of it")
+    (tmp_path / "boats" / hub.CONFIG).write_text(
+        '{"format": "vader3d-model", "version": 1, "files": {"model.safetensors": {"sha256": "ab"}}}'
+    )
+    assert line_of("missing model boats").endswith("fetch or save it anew): install vader3d anew")
+
+
 def test_a_user_without_a_home_is_told(monkeypatch):
     def homeless():
         raise FileNotFoundError("~: wanted a home folder; got a user without one; set HOME")

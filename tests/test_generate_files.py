@@ -1,6 +1,7 @@
 """`generate`: files as they are made, all that made them in a list, and nothing made twice."""
 
 import json
+import re
 import weakref
 from pathlib import Path
 
@@ -198,6 +199,12 @@ def test_the_command_finds_the_model_in_a_demo_s_folder_and_says_how_far_it_is(d
     main([*command, "--formats", "ply", "--device", "cpu"])
     said = capsys.readouterr()
     assert said.out.startswith(f"{tmp_path}: 2 files written, of 2 objects")
+    assert re.search(
+        r"seed0-001: watertight: yes, shells: \d+, faces: \d+, silhouettes: IoU [01]\.\d+ over 24", said.out
+    )
+    assert re.search(
+        r"2 of 2 meshes watertight, \d of one shell, silhouettes: IoU .* on average, .* at least", said.out
+    )
     assert "objects: 50%, 1 of 2" in said.err
     for number in ("0", "-3"):
         with pytest.raises(SystemExit) as stop:

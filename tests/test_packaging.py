@@ -160,7 +160,7 @@ def test_a_wheel_of_a_source_distribution_serves_every_python(unpacked, tmp_path
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_renders_by_its_own_library_and_is_small(tmp_path):
+def test_an_installed_wheel_generates_by_its_own_library_and_is_small(tmp_path):
     """In an environment of its own, but for what it depends on."""
     wheel = built("wheel", copied(tmp_path, whole=True), tmp_path / "wheels")
     assert wheel.stat().st_size < 60e6
@@ -172,6 +172,10 @@ def test_an_installed_wheel_renders_by_its_own_library_and_is_small(tmp_path):
     clean = {"PATH": "/nowhere", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([program, "doctor"], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
     assert "ok      the C++ renderer works" in done.stdout
+    clean |= {"HF_HUB_OFFLINE": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    asked = ["generate", "--prompt", "a wooden chair", "--count", "1", "--output", "made"]
+    subprocess.run([program, *asked], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
+    assert {path.suffix for path in (tmp_path / "made").iterdir()} >= {".glb", ".webp", ".json"}
 
 
 def test_recipes_copy_what_is_there_and_name_no_host():
@@ -183,3 +187,23 @@ def test_recipes_copy_what_is_there_and_name_no_host():
         assert not re.search(r"https?://", text)
         for extras in re.findall(r"whl\)\[(.*)\]", text):
             assert all(re.search(rf"^{extra} = \[", PYPROJECT, re.MULTILINE) for extra in extras.split(","))
+            assert "assets" in extras  # else the images write no textures
+        for made, used in zip(re.findall(r"--wheel-dir (\S+)", text), re.findall(r"COPY --from=build (\S+)", text)):  # noqa: B905
+            assert made == used
+        for command in re.findall(r'^CMD \["(\w+)', text, re.MULTILINE):
+            assert f"{command}_command" in (PACKAGE / "cli" / "main.py").read_text(encoding="utf-8")
+
+
+def test_wheels_of_both_systems_are_built_and_tried():
+    """One CPython each, since the tag is every Python's; GNU's compiler on a Mac, since Apple's knows no OpenMP."""
+    tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
+    recipe = tomllib.loads(PYPROJECT)["tool"]["cibuildwheel"]
+    for platform in ("manylinux", "macosx"):
+        assert len([build for build in recipe["build"].split() if platform in build]) == 1
+    assert (recipe["macos"]["archs"], recipe["linux"]["archs"]) == (["arm64"], ["auto64"])
+    assert recipe["macos"]["environment"]["CXX"].startswith("g++")
+    assert "vader3d doctor" in recipe["test-command"]
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8")
+    assert "python -m cibuildwheel" in workflow
+    for machine in ("ubuntu-latest", "ubuntu-24.04-arm", "macos-14", "--sdist"):
+        assert machine in workflow

@@ -1,10 +1,13 @@
 """The model that ships: small, credited, found without a name or a network, and it draws what it is asked."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 import trimesh
+from processes import environment
 
 from vader3d import Generator, hub
 from vader3d.cli.main import main
@@ -56,6 +59,13 @@ def test_it_draws_without_words_too(generator):
     (asset,) = generator(count=1, seed=3)
     opaque = (picture(asset)[..., 3] > 127).float().mean()
     assert 0.02 < opaque < 0.9
+
+
+def test_opening_it_does_not_wait_for_what_it_does_not_use():
+    """The rules of shapes of torch's own import sympy when they are first asked: half a second."""
+    opens = "import sys, torch; before = 'sympy' in sys.modules; from vader3d import Generator; "
+    opens += "Generator.from_pretrained(); assert before or 'sympy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", opens], check=True, env=environment(), timeout=600)
 
 
 def test_the_command_needs_no_model_and_no_network(tmp_path, monkeypatch):

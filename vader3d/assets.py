@@ -40,7 +40,7 @@ LIST = "generated.json"
 PICTURE_PX = 128
 ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is not what they show
 LOOKS, COLOUR_LOOKS, LOOK_SIZE = 24, 8, 64  # pictures that silhouettes and colours are judged by, their size in px
-POINTS_A_VOXEL = 4  # at which those rays read the volume, so that no thin leg slips between
+POINTS_A_VOXEL = 4  # at which those rays read the volume
 GOLDEN_DEGREES = 137.508
 
 
@@ -72,6 +72,11 @@ class Asset:
         colour, opacity = render_views(self.volume, cameras[None], self.settings, skip_empty=True)
         return colour[0].clamp(0, 1).cpu(), opacity[0].clamp(0, 1).cpu()
 
+    def finely(self) -> "Asset":
+        """The same object, whose rays are read at so many points that no thin leg slips between them."""
+        points = max(self.settings.samples_per_ray, POINTS_A_VOXEL * max(self.volume.grid.shape[2:]))
+        return replace(self, settings=replace(self.settings, samples_per_ray=points))
+
     def turntable(self, frames: int = 24, *, size: int = 128, elevation_degrees: float = 20.0) -> Tensor:
         """One turn round the object: RGBA uint8 [T, H, W, 4], straight alpha."""
         colour, opacity = self.render(turn(frames, size=size, elevation_degrees=elevation_degrees))
@@ -102,12 +107,8 @@ class Asset:
 
     def likeness(self, mesh: "Trimesh") -> Likeness:
         """How like the volume's pictures those of its mesh are, from all sides, one ray for each pixel of both."""
-        fine = replace(
-            self.settings,
-            samples_per_ray=max(self.settings.samples_per_ray, POINTS_A_VOXEL * max(self.volume.grid.shape[2:])),
-        )
         cameras = all_round(LOOKS, size=LOOK_SIZE)
-        colour, opacity = replace(self, settings=fine).render(cameras)
+        colour, opacity = self.finely().render(cameras)
         seen = torch.from_numpy(mesh_pictures(mesh, cameras, samples_per_side=1)).movedim(-1, 1) / 255
         rendered, target = seen[:, 3] >= 0.5, opacity[:, 0] >= 0.5
         ious = (rendered & target).sum((1, 2)) / (rendered | target).sum((1, 2)).clamp_min(1)

@@ -27,7 +27,7 @@ EXTRAS = {
 def findings() -> Iterator[str]:
     """One line each: `ok`, `note` (works, but) or `missing`, with how to mend it; nothing missing is an error."""
     from vader3d import __version__
-    from vader3d.hub import DEFAULT_MODEL, megabytes, shipped
+    from vader3d.hub import DEFAULT_MODEL, check_saved, megabytes, shipped
 
     yield f"ok      vader3d {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield from devices()
@@ -39,6 +39,11 @@ def findings() -> Iterator[str]:
         else:
             yield f"ok      {extra}: {what}"
     for name, folder in shipped().items():
+        try:
+            check_saved(folder)
+        except ValueError as error:
+            yield f"missing model {name}, which does not open ({error}): install vader3d anew"
+            continue
         yield f"ok      model {name} ships, {megabytes(folder):.1f} MB{', the default' * (name == DEFAULT_MODEL)}"
     if not shipped():
         yield "note    no model ships with this vader3d: train one (vader3d demo), or name one (vader3d models --help)"

@@ -230,7 +230,8 @@ def load_latents(path: Path) -> tuple[Tensor, LatentStatistics, dict]:
 def read_statistics(median: Tensor, spread: Tensor, header: dict, shape: tuple[int, ...]) -> LatentStatistics:
     """The statistics of latents of `shape` [C, D, H, W]; ValueError for others, or what no latents have."""
     for name, tensor in (("median", median), ("spread", spread)):
-        if tensor.dtype != torch.float32 or torch.broadcast_shapes(tensor.shape, (1, *shape)) != (1, *shape):
+        # numpy's: the first call of torch's own imports sympy, half a second
+        if tensor.dtype != torch.float32 or np.broadcast_shapes(tensor.shape, (1, *shape)) != (1, *shape):
             raise ValueError(f"{name}: wanted float32 for latents {list(shape)}; got {tensor.dtype} {tensor.shape}")
     scale, clip = float(header["latent_scale"]), header["clip"] if header["clip"] is None else float(header["clip"])
     if not bool(median.isfinite().all() & spread.isfinite().all() & (spread > 0).all()):

@@ -125,6 +125,26 @@ BAD = {
         "finish `vader3d train autodecoder`",
     ),
     "generation without a model": (["generate", "--model", "OUT", "--output", "OUT2"], "vader3d train diffusion"),
+    "a mesh without faces": (["generate", "--output", "OUT", "--faces", "0"], "faces: wanted at least 100 and at most"),
+    "a texture without texels": (
+        ["generate", "--output", "OUT", "--texture-size", "0"],
+        "texture_size: wanted at least 16",
+    ),
+    "a texture that no disk holds": (
+        ["generate", "--output", "OUT", "--texture-size", "100000"],
+        "at most 8192; got 100000",
+    ),
+    "an object of no size": (["generate", "--output", "OUT", "--size-cm", "0"], "size_cm: wanted"),
+    "a format that nobody writes": (
+        ["generate", "--output", "OUT", "--formats", "fbx"],
+        "formats: wanted one or more of glb",
+    ),
+    "a file where a folder should be": (
+        ["generate", "--output", "setup.cfg"],
+        "output: wanted a folder; got setup.cfg",
+    ),
+    "a folder that cannot be made": (["generate", "--output", "setup.cfg/OUT"], "setup.cfg"),
+    "a model that is something else": (["generate", "--model", "setup.cfg", "--output", "OUT"], "setup.cfg"),
     "a demo of no time": (["demo", "--minutes", "0", "--output", "OUT"], "minutes"),
     "a training of less than no time": (
         ["train", "autodecoder", "--data", "furniture", "--output", "OUT", "--minutes", "-1"],

@@ -108,6 +108,7 @@ def generate_command(
         like,
         lines_of,
         listed,
+        meshes_said,
         read_recipe,
         save_grid,
         save_path,
@@ -118,6 +119,8 @@ def generate_command(
     if formats == ("list",):
         return print(table_text())
     check_formats(formats, formats)
+    config = ExportConfig(size_cm=size_cm, pivot=pivot)
+    surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size, lods=lods)
     prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
     generator = Generator.from_pretrained(model, device=device, text_encoder=text_encoder)
     generator = generator.compiled() if compiled else generator
@@ -154,13 +157,13 @@ def generate_command(
     if as_dataset:
         seen = generate_dataset(generator, output, recipes, views=views, size=size)
         return print_dataset(output, seen, report)
-    config = ExportConfig(size_cm=size_cm, pivot=pivot)
-    surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size, lods=lods)
     saved = generate_files(generator, output, recipes, formats=formats, config=config, surface=surface)
     sheets = [save_path(output, recipes)] if interpolate else [save_grid(output, recipes)] if prompts else []
     if report == "json":
         return print(json.dumps(listed(output, recipes), indent=1, ensure_ascii=False))
     print(f"{output}: {len(saved.files)} files written, of {len(recipes)} objects")
+    for line in meshes_said(output, recipes):
+        print(line)
     for text in dict.fromkeys(recipe.prompt for recipe in recipes) if size_cm == "auto" else ():
         usual = usual_size_cm(text)
         print(f"size of {text!r}: {f'{usual:g} cm' if usual else 'not known, as the model has it'}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from vader3d.config import Checked, ranged
-from vader3d.export.mesh import SMALLEST_PART, SMOOTHING, on_cpu, outer_surface, with_vertex_colours
+from vader3d.export.mesh import SMOOTHING, on_cpu, outer_surface, with_vertex_colours
 from vader3d.export.simplify import simplified
 from vader3d.export.texture import textured
 from vader3d.render.volume import Volume
@@ -29,7 +29,7 @@ class SurfaceConfig(Checked):
     lods: int = ranged(1, at_least=1, at_most=8)  # levels of detail, each with half the faces of the one before
     resolution: int = ranged(63, at_least=2, at_most=257)  # points a side that a coarser grid is refined to
     smoothing: int = ranged(SMOOTHING, at_least=0, at_most=100)  # Taubin's steps against the grid's steps
-    smallest_part: float = ranged(SMALLEST_PART, at_least=0, at_most=1)  # of the faces; smaller parts are floaters
+    smallest_part: float = ranged(0.002, at_least=0, at_most=1)  # of the faces; smaller parts are floaters
     one_shell: bool = False  # one connected part, for printers: thin joints are thickened, what stays apart is dropped
 
     def __post_init__(self) -> None:

@@ -10,14 +10,14 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vader3d.assets import LIST, AssetFolder, Saved, as_dataset
+from vader3d.assets import LIST, LOOKS, AssetFolder, Saved, as_dataset
 from vader3d.captions import numbered_lines
 from vader3d.diffusion.model import text_of
 from vader3d.diffusion.solver_names import SolverName
 from vader3d.export.formats import FORMATS, check_formats
 from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.provenance import read_provenance
-from vader3d.export.surface import SurfaceConfig
+from vader3d.export.surface import Soundness, SurfaceConfig
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import turntable_bytes
 from vader3d.files import held, write_bytes
@@ -29,6 +29,7 @@ from vader3d.snapshots import MODEL, read_header
 from vader3d.untrusted import reading
 
 ROWS, COLUMNS = 32, 16  # of a grid
+MOST_SAID = 16  # meshes with a line of their own
 
 
 def generate_files(
@@ -96,6 +97,27 @@ def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
         }
         for recipe in recipes
     ]
+
+
+def meshes_said(folder: Path, recipes: Sequence[Recipe]) -> list[str]:
+    """Of the objects that have meshes: whether they can be printed and look as they should, a line each; the mean.
+
+    More than `MOST_SAID` of them are counted only.
+    """
+    known = AssetFolder(folder).objects
+    made = [(recipe.name, known[recipe.name]) for recipe in recipes if known[recipe.name].get("mesh")]
+    if not made:
+        return []
+    sound = {name: Soundness(**each["mesh"]) for name, each in made}
+    alike = {name: each["mesh_likeness"] for name, each in made}
+    lines = [f"{name}: {sound[name]}, silhouettes: IoU {alike[name]:.3f} over {LOOKS} views" for name in sound]
+    if len(made) == 1:
+        return lines
+    mean, least = sum(alike.values()) / len(alike), min(alike.values())
+    told = f"{sum(one.watertight for one in sound.values())} of {len(sound)} meshes watertight"
+    told += f", {sum(one.shells == 1 for one in sound.values())} of one shell"
+    told += f", silhouettes: IoU {mean:.3f} on average, {least:.3f} at least"
+    return [*lines, told] if len(made) <= MOST_SAID else [told]
 
 
 def lines_of(path: Path) -> Iterator[str]:
