@@ -50,8 +50,8 @@ def world(tmp_path_factory):
     return folder, judged, drawn, judge(folder, judged, drawn, "out", clip=folder)
 
 
-def judge(folder, judged, draw, output, **settings) -> dict:
-    evaluation = evaluate(judged, protocol_run(folder / "text.json"), folder / output, draw=draw, **settings)
+def judge(folder, judged, draw, output, *, protocol="text.json", **settings) -> dict:
+    evaluation = evaluate(judged, protocol_run(folder / protocol), folder / output, draw=draw, **settings)
     assert evaluation is not None
     write_report(evaluation, folder / output)
     return json.loads((folder / output / "report.json").read_text())
@@ -74,6 +74,16 @@ def test_a_perfect_generator_scores_100_and_its_control_is_chance(world):
     assert report["type_percent_real_shuffled"] == pytest.approx(50)
     assert report["pair_percent_real_shuffled"] == pytest.approx(100 / 6)
     assert report["intervals"]["pair_percent_prompts"] == [100, 100]
+
+
+def test_some_real_objects_may_stand_for_all(world):
+    folder, judged, drawn, _ = world
+    prompts = PROMPTS | {"real_objects": 4, "guidance_scales": [PERFECT]}
+    judged_models.write_protocol(folder / "few.json", **CHANGES | {"prompts": prompts})
+    report = judge(folder, judged, drawn, "few", protocol="few.json")
+    assert report["colour_percent_real"] == report["type_percent_real"] == 100
+    counted = {name: len([*(folder / name / "features").glob("real_attributes-*")]) for name in ("out", "few")}
+    assert counted == {"out": 3, "few": 1}  # chunks of 5
 
 
 def test_a_blind_generator_scores_exactly_its_control(world):

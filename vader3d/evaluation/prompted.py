@@ -77,7 +77,8 @@ class PromptedMeasurements:
         return self.whole.base | self.whole.pictures | {"joint": encoders, "colours": list(COLOURS)}
 
     def real(self) -> Measurement:
-        """Real held-out views of all training objects, probed as samples are: the ceiling of each score."""
+        """Real held-out views of training objects, probed as samples are: the ceiling of each score."""
+        count = min(self.asked.real_objects or self.whole.objects, self.whole.objects)
 
         def compute(numbers: list[int]) -> Measured:
             excluded: Counter[str] = Counter()
@@ -86,7 +87,7 @@ class PromptedMeasurements:
             plain = {number: each.colour[0] for number, each in views.items()}
             return Measured(self.probed(plain, pictures), excluded)
 
-        return Measurement(REAL, "real pictures, probed", self.whole.objects, self.inputs, compute)
+        return Measurement(REAL, "real pictures, probed", count, self.inputs, compute)
 
     def prompted(self, guidance_scale: float) -> Measurement:
         """Samples of all prompts at one scale."""

@@ -72,7 +72,8 @@ class Prompts(Checked):
     templates: of new wordings, with attributes in braces. of_each: at most so many prompts of a template.
     samples_each: of a prompt that is no caption. guidance_scale: whose scores stand in the report itself, one of
     guidance_scales. solver: of the sampler. attributes: what is judged beside colour and type. neighbours: that vote on
-    what a picture shows. retrieval: the ranks of R@k.
+    what a picture shows. retrieval: the ranks of R@k. real_objects: at most so many stand for all in the scores of real
+    pictures.
     """
 
     templates: tuple[str, ...] = ("a {colour} {type}",)
@@ -84,6 +85,7 @@ class Prompts(Checked):
     attributes: tuple[str, ...] = ()
     neighbours: int = ranged(5, at_least=1)
     retrieval: tuple[int, ...] = ranged((1, 5, 10), at_least=1)
+    real_objects: int | None = ranged(None, at_least=1)
 
     def __post_init__(self) -> None:
         """ValueError for a template that is none."""
