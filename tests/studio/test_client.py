@@ -1,8 +1,28 @@
-"""The client for scripts."""
+"""The client for scripts, and the examples that are made of it, their hosts being fakes."""
+
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import trimesh
+from processes import ROOT
 
 from vader3d.studio.client import Client
+
+
+def run(example: str, *arguments: str, name: str = "__main__") -> dict:
+    """A program of examples/, in this process, as its host runs it; gives its names."""
+    path = str(ROOT / "examples" / example)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [path, *arguments])
+        return runpy.run_path(path, run_name=name)
+
+
+@pytest.fixture
+def token(studio, monkeypatch):
+    monkeypatch.setenv("VADER3D_TOKEN", studio.keys.token)
 
 
 def test_a_script_makes_and_saves(studio, tmp_path):
@@ -17,3 +37,57 @@ def test_a_refusal_is_an_error_of_one_line(studio):
         Client(studio.address, studio.keys.token).make(count=0)
     with pytest.raises(ValueError, match=r"^token: wanted"):
         Client(studio.address, "another").ask("GET", "/v1/jobs")
+
+
+def test_a_gradio_page_makes_an_object(studio, token, monkeypatch):
+    launched = []
+
+    class Interface:
+        def __init__(self, make, inputs, output, title):
+            self.make, self.inputs = make, inputs
+
+        def launch(self):
+            launched.append(self)
+
+    gradio = ModuleType("gradio")
+    for part in ("Textbox", "Number", "Model3D"):
+        setattr(gradio, part, lambda **how: SimpleNamespace(**how))
+    gradio.Interface = Interface
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
+    run("gradio_space.py", "--address", studio.address)
+    (page,) = launched
+    assert [part.label for part in page.inputs] == ["Prompt", "Seed"]
+    assert len(trimesh.load(page.make("", 78.0), force="mesh").faces) > 0
+    assert studio.get("/v1/jobs?most=1").json[0]["request"]["seeds"] == [78]
+
+
+def test_a_comfyui_node_makes_a_mesh_and_a_picture(studio, token, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "folder_paths", SimpleNamespace(get_output_directory=lambda: str(tmp_path)))
+    names = run("comfyui_node.py", name="custom_nodes.vader3d")
+    assert names["NODE_DISPLAY_NAME_MAPPINGS"].keys() == names["NODE_CLASS_MAPPINGS"].keys()
+    node = names["NODE_CLASS_MAPPINGS"]["Vader3DStudio"]
+    inputs = node.INPUT_TYPES()["required"]
+    chosen = {name: kind[1]["default"] for name, kind in inputs.items()}
+    path, picture = getattr(node(), node.FUNCTION)(**chosen | {"prompt": "", "steps": 1, "address": studio.address})
+    assert Path(path).parent == tmp_path
+    assert len(trimesh.load(path, force="mesh").faces) > 0
+    assert (picture.ndim, picture.shape[0], picture.shape[-1]) == (4, 1, 3)
+    assert 0 <= picture.min() < picture.max() <= 1
+
+
+def test_blender_gets_objects_side_by_side(studio, token, monkeypatch):
+    seen = []
+
+    def gltf(filepath):
+        assert len(trimesh.load(filepath, force="mesh").faces) > 0
+        seen.append(SimpleNamespace(location=SimpleNamespace(x=0.0), dimensions=(1.0, 2.0, 1.0)))
+        bpy.context.selected_objects = seen[-1:]
+
+    bpy = ModuleType("bpy")
+    bpy.context = SimpleNamespace(selected_objects=[])
+    bpy.ops = SimpleNamespace(import_scene=SimpleNamespace(gltf=gltf))
+    monkeypatch.setitem(sys.modules, "bpy", bpy)
+    run("blender_studio.py", "--python", "x", "--", studio.address, "", "2")
+    assert [each.location.x for each in seen] == [0.0, 2.4]
+    with pytest.raises(SystemExit, match="blender --python"):
+        run("blender_studio.py")

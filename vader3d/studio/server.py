@@ -89,6 +89,7 @@ def serve(
         foreman = Foreman(gallery, model, device)
         foreman.start()  # the model is loaded while the rest is imported
         app = create_app(foreman, keys, model=described, shelf=shelf, hosts=(host, *allowed))
+        listener.listen(MOST_CONNECTIONS)  # whoever opens the address at once waits, instead of being refused
         name, number = listener.getsockname()[:2]
         address = f"http://{'[' + name + ']' if ':' in name else name}:{number}"
         print(f"the studio: {address}/#{keys.new_code()}   (opens once)", flush=True)

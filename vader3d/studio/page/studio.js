@@ -130,7 +130,10 @@ function showWork(job) {
   [...pictures.children].forEach((place, i) => {
     const picture = job.previews[names[i]];
     if (picture && place.src !== picture) Object.assign(place, { src: picture, alt: "what it is becoming" });
-    else if (!picture) place.removeAttribute("src");
+    else if (!picture) {
+      place.removeAttribute("src");
+      place.alt = "";
+    }
   });
 }
 
