@@ -13,18 +13,21 @@ from vader3d.autodecoder.posing import (
     Hypotheses,
     PoseConfig,
     Posing,
+    best,
     cameras_at,
     chosen,
     fits,
+    leaning,
     picked,
     posed_cameras,
     posing_optimiser,
     smaller,
 )
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
+from vader3d.autodecoder.unseen import unseen_scores
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.reader import Archive
-from vader3d.data.archive.splits import training_views
+from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import Pixels, PosedViews, ViewBatch
 from vader3d.data.making.conversion import open_writer
@@ -113,14 +116,29 @@ def test_the_hypothesis_that_fits_is_chosen():
     assert chosen(volume, hypotheses, target).tolist() == [[0, 1, 2]]
     badness = fits(volume, bases, target)
     assert badness.argmin(-1).tolist() == [[0, 1, 2]]
-    noise = torch.zeros(1, 3, 3)
-    noise[..., 1:] = 1e3
-    assert chosen(volume, hypotheses, target, noise=noise).tolist() == [[0, 0, 0]]
     lost = found.clone()
     lost[0, 1, 1] = False
     assert chosen(volume, hypotheses._replace(found=lost), target)[0, 1] != 1
     cameras = cameras_at(picked(bases, torch.tensor([[2, 1, 0]])), target.cameras)
     assert_near(cameras.centres[0, 1], frontal(0.0).centres[0])
+
+
+def test_a_hypothesis_that_fits_all_best_leaves_pictures_to_others_where_they_are_balanced():
+    badness = torch.tensor([[[0.10, 0.20, 0.30], [0.11, 0.16, 0.31], [0.12, 0.21, 0.25]]])
+    found = torch.ones(1, 3, 3, dtype=torch.bool)
+    assert best(badness, found).tolist() == [[0, 0, 0]]
+    assert best(badness, found, balance=1.0).tolist() == [[0, 1, 2]]
+    found[0, 2, 2] = False
+    assert best(badness, found, balance=1.0).tolist() != [[0, 1, 2]]
+
+
+def test_at_first_what_is_higher_is_farther():
+    volume = ball()
+    leant = leaning(volume, 2.0)
+    assert torch.equal(leant.colour, volume.colour)
+    _, y, z = cube_points((24,) * 3).T.view(3, 24, 24, 24)
+    assert_near((volume.raw_density - leant.raw_density)[0, 0], (z - y) ** 2)
+    assert leaning(volume, -0.1) is volume
 
 
 def test_points_are_read_where_their_maps_are_high():
@@ -162,11 +180,18 @@ def archive(tmp_path_factory):
 
 def test_a_training_without_cameras_logs_how_far_its_poses_are(archive, tmp_path):
     model = train_autodecoder(archive, tiny_config(), tmp_path)
-    line = read_metrics(tmp_path)[-2]
+    line = next(line for line in reversed(read_metrics(tmp_path)) if "rotation_error" in line)
     assert 0 < line["rotation_error"] < 90
     assert line["constant_error"] == pytest.approx(27, abs=8)
     assert {"mirrored_error", "within_15_degrees", "poses_lost", "depth_clamped", "projection"} <= line.keys()
     assert sum(line[f"hypothesis_{number}"] for number in range(3)) == pytest.approx(1)
+    (unseen,) = (line for line in read_metrics(tmp_path) if "unseen_psnr_db" in line)
+    assert unseen["unseen_psnr_refined_db"] > unseen["unseen_psnr_db"]
+    assert {"unseen_rotation_error", "unseen_rotation_error_refined", "unseen_within_15_degrees"} <= unseen.keys()
+    views = PosedViews(archive, heldout_views)
+    again = unseen_scores(model, views, tiny_config().render)
+    assert again["unseen_psnr_db"] == pytest.approx(unseen["unseen_psnr_db"])
+    assert unseen_scores(model, PosedViews(archive, lambda count: []), tiny_config().render) == {}
     loaded, config, _ = load_autodecoder(tmp_path)
     assert config.poses == POSES
     assert torch.equal(loaded.posing.points, model.posing.points)

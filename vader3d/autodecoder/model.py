@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import CodeConfig, codes_for, keep_old_multipliers
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
+from vader3d.autodecoder.pose_table import PoseTable
 from vader3d.autodecoder.posing import PoseConfig, Posing
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.latents import LatentConfig
@@ -61,14 +62,17 @@ class Autodecoder(nn.Module):
         render = config.render
         self.decoder = Decoder(config.decoder, activation=render.activation, density_scale=render.density_scale)
         self.averages_codes = config.codes.average
-        self.posing = None if config.poses.source == "given" else Posing(config.poses)
+        source = config.poses.source
+        self.posing = None if source == "given" else Posing(config.poses)
+        self.poses = PoseTable(objects, config.poses.table_views) if source == "table" else None
 
     def forward(self, objects: Tensor) -> Volume:
         return self.decoder(self.codes(objects))
 
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""
-        return [] if self.averages_codes else [*self.codes.table.parameters()]
+        tables = [] if self.averages_codes else [self.codes.table]
+        return [p for table in [*tables, *filter(None, [self.poses])] for p in table.parameters()]
 
 
 def save_autodecoder(path: Path, model: Autodecoder, config: AutodecoderConfig, *, data: str) -> None:

@@ -2,11 +2,12 @@
 
 A network sees where the points of an object are (`keypoints`), a solver makes camera poses of that (`geometry.pnp`),
 and gradients of the pictures flow back through both. Several hypotheses, whose points are at home in views from
-several sides, are tried; the one whose picture fits best is rendered and learns (A39). Intrinsics are the data's; where
-the cameras stand is never read.
+several sides, are tried; the one whose picture fits best is rendered and learns (A39). At first hypotheses are picked
+evenly, and volumes lean back, which tells left from right. Intrinsics are the data's; where the cameras stand is never
+read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ from vader3d.geometry.skinning import inverse, moved
 from vader3d.render import RenderConfig, Volume, render_views
 
 FRONT_DEGREES = -90.0  # azimuth of the camera that an object faces
-NEAREST, FARTHEST = 0.75, 1.3  # of the distance, that poses are clamped to
+NEAREST, FARTHEST = 0.5, 2.0  # of the distance, that poses are clamped to
 TRIED_PX, TRIED_SAMPLES = 16, 24  # at which hypotheses are compared
 LARGEST_GRADIENT = 0.1  # of the network's weights
 
@@ -31,7 +32,8 @@ LARGEST_GRADIENT = 0.1  # of the network's weights
 class PoseConfig(Checked):
     """Where the cameras of training pictures come from."""
 
-    source: Literal["given", "keypoints"] = "given"  # the data's cameras, or poses that are learned from pictures
+    # the data's cameras; a table of poses, one a picture, which a network learns too; or the network's own
+    source: Literal["given", "table", "keypoints"] = "given"
     solver: Literal["posit", "implicit", "epnp"] = "posit"  # from points to poses (A37)
     azimuths: tuple[float, ...] = ranged((-45.0, 0.0, 45.0))  # degrees from the front: where each hypothesis starts
     elevation: float = ranged(15.0, above=-90, below=90)  # degrees, of all of them
@@ -40,8 +42,20 @@ class PoseConfig(Checked):
     projection: float = ranged(1.0, at_least=0)  # weight of the distance between points seen and projected
     lr: float = ranged(1e-3, at_least=0)  # of the network
     points_lr: float = ranged(2e-3, at_least=0)  # of the points
+    # of a table: one pose for all, or the data's cameras where these are rough
+    start: Literal["mean", "given"] = "mean"
+    start_noise: float = ranged(0.0, at_least=0)  # degrees (median) by which test beds turn the data's cameras
+    hold: float = ranged(0.0, at_least=0, below=1)  # share of the run in which a table's poses stay, volumes form
+    table_lr: float = ranged(1e-2, at_least=0)  # of a table: radians, and units of the cube
+    distil: float = ranged(1.0, at_least=0)  # weight of the distance between a table's poses and the network's
+    table_views: int = ranged(0, at_least=0)  # columns of a table; training fills them in
     coarse: float = ranged(0.4, at_least=0, at_most=1)  # share of the run in which pictures are compared at 16 px
-    balance: float = ranged(1.0, at_least=0)  # noise on hypotheses' fits, gone after half of the run: all are tried
+    # how much of the hypotheses' mean fits, over a batch, is taken off each one's: they are then picked about evenly.
+    # Gone after a tenth of the run
+    balance: float = ranged(1.0, at_least=0, at_most=1)
+    # how steeply raw densities fall beside the plane z = y: at first what is higher is farther, as the ground is, so
+    # that depths are not taken the other way round. Gone after a twentieth of the run; 0: nothing is assumed
+    lean: float = ranged(1.0, at_least=0)
 
 
 class Hypotheses(NamedTuple):
@@ -128,14 +142,29 @@ def fits(volume: Volume, poses: Tensor, target: ViewBatch) -> Tensor:
     return squares[..., :3].mean(-1) + 0.5 * squares[..., 3]
 
 
-def chosen(volume: Volume, hypotheses: Hypotheses, target: ViewBatch, *, noise: Tensor | None = None) -> Tensor:
-    """The number [B, V] of each picture's best hypothesis; `noise` [B, V, H] is added as a share of its fit."""
+def chosen(volume: Volume, hypotheses: Hypotheses, target: ViewBatch, *, balance: float = 0.0) -> Tensor:
+    """The number [B, V] of each picture's best hypothesis; balance: as of `best`."""
     if hypotheses.poses.shape[2] == 1:
         return torch.zeros_like(hypotheses.found[..., 0], dtype=torch.long)
-    badness = fits(volume, hypotheses.poses.detach(), target)
-    if noise is not None:
-        badness = badness * (1 + noise)
-    return badness.masked_fill(~hypotheses.found, torch.inf).argmin(-1)
+    return best(fits(volume, hypotheses.poses.detach(), target), hypotheses.found, balance=balance)
+
+
+def best(badness: Tensor, found: Tensor, *, balance: float = 0.0) -> Tensor:
+    """The least bad [B, V] of hypotheses [B, V, H] that were found; `balance` 1 counts by each one's mean badness."""
+    usual = badness.mean((0, 1))
+    levelled = badness * (1 + balance * (usual.mean() / usual.clamp_min(1e-9) - 1))
+    return levelled.masked_fill(~found, torch.inf).argmin(-1)
+
+
+def leaning(volume: Volume, steepness: float) -> Volume:
+    """The volume with less density beside the plane z = y, which leans back as seen from the front."""
+    if steepness <= 0:
+        return volume
+    grid = volume.grid
+    z, y = (torch.linspace(-1, 1, size, device=grid.device) for size in grid.shape[2:4])
+    beside = (z[:, None] - y).square()[..., None] / 2
+    raw = grid[:, 3:4] - (steepness * beside).to(grid)
+    return volume.with_grid(torch.cat([grid[:, :3], raw, grid[:, 4:]], 1))
 
 
 def posed_cameras(posing: Posing | None, volume: Volume, target: ViewBatch) -> Cameras:
@@ -157,4 +186,4 @@ def smaller(target: ViewBatch, size: int) -> ViewBatch:
     if factor < 2 or target.cameras.height % size or target.cameras.width != target.cameras.height:
         return target
     colour, mask = (avg_pool2d(x.flatten(0, 1), factor).unflatten(0, x.shape[:2]) for x in (target.colour, target.mask))
-    return ViewBatch(target.objects, target.cameras.resized(size, size), colour, mask)
+    return replace(target, cameras=target.cameras.resized(size, size), colour=colour, mask=mask)

@@ -12,9 +12,20 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
-from vader3d.autodecoder.posing import TRIED_PX, cameras_at, chosen, picked, posed_cameras, posing_optimiser, smaller
+from vader3d.autodecoder.pose_table import distance, most_views, place_table, table_of_poses_optimiser
+from vader3d.autodecoder.posing import (
+    TRIED_PX,
+    cameras_at,
+    chosen,
+    leaning,
+    picked,
+    posed_cameras,
+    posing_optimiser,
+    smaller,
+)
 from vader3d.autodecoder.start import start_from
-from vader3d.data.archive.splits import training_views
+from vader3d.autodecoder.unseen import unseen_scores
+from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.turned import with_copies
 from vader3d.data.batches.views import EVERY_PIXEL, Pixels, ViewBatch, Views, drawn_pixels
@@ -34,6 +45,8 @@ from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for, slowed, table_optimiser
 from vader3d.training.run import ROOMS, RunNotes
 
+LEANING, BALANCED = 0.05, 0.1  # shares of the run in which these fade, where poses are learned
+
 
 class AutodecoderTask:
     """Stage 1 as the loop sees it."""
@@ -41,6 +54,8 @@ class AutodecoderTask:
     def __init__(
         self, config: AutodecoderConfig, views: Views, *, init: Path | None = None, device: torch.device = CPU
     ):
+        if config.poses.source == "table":
+            config = replace(config, poses=replace(config.poses, table_views=most_views(config.poses, views)))
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(self.views))
@@ -56,10 +71,14 @@ class AutodecoderTask:
         posing = self.model.posing
         if posing is not None and config.yaw_copies > 1:
             raise ValueError(f"yaw_copies: wanted 1 where poses are learned; got {config.yaw_copies}")
+        poses = self.model.poses
+        if poses is not None and posing is not None:
+            place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
-        apart = (table.weight, *(() if posing is None else posing.parameters()))
+        learned_poses = [module for module in (posing, poses) if module is not None]
+        apart = (table.weight, *(weight for module in learned_poses for weight in module.parameters()))
         self.optimisers = optimisers_for(self.model, optimiser, without=apart, matrices=matrices)
         self.optimisers.append(
             table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
@@ -67,6 +86,8 @@ class AutodecoderTask:
         self.posing_seen: dict[str, float] = {}
         if posing is not None:
             self.optimisers.append(posing_optimiser(posing))
+        if poses is not None:
+            self.optimisers.append(table_of_poses_optimiser(poses, config.poses))
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
@@ -92,9 +113,10 @@ class AutodecoderTask:
                 noise = noise_of(places, (codes.shape[1],), seed=seed, device=self.device)
                 noisy = codes + config.code_noise * noise
             volume = self.model.decoder(noisy)
-        posed = {}
+        posed: dict[str, Tensor] = {}
         if self.model.posing is not None:
-            target, posed["projection"] = self.pose(target, volume, progress, pixels, generator, batch, share)
+            volume = leaning(volume, config.poses.lean * (1 - progress / LEANING))
+            target, posed = self.pose(target, volume, progress, pixels)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
@@ -122,31 +144,30 @@ class AutodecoderTask:
             raise without_cameras(records[int(target.objects[unknown][0]) % len(records)].name)
 
     def pose(
-        self,
-        target: ViewBatch,
-        volume: Volume,
-        progress: float,
-        pixels: Pixels,
-        generator: torch.Generator,
-        batch: int,
-        share: slice,
-    ) -> tuple[ViewBatch, Tensor]:
-        """What to compare, small at first, from the best hypotheses' cameras, and the loss of projected points."""
+        self, target: ViewBatch, volume: Volume, progress: float, pixels: Pixels
+    ) -> tuple[ViewBatch, dict[str, Tensor]]:
+        """What to compare, small at first, with the cameras that it is compared from, and the losses of these."""
         posing, config = self.model.posing, self.config.poses
         assert posing is not None
         hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras)
-        shape = (batch, *hypotheses.found.shape[1:])
-        noise = (
-            torch.rand(shape, generator=generator)[share].to(self.device) * config.balance * max(0, 1 - 2 * progress)
-        )
-        numbers = chosen(volume, hypotheses, target, noise=noise)
-        counts = torch.bincount(numbers.flatten(), minlength=shape[2]) / numbers.numel()
+        terms = {"projection": config.projection * hypotheses.projection}
+        if self.model.poses is None:
+            balance = config.balance * max(0.0, 1 - progress / BALANCED)
+            numbers = chosen(volume, hypotheses, target, balance=balance)
+            poses = picked(hypotheses.poses, numbers)
+        else:
+            assert target.numbers is not None
+            poses = self.model.poses(target.objects, target.numbers)
+            apart = distance(hypotheses.poses, poses.detach()[:, :, None])
+            numbers = apart.argmin(-1)
+            terms["distil"] = config.distil * apart.amin(-1).mean()
+            poses = poses.detach() if progress < config.hold else poses
+        counts = torch.bincount(numbers.flatten(), minlength=hypotheses.found.shape[2]) / numbers.numel()
         self.posing_seen = {f"hypothesis_{i}": value for i, value in enumerate(counts.tolist())}
         self.posing_seen["poses_lost"] = float((~hypotheses.found).float().mean())
         self.posing_seen["depth_clamped"] = float(hypotheses.clamped)
         seen = smaller(target, TRIED_PX) if progress < config.coarse else target.strided(pixels)
-        cameras = cameras_at(picked(hypotheses.poses, numbers), seen.cameras)
-        return replace(seen, cameras=cameras), config.projection * hypotheses.projection
+        return replace(seen, cameras=cameras_at(poses, seen.cameras)), terms
 
     def perceptual(self, rendered: Tensor, target_pictures: Tensor) -> Tensor:
         """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
@@ -188,10 +209,14 @@ class AutodecoderTask:
         target = self.views.views_of(objects, numbers.expand(len(objects), -1)).to(self.device)
         was_training = self.model.training
         self.model.eval()
-        cameras = posed_cameras(self.model.posing, self.model(target.objects), target)
+        by_network = posed_cameras(self.model.posing, self.model(target.objects), target)
         self.model.train(was_training)
-        found, true = (c.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu() for c in (cameras, target.cameras))
-        return rotation_scores(found, true)
+        cameras = [by_network, target.cameras]
+        if self.model.poses is not None and target.numbers is not None:
+            cameras.append(cameras_at(self.model.poses(target.objects, target.numbers), target.cameras))
+        found, true, *table = (c.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu() for c in cameras)
+        scores = rotation_scores(found, true)
+        return scores | {f"table_{name}": value for t in table for name, value in rotation_scores(t, true).items()}
 
     @torch.no_grad()
     def preview(self, model: Autodecoder) -> Image | None:
@@ -246,6 +271,7 @@ def train_held(
         notes.check(run)
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
     task = AutodecoderTask(config, views, init=init, device=processes.device)
+    config = task.config
     if processes.is_main:
         notes.write(run)  # now that all is there that training needs
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
@@ -267,4 +293,8 @@ def train_held(
 
         path = run / "latents.safetensors"
         extract_latents(model, task.views, config, path, objects=objects, header=header, told=log)
+        if model.posing is not None:
+            unseen = open_views(archive, heldout_views, buffer=config.stream_buffer, report=console.print)
+            if scores := unseen_scores(model, unseen, config.render):
+                log_once(run, scores)
     return model

@@ -1,0 +1,64 @@
+"""One learned pose for each training picture, from a rough start."""
+
+import torch
+from torch import Tensor, nn
+
+from vader3d.autodecoder.posing import PoseConfig
+from vader3d.data.batches.views import PosedViews, Views
+from vader3d.geometry.rotations import rotation_from_vector
+from vader3d.geometry.skinning import inverse
+from vader3d.training.optimisers import RowAdam
+
+MEDIAN_LENGTH = 1.538  # of a vector of three numbers from N(0, 1)
+
+
+class PoseTable(nn.Module):
+    """Numbers of objects [B] and of their views [B, V] -> poses [B, V, 3, 4], camera from object."""
+
+    start: Tensor
+
+    def __init__(self, objects: int, views: int):
+        super().__init__()
+        self.views = views
+        self.moves = nn.Embedding(objects * views, 6, sparse=True)  # a turn as a vector in radians, a shift
+        nn.init.zeros_(self.moves.weight)
+        self.register_buffer("start", torch.zeros(objects, views, 3, 4))
+
+    def forward(self, objects: Tensor, numbers: Tensor) -> Tensor:
+        moves = self.moves(objects[:, None] * self.views + numbers)
+        start = self.start[objects[:, None], numbers]
+        rotation = rotation_from_vector(moves[..., :3]) @ start[..., :3]
+        return torch.cat([rotation, start[..., 3:] + moves[..., 3:, None]], -1)
+
+
+def most_views(config: PoseConfig, views: Views) -> int:
+    """How many columns a table has. ValueError: pictures without numbers, those of shards."""
+    if not isinstance(views, PosedViews):
+        raise ValueError(f"poses.source: wanted keypoints where data are shards; got {config.source}")
+    return max(record.views for record in views.archive.records)
+
+
+def place_table(table: PoseTable, config: PoseConfig, views: Views, base: Tensor, *, seed: int) -> None:
+    """Where poses start: at `base` [3, 4], or at the data's cameras, each turned by `start_noise` degrees at random."""
+    if config.start == "mean":
+        table.start.copy_(base.expand_as(table.start))
+        return
+    generator = torch.Generator().manual_seed(seed)
+    for number in range(len(views)):
+        seen = views.views_of(torch.tensor([number]), torch.arange(views.view_count(number))[None])
+        pose = inverse(seen.cameras.world_from_camera[0, :, :3])
+        vectors = torch.randn(len(pose), 3, generator=generator) * torch.tensor(config.start_noise).deg2rad()
+        turned = rotation_from_vector(vectors / MEDIAN_LENGTH) @ pose[..., :3]
+        table.start[number, seen.numbers[0]] = torch.cat([turned, pose[..., 3:]], -1)
+
+
+def table_of_poses_optimiser(table: PoseTable, config: PoseConfig) -> torch.optim.Optimizer:
+    """Adam by which each picture's pose moves as if it were alone."""
+    return RowAdam([table.moves.weight], lr=config.table_lr, betas=(0.5, 0.9))
+
+
+def distance(poses: Tensor, others: Tensor) -> Tensor:
+    """How far poses [..., 3, 4] lie from others: chords of rotations and shifts, [...]."""
+    apart = poses - others
+    chord = apart[..., :3].square().sum((-1, -2)).clamp_min(1e-8).sqrt()
+    return chord + apart[..., 3].abs().mean(-1)

@@ -1,0 +1,82 @@
+"""How well views that no training saw are explained, where poses are learned.
+
+Such views have no pose of their own: the network gives one, which the volume may refine. Both are scored, apart.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vader3d.autodecoder.model import Autodecoder
+from vader3d.autodecoder.posing import posed_cameras, smaller
+from vader3d.data.batches.views import ViewBatch, Views
+from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.rotations import rotation_from_vector
+from vader3d.measures.pictures import psnr
+from vader3d.measures.poses import rotation_scores
+from vader3d.render import RenderConfig, Volume, render_views
+
+STAGES = ((16, 12, 0.03), (32, 8, 0.015))  # of a refinement: pictures' size in px, steps, learning rate
+MOST_OBJECTS, MOST_VIEWS, AT_ONCE = 32, 4, 8
+
+
+def refined(volume: Volume, cameras: Cameras, target: ViewBatch, config: RenderConfig) -> Cameras:
+    """The cameras [B, V] moved to where `volume`, which stays, renders `target` best: 20 steps of Adam."""
+    volume, start = volume.with_grid(volume.grid.detach()), cameras.world_from_camera.detach()
+    moves = start.new_zeros(*start.shape[:2], 6).requires_grad_()
+    optimiser = torch.optim.Adam([moves], betas=(0.8, 0.9))
+    with torch.enable_grad():
+        for size, steps, rate in STAGES:
+            seen = smaller(target, size)
+            optimiser.param_groups[0]["lr"] = rate
+            for _ in range(steps):
+                moved_cameras = replace(seen.cameras, world_from_camera=turned(start, moves))
+                colour, opacity = render_views(volume, moved_cameras, config)
+                wrong = (colour - seen.colour).square().mean((-1, -2, -3)).sum()
+                wrong = wrong + 0.5 * (opacity - seen.mask).square().mean((-1, -2, -3)).sum()
+                (moves.grad,) = torch.autograd.grad(wrong, moves)
+                optimiser.step()
+    return replace(cameras, world_from_camera=turned(start, moves.detach()))
+
+
+def turned(world_from_camera: Tensor, moves: Tensor) -> Tensor:
+    """Matrices [..., 4, 4] of cameras that are turned and shifted, in their own axes, by [..., 6]."""
+    step = torch.cat([rotation_from_vector(moves[..., :3]), moves[..., 3:, None]], -1)
+    last = moves.new_tensor([0.0, 0, 0, 1]).expand(*moves.shape[:-1], 1, 4)
+    return world_from_camera @ torch.cat([step, last], -2)
+
+
+@torch.no_grad()
+def unseen_scores(model: Autodecoder, views: Views, config: RenderConfig) -> dict[str, float]:
+    """Of up to 4 of the `views`, which no training saw, of up to 32 objects, by the model in evaluation mode.
+
+    `unseen_psnr_db`, from the data's cameras or where poses are learned from the network's; of these also `_refined`,
+    and rotation errors as of `rotation_scores`. Nothing where an object has no such view.
+    """
+    objects = views.readable(torch.linspace(0, len(views) - 1, min(MOST_OBJECTS, len(views))).long().unique())
+    fewest = min((views.view_count(o) for o in objects.tolist()), default=0)
+    if not fewest:
+        return {}
+    numbers = torch.linspace(0, fewest - 1, min(MOST_VIEWS, fewest)).long()
+    device = model.decoder.stem.weight.device
+    scores: dict[str, list[Tensor]] = {}
+    turns: dict[str, list[Tensor]] = {}
+    for part in objects.split(AT_ONCE):
+        target = views.views_of(part, numbers.expand(len(part), -1)).to(device)
+        volume = model(target.objects)
+        found = {"": posed_cameras(model.posing, volume, target)}
+        if model.posing is not None:
+            found["_refined"] = refined(volume, found[""], target, config)
+        for name, cameras in found.items():
+            colour, _ = render_views(volume, cameras, config)
+            scores.setdefault(name, []).append(psnr(colour, target.colour).flatten())
+        for name, cameras in {**found, "true": target.cameras}.items():
+            turns.setdefault(name, []).append(cameras.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu())
+    report = {f"unseen_psnr{name}_db": float(torch.cat(values).mean()) for name, values in scores.items()}
+    if model.posing is not None:
+        true = torch.cat(turns.pop("true"))
+        for name, rotations in turns.items():
+            angles = rotation_scores(torch.cat(rotations), true)
+            report |= {f"unseen_{key}{name}": angles[key] for key in ("rotation_error", "within_15_degrees")}
+    return report
