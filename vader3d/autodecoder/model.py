@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import CodeConfig, codes_for, keep_old_multipliers
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
+from vader3d.autodecoder.parts import PartConfig, PartPoses
 from vader3d.autodecoder.posing import PoseConfig, Posing
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
 from vader3d.latents import LatentConfig
@@ -30,6 +31,7 @@ class AutodecoderConfig(Checked):
     loop: LoopConfig = field(default_factory=LoopConfig)
     latents: LatentConfig = field(default_factory=LatentConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
+    parts: PartConfig = field(default_factory=PartConfig)
     views_per_object: int = ranged(4, at_least=1)  # rendered and compared of each object in a step
     # objects that are held and shuffled at a time where data are streamed from shards
     stream_buffer: int = ranged(4096, at_least=1)
@@ -63,12 +65,15 @@ class Autodecoder(nn.Module):
         self.averages_codes = config.codes.average
         self.posing = None if config.poses.source == "given" else Posing(config.poses)
 
+        self.parts = PartPoses(config.parts, objects) if config.parts.names else None
+
     def forward(self, objects: Tensor) -> Volume:
         return self.decoder(self.codes(objects))
 
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""
-        return [] if self.averages_codes else [*self.codes.table.parameters()]
+        tables = [*([] if self.averages_codes else [self.codes.table]), *([] if self.parts is None else [self.parts])]
+        return [parameter for table in tables for parameter in table.parameters()]
 
 
 def save_autodecoder(path: Path, model: Autodecoder, config: AutodecoderConfig, *, data: str) -> None:

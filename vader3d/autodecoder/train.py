@@ -12,6 +12,7 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
+from vader3d.autodecoder.parts import part_scores, place, with_file
 from vader3d.autodecoder.posing import TRIED_PX, cameras_at, chosen, picked, posed_cameras, posing_optimiser, smaller
 from vader3d.autodecoder.start import start_from
 from vader3d.data.archive.splits import training_views
@@ -41,6 +42,10 @@ class AutodecoderTask:
     def __init__(
         self, config: AutodecoderConfig, views: Views, *, init: Path | None = None, device: torch.device = CPU
     ):
+        parts, self.true_parts = with_file(
+            config.parts, views.archive.path, objects=len(views), parts=config.decoder.extra_channels
+        )
+        config = replace(config, parts=parts)
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(self.views))
@@ -56,10 +61,13 @@ class AutodecoderTask:
         posing = self.model.posing
         if posing is not None and config.yaw_copies > 1:
             raise ValueError(f"yaw_copies: wanted 1 where poses are learned; got {config.yaw_copies}")
+        if self.model.parts is not None and self.true_parts is not None:
+            place(self.model.parts, self.true_parts, noise=parts.start_noise, seed=config.loop.seed)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
-        apart = (table.weight, *(() if posing is None else posing.parameters()))
+        learned_poses = [module for module in (posing, self.model.parts) if module is not None]
+        apart = (table.weight, *(weight for module in learned_poses for weight in module.parameters()))
         self.optimisers = optimisers_for(self.model, optimiser, without=apart, matrices=matrices)
         self.optimisers.append(
             table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
@@ -67,6 +75,8 @@ class AutodecoderTask:
         self.posing_seen: dict[str, float] = {}
         if posing is not None:
             self.optimisers.append(posing_optimiser(posing))
+        if self.model.parts is not None:
+            self.optimisers.append(table_optimiser(self.model.parts.table, "rows", lr=parts.lr, betas=(0.9, 0.99)))
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
@@ -93,11 +103,14 @@ class AutodecoderTask:
         posed = {}
         if self.model.posing is not None:
             target, posed["projection"] = self.pose(target, volume, progress, pixels, generator, batch, share)
+        parts = self.model.parts
+        moved = None if parts is None else parts.of_batch(target, held=progress < config.parts.hold)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
             target.cameras,
             config.render,
+            poses=moved,
             generator=generator,
             noise_factor=1 - faded,
             first_object=share.start or 0,
@@ -164,6 +177,8 @@ class AutodecoderTask:
             "code_std": float(codes.std()),
             "code_largest": float(codes.abs().max()),
         }
+        if self.model.parts is not None and self.true_parts is not None:
+            numbers |= part_scores(self.model.parts, self.true_parts, self.config.parts.names)
         return numbers if self.model.posing is None else numbers | self.posing_seen | self.rotation_scores()
 
     def rotation_scores(self) -> dict[str, float]:
@@ -187,7 +202,9 @@ class AutodecoderTask:
             return None
         target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long)).to(self.device)
         volume = model(target.objects)
-        colour, _ = render_views(volume, posed_cameras(model.posing, volume, target), self.config.render)
+        parts = None if model.parts is None else model.parts.of_batch(target)
+        cameras = posed_cameras(model.posing, volume, target)
+        colour, _ = render_views(volume, cameras, self.config.render, poses=parts)
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
@@ -220,6 +237,7 @@ def train_held(
         notes.check(run)
     views = open_views(archive, training_views, buffer=config.stream_buffer, report=console.print)
     task = AutodecoderTask(config, views, init=init, device=processes.device)
+    config = task.config
     if processes.is_main:
         notes.write(run)  # now that all is there that training needs
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())

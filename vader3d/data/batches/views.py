@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,15 +20,18 @@ from vader3d.machine import CPU
 @dataclass(frozen=True)
 class ViewBatch:
     """`objects` [B] (numbers in the data set), `cameras` [B, V], `colour` [B, V, 3, H, W] on black in [0, 1] and
-    `mask` [B, V, 1, H, W] in [0, 1]."""
+    `mask` [B, V, 1, H, W] in [0, 1]; `numbers` [B, V] of the views in their objects, where these are at hand."""
 
     objects: Tensor
     cameras: Cameras
     colour: Tensor
     mask: Tensor
+    numbers: Tensor | None = None
 
     def to(self, device: torch.device) -> "ViewBatch":
-        return ViewBatch(self.objects.to(device), self.cameras.to(device), self.colour.to(device), self.mask.to(device))
+        numbers = None if self.numbers is None else self.numbers.to(device)
+        colour, mask = self.colour.to(device), self.mask.to(device)
+        return ViewBatch(self.objects.to(device), self.cameras.to(device), colour, mask, numbers)
 
     def strided(self, pixels: "Pixels") -> "ViewBatch":
         """Only some pixels of the same pictures."""
@@ -37,7 +40,7 @@ class ViewBatch:
             return self
         rows, columns = slice(row, None, step), slice(column, None, step)
         colour, mask = (pictures[..., rows, columns] for pictures in (self.colour, self.mask))
-        return ViewBatch(self.objects, self.cameras.strided(*pixels), colour, mask)
+        return replace(self, cameras=self.cameras.strided(*pixels), colour=colour, mask=mask)
 
 
 class Pixels(NamedTuple):
@@ -86,6 +89,11 @@ def view_batch(
     values = there.float().div_(torch.full((), 255.0, device=device)).movedim(-1, 2)
     colour, mask = values[:, :, :3], values[:, :, 3:]
     return ViewBatch(objects, cameras, colour * mask, mask)
+
+
+def numbered(batch: ViewBatch, picked: Sequence[Picked]) -> ViewBatch:
+    """The batch with the numbers of its views, which were picked of all that their objects have."""
+    return replace(batch, numbers=torch.tensor([[*rows] for _, rows in picked]))
 
 
 class Views(Protocol):
@@ -177,10 +185,11 @@ class PosedViews:
         self._ahead = {known: future for known, future in self._ahead.items() if known.objects_seen in near}
         if following not in self._ahead:
             self._ahead[following] = self._drawer.submit(self._drawn, following)
-        return view_batch(objects, picked, pixels, device)
+        return numbered(view_batch(objects, picked, pixels, device), picked)
 
     def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
-        return view_batch(objects, self._picked(objects, numbers.tolist()))
+        picked = self._picked(objects, numbers.tolist())
+        return numbered(view_batch(objects, picked), picked)
 
     def _drawn(self, request: Request) -> tuple[Tensor, list[Picked]]:
         """The objects of a batch and their views."""
