@@ -120,6 +120,7 @@ def test_what_cannot_be_animated_is_said_in_one_line(model, tmp_path, capsys):
     )
     assert "identity: wanted it or a seed" in refused(model, tmp_path, capsys, *to, "--identity", "1", "--seed", "2")
     assert "identity: wanted a number below 4" in refused(model, tmp_path, capsys, *to, "--identity", "Anna")
+    assert "driving: wanted a motion in JSON" in refused(model, tmp_path, capsys, *to, "--driving", "Anna")
     assert "no-such.json" in refused(model, tmp_path, capsys, *to, "--driving", "no-such.json")
     bare = tmp_path / "bare"
     bare.mkdir()

@@ -6,6 +6,7 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.model import AutodecoderConfig
+from vader3d.autodecoder.parts import PartConfig
 from vader3d.autodecoder.posing import PoseConfig
 from vader3d.config import unknown_name
 from vader3d.diffusion.model import DiffusionConfig
@@ -162,6 +163,30 @@ PRESETS = {
         ),
         diffusion=SMALL_STAGE2,
         objects=48,
+        picture_px=64,
+    ),
+    "talking-heads-small": Preset(
+        note="people's heads and shoulders, each in a clip, whose two parts move: poses of both are refined from a "
+        "start some 20 degrees off (`vader3d prepare heads`; docs/animation.md).",
+        autodecoder=replace(
+            SMALL_STAGE1,
+            decoder=replace(
+                SMALL_STAGE1.decoder,
+                code_length=64,
+                channels=(64, 32),
+                latent_resolution=4,
+                extra_channels=2,
+                part_heights=(0.3, -0.55),
+            ),
+            render=replace(SMALL_STAGE1.render, samples_per_ray=32),
+            losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
+            loop=replace(SMALL_STAGE1.loop, objects_seen=32_000, batch=4, log_seconds=20.0),
+            parts=PartConfig(poses="beside", start_noise=20.0),
+            views_per_object=6,
+            code_noise=0.05,
+        ),
+        diffusion=SMALL_STAGE2,
+        objects=300,
         picture_px=64,
     ),
     "tiny": Preset(

@@ -32,6 +32,9 @@ class DecoderConfig(Checked):
     # the head makes subvoxels^3 voxels of each voxel of the last level; the paper: 1
     subvoxels: int = ranged(1, at_least=1)
     extra_channels: int = ranged(0, at_least=0)  # skinning logits beside colour and density, rendered as they are
+    # z in the cube at which parts begin: the nearer a voxel, the larger the logits of that extra channel
+    part_heights: tuple[float, ...] = ranged((), at_least=-1, at_most=1)
+    part_steepness: float = ranged(3.0, at_least=0)  # how fast they fall off, by the square of the distance
     initial_density: float = ranged(0.0)  # bias of the raw density at the start
     norm_order: Literal["before", "after"] = "before"  # in residual blocks: ReLU, norm, conv; or conv, norm, ReLU (A5)
     # 1^3 convolutions in a row on the skip of each up-sampling block (A4)
@@ -130,6 +133,11 @@ class Decoder(nn.Module):
             bias = cast(Tensor, self.head.bias).view(config.subvoxels**3, -1)
             grey = 0.5 if config.colour_activation == "identity" else 0.0
             bias[:, :3], bias[:, 3] = grey, config.initial_density
+        if config.part_heights and len(config.part_heights) != config.extra_channels:
+            raise ValueError(
+                f"part_heights: wanted one for each of {config.extra_channels} extra channels; got "
+                f"{len(config.part_heights)}"
+            )
         self.latent_levels = max(0, (config.latent_resolution // BASE_RESOLUTION).bit_length() - 1)
 
     def base(self, codes: Tensor) -> Tensor:
@@ -150,7 +158,15 @@ class Decoder(nn.Module):
         grid = interleave(self.head(self.norm(x)), self.config.subvoxels)
         if self.config.colour_activation == "sigmoid":
             grid = torch.cat([grid[:, :3].sigmoid(), grid[:, 3:]], 1)
+        if self.config.part_heights:
+            grid = torch.cat([grid[:, :4], grid[:, 4:] + self.part_prior.to(grid)], 1)
         return Volume(grid, self.activation, self.density_scale)
+
+    @property
+    def part_prior(self) -> Tensor:
+        """[K, R, 1, 1], fixed: without it equal parts stay equal."""
+        z, heights = torch.linspace(-1, 1, self.config.volume_resolution), torch.tensor(self.config.part_heights)
+        return -self.config.part_steepness * (z - heights[:, None]).square()[..., None, None]
 
     def forward(self, codes: Tensor) -> Volume:
         return self.to_volume(self.to_latent(codes))

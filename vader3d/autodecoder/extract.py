@@ -58,7 +58,8 @@ def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: Views
     target = views.views_of(objects, numbers.expand(len(objects), 2))
     volume = decode(model, latents)
     target = target.to(volume.grid.device)
-    colour, _ = render_views(volume, posed_cameras(model.posing, volume, target), config.render)
+    parts = None if model.parts is None else model.parts.of_batch(target)
+    colour, _ = render_views(volume, posed_cameras(model.posing, volume, target), config.render, poses=parts)
     return float(psnr(finite(colour, what="pictures", source="latents"), target.colour).mean())
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import CodeConfig, codes_for, keep_old_multipliers
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
+from vader3d.autodecoder.parts import PartConfig, PartPoses
 from vader3d.autodecoder.pose_table import PoseTable
 from vader3d.autodecoder.posing import PoseConfig, Posing
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
@@ -31,6 +32,7 @@ class AutodecoderConfig(Checked):
     loop: LoopConfig = field(default_factory=LoopConfig)
     latents: LatentConfig = field(default_factory=LatentConfig)
     poses: PoseConfig = field(default_factory=PoseConfig)
+    parts: PartConfig = field(default_factory=PartConfig)
     views_per_object: int = ranged(4, at_least=1)  # rendered and compared of each object in a step
     # objects that are held and shuffled at a time where data are streamed from shards
     stream_buffer: int = ranged(4096, at_least=1)
@@ -65,6 +67,7 @@ class Autodecoder(nn.Module):
         source = config.poses.source
         self.posing = None if source == "given" else Posing(config.poses)
         self.poses = PoseTable(objects, config.poses.table_views) if source == "table" else None
+        self.parts = PartPoses(config.parts, objects) if config.parts.names else None
 
     def forward(self, objects: Tensor) -> Volume:
         return self.decoder(self.codes(objects))
@@ -72,7 +75,8 @@ class Autodecoder(nn.Module):
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""
         tables = [] if self.averages_codes else [self.codes.table]
-        return [p for table in [*tables, *filter(None, [self.poses])] for p in table.parameters()]
+        tables += filter(None, [self.poses, self.parts])
+        return [parameter for table in tables for parameter in table.parameters()]
 
 
 def save_autodecoder(path: Path, model: Autodecoder, config: AutodecoderConfig, *, data: str) -> None:

@@ -1,4 +1,4 @@
-"""An unseen object from its posed pictures: its code first, then the decoder, gently."""
+"""An unseen object from posed pictures: its code, then the decoder."""
 
 import copy
 from dataclasses import dataclass, replace

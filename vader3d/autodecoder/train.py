@@ -12,6 +12,7 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
+from vader3d.autodecoder.parts import part_scores, place, with_file
 from vader3d.autodecoder.pose_table import distance, most_views, place_table, table_of_poses_optimiser
 from vader3d.autodecoder.posing import (
     TRIED_PX,
@@ -56,6 +57,10 @@ class AutodecoderTask:
     ):
         if config.poses.source == "table":
             config = replace(config, poses=replace(config.poses, table_views=most_views(config.poses, views)))
+        parts, self.true_parts = with_file(
+            config.parts, views.archive.path, objects=len(views), parts=config.decoder.extra_channels
+        )
+        config = replace(config, parts=parts)
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
         self.model = Autodecoder(config, len(self.views))
@@ -71,13 +76,15 @@ class AutodecoderTask:
         posing = self.model.posing
         if posing is not None and config.yaw_copies > 1:
             raise ValueError(f"yaw_copies: wanted 1 where poses are learned; got {config.yaw_copies}")
-        poses = self.model.poses
+        poses, moved = self.model.poses, self.model.parts
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
+        if moved is not None and self.true_parts is not None:
+            place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
-        learned_poses = [module for module in (posing, poses) if module is not None]
+        learned_poses = [module for module in (posing, poses, moved) if module is not None]
         apart = (table.weight, *(weight for module in learned_poses for weight in module.parameters()))
         self.optimisers = optimisers_for(self.model, optimiser, without=apart, matrices=matrices)
         self.optimisers.append(
@@ -88,6 +95,8 @@ class AutodecoderTask:
             self.optimisers.append(posing_optimiser(posing))
         if poses is not None:
             self.optimisers.append(table_of_poses_optimiser(poses, config.poses))
+        if moved is not None:
+            self.optimisers.append(table_optimiser(moved.table, "rows", lr=parts.lr, betas=(0.9, 0.99)))
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
@@ -117,11 +126,14 @@ class AutodecoderTask:
         if self.model.posing is not None:
             volume = leaning(volume, config.poses.lean * (1 - progress / LEANING))
             target, posed = self.pose(target, volume, progress, pixels)
+        parts = self.model.parts
+        moved = None if parts is None else parts.of_batch(target, held=progress < config.parts.hold)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
             target.cameras,
             config.render,
+            poses=moved,
             generator=generator,
             noise_factor=1 - faded,
             first_object=share.start or 0,
@@ -193,6 +205,8 @@ class AutodecoderTask:
             "code_std": float(codes.std()),
             "code_largest": float(codes.abs().max()),
         }
+        if self.model.parts is not None and self.true_parts is not None:
+            numbers |= part_scores(self.model.parts, self.true_parts, self.config.parts.names)
         return numbers if self.model.posing is None else numbers | self.posing_seen | self.rotation_scores()
 
     def rotation_scores(self) -> dict[str, float]:
@@ -226,7 +240,9 @@ class AutodecoderTask:
             return None
         target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long)).to(self.device)
         volume = model(target.objects)
-        colour, _ = render_views(volume, posed_cameras(model.posing, volume, target), self.config.render)
+        parts = None if model.parts is None else model.parts.of_batch(target)
+        cameras = posed_cameras(model.posing, volume, target)
+        colour, _ = render_views(volume, cameras, self.config.render, poses=parts)
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:

@@ -9,7 +9,7 @@ from vader3d.cli.parsing import checked
 @checked
 def animate_command(
     *,
-    driving: Path,
+    driving: str,
     output: Path,
     model: str = "",
     seed: int | None = None,
@@ -24,7 +24,7 @@ def animate_command(
     """An object whose parts a motion moves: a film with novel views, depth and normals, or a skinned, animated mesh.
 
     Args:
-        driving: A motion in JSON (docs/animation.md): where each part is, frame by frame.
+        driving: A motion in JSON (docs/animation.md), or the name or number of a clip that the model learned.
         output: film.mp4, or mesh.glb with a joint for each part, skin weights and the motion, 24 frames a second.
         model: A run folder of either stage, a saved model, or OWNER/NAME of a hub, whose objects have parts.
         seed: A new object of stage 2, as `vader3d generate` draws it. Default: 0, unless an identity is named.
@@ -36,15 +36,14 @@ def animate_command(
         colour: Of the mesh: a texture, or a colour for each vertex; default: a texture where its packages are here.
         device: auto takes a GPU where there is one.
     """
-    from vader3d.data.motion import read_motion
     from vader3d.export.surface import surface_for
     from vader3d.generate.animate import FilmConfig, check_end, check_parts, save_animation
-    from vader3d.generate.identities import chosen_object
+    from vader3d.generate.identities import chosen_object, driving_motion
 
     check_end(output)
     film = FilmConfig(size, yaw_sweep)
     surface = surface_for(None, faces=faces, colour=colour)
-    motion = read_motion(driving)
+    motion = driving_motion(driving, model)
     motion = motion.relative() if relative else motion
     asset = chosen_object(model, seed=seed, identity=identity, device=device)
     check_parts(asset, motion)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # `python -m vader3d.cli.presets` writes it anew.
 TABLE = Path(__file__).with_name("presets.txt")
 COLUMNS = (
-    f"{'preset':18} {'objects':>8} {'px':>4} | {'stage 1: M':>10} {'batch':>6} {'GB':>6} {'TFLOP':>8}"
+    f"{'preset':20} {'objects':>8} {'px':>4} | {'stage 1: M':>10} {'batch':>6} {'GB':>6} {'TFLOP':>8}"
     f" | {'stage 2: M':>10} {'batch':>6} {'GB':>6} {'TFLOP':>8}"
 )
 
@@ -73,7 +73,7 @@ def preset_row(name: str, chosen: "Preset") -> str:
     latent_shape = chosen.autodecoder.decoder.latent_shape
     first = autodecoder_cost(chosen.autodecoder, objects=chosen.objects, picture_px=chosen.picture_px)
     second = diffusion_cost(chosen.diffusion, latent_shape=latent_shape)
-    row = f"{name:18} {chosen.objects:8} {chosen.picture_px:4}"
+    row = f"{name:20} {chosen.objects:8} {chosen.picture_px:4}"
     for cost, loop in ((first, chosen.autodecoder.loop), (second, chosen.diffusion.loop)):
         row += f" | {cost.parameters / 1e6:10.1f} {loop.batch:6} {cost.bytes / 1e9:6.2f} {cost.flops / 1e12:8.3g}"
     return row

@@ -58,6 +58,11 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
             f"{run}: wanted a model that learned from the data's cameras; got one with poses.source=keypoints, whose "
             "world is its own; its metrics.jsonl has rotation_error"
         )
+    if config.parts.poses is not None:
+        raise ValueError(
+            f"{run}: wanted a model of objects that stand still; got one with parts.poses={config.parts.poses}; its "
+            "metrics.jsonl has the rotation_error of each part"
+        )
     trained_on = about.get("data")
     check_data(archive, objects=len(codes) // config.yaw_copies, trained_on=trained_on)
     facts: dict[str, Any] = {f"{stage}_checksum": checksum for stage, checksum in generator.checksums.items()}

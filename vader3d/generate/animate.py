@@ -62,8 +62,10 @@ def save_animation(
     check_parts(asset, motion)
     if path.suffix.lower() == ".mp4":
         frames = film_frames(asset, motion, film or FilmConfig(), seen=seen)
-        how = {"frames_per_second": motion.frames_per_second, "provenance": asset.provenance}
-        write_whole(path, lambda temporary: write_mp4(temporary, frames, **how))
+        speed, provenance = motion.frames_per_second, asset.provenance
+        write_whole(
+            path, lambda temporary: write_mp4(temporary, frames, frames_per_second=speed, provenance=provenance)
+        )
         return None
     mesh = asset.mesh(surface)
     skin = skin_of(asset.volume, mesh)

@@ -5,9 +5,12 @@ from pathlib import Path
 import torch
 
 from vader3d.assets import Asset
+from vader3d.autodecoder.model import load_autodecoder
+from vader3d.data.motion import Motion, read_motion
+from vader3d.generate.animate import front_camera
 from vader3d.generate.generator import opened
 from vader3d.generate.recipes import recipes_for
-from vader3d.hub import model_folder
+from vader3d.hub import autodecoder_file, model_folder
 from vader3d.text.captions import OBJECTS, read_objects
 
 
@@ -32,7 +35,24 @@ def chosen_object(model: str, *, seed: int | None = None, identity: str = "", de
     return Asset(volume, generator.settings, identity, {**generator.checksums, "identity": number})
 
 
-def number_of(identity: str, folder: Path, objects: int) -> int:
+def driving_motion(driving: str, model: str) -> Motion:
+    """A motion's file, or how a clip moves that the model learned, by its name or number, as seen from in front.
+
+    ValueError: neither; a file that is something else. OSError: no such file.
+    """
+    if driving.lower().endswith(".json"):
+        return read_motion(Path(driving))
+    folder = model_folder(model)
+    known, config, _ = load_autodecoder(autodecoder_file(folder))
+    if known.parts is None:
+        raise ValueError(
+            f"driving: wanted a motion in JSON (docs/animation.md), for the model learned no clips; got {driving}"
+        )
+    number = number_of(driving, folder, len(known.codes), what="driving")
+    return known.parts.motion(number, config.parts.names, front_camera(1).world_from_camera[0])
+
+
+def number_of(identity: str, folder: Path, objects: int, *, what: str = "identity") -> int:
     """The number of a training object by its name, as stage 1 notes them in its run's folder, or by that number."""
     path = next(
         (each / OBJECTS for each in (folder, folder.parent / "autodecoder") if (each / OBJECTS).is_file()), None
@@ -44,5 +64,5 @@ def number_of(identity: str, folder: Path, objects: int) -> int:
         return int(identity)
     near = f", such as {', '.join(names[:3])}" if len(names) == objects else ""
     raise ValueError(
-        f"identity: wanted a number below {objects} or the name of a training object{near}; got {identity!r}"
+        f"{what}: wanted a number below {objects} or the name of a training object{near}; got {identity!r}"
     )

@@ -1,4 +1,4 @@
-"""A new object from its posed pictures: files, and scores of held-out views."""
+"""A new object from its posed pictures: files, and scores."""
 
 import json
 from dataclasses import replace

@@ -18,6 +18,7 @@ from vader3d.data.making.conversion import Job, PrepareReport, convert
 from vader3d.data.making.people import body, person
 from vader3d.data.making.raycast import embree_scene, pixel_directions, render_surface
 from vader3d.data.making.surface import Surface
+from vader3d.data.part_poses import KIND, beside
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import DISTANCE, Cameras, look_at, orbit_cameras
 from vader3d.geometry.skinning import inverse
@@ -61,19 +62,15 @@ class ClipWriter(ArchiveWriter):
 
     def publish(self) -> None:
         names = [record.name for record in self.records]
-        header = {"kind": "truth", "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION}
+        header = {"kind": KIND, "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION}
         tensors = {name: torch.stack([truth[name] for truth in self.truths]) for name in self.truths[0]}
-        save_snapshot(truth_path(self.path), tensors, header)
+        save_snapshot(beside(self.path), tensors, header)
         self.novel.publish()
         super().publish()
 
     def close(self) -> None:
         self.novel.close()
         super().close()
-
-
-def truth_path(archive: Path) -> Path:
-    return archive.with_name(f"{archive.name}.truth.safetensors")
 
 
 def novel_path(archive: Path) -> Path:
@@ -87,7 +84,7 @@ def read_truth(archive: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     frame that the rest is of; depth [N, H, W], along the camera's axis, 0 where nothing is; parts [N, H, W], the
     part's number, 255 where nothing is.
     """
-    tensors, header = load_snapshot(truth_path(archive), "truth")
+    tensors, header = load_snapshot(beside(archive), KIND)
     return tensors, tuple(header["parts"])
 
 

@@ -1,0 +1,197 @@
+"""Poses of parts: they start at a file's, are held, and the pictures turn them the right way."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from figures import PARTS, figure, nodding
+from near import assert_near
+
+from vader3d.autodecoder.decoder import Decoder, DecoderConfig
+from vader3d.autodecoder.model import load_autodecoder
+from vader3d.autodecoder.parts import BESIDE, PartConfig, PartPoses, part_scores, place, with_file
+from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
+from vader3d.cli.main import main
+from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.batches.views import PosedViews
+from vader3d.data.motion import composed
+from vader3d.data.part_poses import beside
+from vader3d.data.writer import PreparedObject
+from vader3d.export.turntable import straight_alpha
+from vader3d.generate.animate import front_camera, posed_assets
+from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.rotations import degrees_between
+from vader3d.geometry.skinning import inverse
+from vader3d.measures.poses import aligned_degrees
+from vader3d.presets import preset
+from vader3d.render import render_views
+from vader3d.snapshots import save_snapshot
+
+CLIPS, FRAMES, SIZE = 3, 8, 24
+FRONT = front_camera(SIZE)
+
+
+def clip_motion(number: int):
+    return nodding(FRAMES, degrees=(30.0, -25.0, 40.0)[number])
+
+
+def true_poses() -> torch.Tensor:
+    """From each part at rest to the camera, [N, F, 2, 3, 4]."""
+    to_camera = inverse(FRONT.world_from_camera[:, :3])
+    return torch.stack([composed(to_camera, clip_motion(number).poses) for number in range(CLIPS)])
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Archive:
+    """Clips of one figure in three tints, rendered by its own volume; poses beside them."""
+    path = tmp_path_factory.mktemp("clips") / "clips.zip"
+    still = Cameras(FRONT.world_from_camera.repeat(FRAMES, 1, 1), FRONT.intrinsics.repeat(FRAMES, 1), SIZE, SIZE)
+    with ArchiveWriter(path, title="clips", resolution=(SIZE, SIZE)) as writer:
+        for number in range(CLIPS):
+            asset = figure(24)
+            tint = torch.ones(1, 6, 1, 1, 1)
+            tint[:, number] = 0.5
+            asset = replace(asset, volume=asset.volume.with_grid(asset.volume.grid * tint))
+            frames = [straight_alpha(*posed.render(FRONT))[0] for posed in posed_assets(asset, clip_motion(number))]
+            pictures = (torch.stack(frames) * 255).round().to(torch.uint8).movedim(1, -1).numpy()
+            writer.add(PreparedObject(ObjectRecord(f"clip {number}"), pictures, still))
+    save_snapshot(beside(path), {"poses": true_poses()}, {"kind": "truth", "parts": PARTS})
+    return Archive(path)
+
+
+def config(**parts):
+    tiny = preset("tiny").autodecoder
+    decoder = replace(tiny.decoder, extra_channels=2, part_heights=(-0.45, 0.35))
+    return replace(tiny, decoder=decoder, parts=PartConfig(poses=BESIDE, **parts), views_per_object=3)
+
+
+def table(noise: float) -> PartPoses:
+    module = PartPoses(PartConfig(names=PARTS, pictures=FRAMES), CLIPS)
+    place(module, true_poses(), noise=noise, seed=0)
+    return module
+
+
+def test_a_table_starts_at_the_files_poses_or_as_far_from_them_as_asked():
+    objects, numbers = torch.arange(CLIPS), torch.arange(FRAMES).expand(CLIPS, FRAMES)
+    assert_near(table(0.0)(objects, numbers), true_poses())
+    off = degrees_between(table(20.0)(objects, numbers)[..., :3], true_poses()[..., :3])
+    assert 15 < float(off.detach().median()) < 25
+
+
+def test_what_is_rendered_is_what_was_pictured(archive):
+    """Through the batch's cameras, the table's poses show the figure as its clip does."""
+    views = PosedViews(archive, training_views)
+    target = views.views_of(torch.tensor([0]), torch.tensor([[1, 4]]))
+    assert target.numbers.tolist() == [[1, 4]]
+    poses = table(0.0).of_batch(target)
+    tint = torch.tensor([0.5, 1, 1, 1, 1, 1]).view(1, 6, 1, 1, 1)
+    volume = figure(24).volume.with_grid(figure(24).volume.grid * tint)
+    colour, _ = render_views(volume, target.cameras, figure(24).settings, poses=poses)
+    wrong, _ = render_views(volume, target.cameras, figure(24).settings, poses=poses.flip(1))
+    error, wrong_error = ((each - target.colour).square().mean() for each in (colour, wrong))
+    assert error < 1e-4 < 0.1 * wrong_error
+
+
+def test_pictures_turn_poses_the_right_way(archive):
+    """From 15 degrees off, with the true volume: both parts come nearer, as a constant pose does not."""
+    views, module = PosedViews(archive, training_views), table(15.0)
+    numbers = torch.arange(6)[None]  # of the training views: the first five, and 6
+    target = views.views_of(torch.tensor([1]), numbers)
+    tint = torch.tensor([1, 0.5, 1, 1, 1, 1]).view(1, 6, 1, 1, 1)
+    volume = figure(24).volume.with_grid(figure(24).volume.grid * tint)
+    settings = replace(figure(24).settings, samples_per_ray=32)
+    optimiser = torch.optim.SparseAdam([module.table.weight], lr=0.02)
+
+    def errors() -> torch.Tensor:
+        found = module(target.objects, target.numbers)[0, ..., :3]
+        true = true_poses()[1, target.numbers[0], :, :, :3]
+        return torch.stack([aligned_degrees(found[:, part].detach(), true[:, part]).median() for part in range(2)])
+
+    before = errors()
+    for _ in range(60):
+        colour, opacity = render_views(volume, target.cameras, settings, poses=module.of_batch(target))
+        loss = (colour - target.colour).square().mean() + 0.5 * (opacity - target.mask).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    print(f"degrees of {PARTS}: {before.tolist()} before, {errors().tolist()} after")
+    assert (errors() < 0.6 * before).all()
+
+
+def test_held_poses_stay_and_others_learn(archive):
+    for hold, learns in ((1.0, False), (0.0, True)):
+        task = AutodecoderTask(config(hold=hold), PosedViews(archive, training_views))
+        terms = task.losses(objects_seen=0, batch=3, progress=0.5, generator=torch.Generator().manual_seed(0))
+        sum(terms.values()).backward()
+        gradient = task.model.parts.table.weight.grad.to_dense()
+        assert bool(gradient.any()) is learns
+        assert task.model.parts.start.grad is None
+
+
+def test_parts_are_seeded_where_the_decoder_says():
+    """Untrained, the upper half is the head's; without heights nobody's."""
+    for heights, parted in (((-0.45, 0.35), True), ((), False)):
+        decoder = Decoder(DecoderConfig(8, (16, 8), 1, (), 4, extra_channels=2, part_heights=heights)).eval()
+        with torch.no_grad():
+            logits = decoder(torch.zeros(1, 8)).extra[0]
+        head = (logits[1] > logits[0]).float().mean((1, 2))
+        assert (bool((head[6:] > 0.99).all()) and bool((head[:2] < 0.01).all())) is parted
+    with pytest.raises(ValueError, match="part_heights: wanted one for each of 2 extra channels; got 1"):
+        Decoder(DecoderConfig(8, (16, 8), 1, (), 4, extra_channels=2, part_heights=(0.0,)))
+
+
+@pytest.fixture(scope="module")
+def run(archive, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "heads"
+    short = config(start_noise=10.0, hold=0.3)
+    short = replace(short, loop=replace(short.loop, objects_seen=60, batch=3, log_seconds=0.0, device="cpu"))
+    train_autodecoder(archive, short, folder)
+    return folder
+
+
+def test_a_run_reports_both_parts_errors_beside_their_controls(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    last = {key: value for line in lines for key, value in line.items()}
+    for part in PARTS:
+        assert 4 < last[f"{part}_start_error"] < 20
+        assert np.isfinite(
+            [last[f"{part}_{key}"] for key in ("rotation_error", "constant_error", "mirrored_error")]
+        ).all()
+    known, its_config, _ = load_autodecoder(run)
+    assert its_config.parts.names == PARTS
+    assert its_config.parts.pictures == FRAMES
+    scores = part_scores(known.parts, true_poses(), PARTS)
+    assert scores["head_rotation_error"] == pytest.approx(last["head_rotation_error"], abs=3)
+
+
+def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys):
+    path = tmp_path / "a.glb"
+    arguments = ["--model", str(run), "--identity", "clip 2", "--driving", "clip 0", "--output", str(path)]
+    main(["animate", *arguments, "--colour", "vertex"])
+    assert f"clip 2, {FRAMES} frames, 0.3 s, parts torso, head" in capsys.readouterr().out
+    known, its_config, _ = load_autodecoder(run)
+    motion = known.parts.motion(0, its_config.parts.names, FRONT.world_from_camera[0])
+    off = degrees_between(motion.poses[..., :3], clip_motion(0).poses[..., :3])
+    assert float(off.median()) < 20
+    with pytest.raises(SystemExit):
+        main(["animate", "--model", str(run), "--identity", "0", "--driving", "nobody", "--output", str(path)])
+    assert (
+        "driving: wanted a number below 3 or the name of a training object, such as clip 0" in capsys.readouterr().err
+    )
+
+
+def test_files_of_other_data_are_refused(archive, tmp_path):
+    with pytest.raises(ValueError, match="wanted poses of the data's 4 objects; got those of 3"):
+        with_file(PartConfig(poses=BESIDE), archive.path, objects=4, parts=2)
+    with pytest.raises(ValueError, match=r"decoder\.extra_channels: wanted 2, for torso, head; got 0"):
+        with_file(PartConfig(poses=BESIDE), archive.path, objects=3, parts=0)
+    with pytest.raises(ValueError, match=r"no\.safetensors: wanted a snapshot; got no such file"):
+        with_file(PartConfig(poses=str(tmp_path / "no.safetensors")), archive.path, objects=3, parts=2)
+    save_snapshot(tmp_path / "a.safetensors", {"poses": torch.zeros(3, 2, 3, 4)}, {"kind": "truth", "parts": PARTS})
+    with pytest.raises(ValueError, match=r"a\.safetensors: poses: wanted finite \[N, F, 2, 3, 4\]"):
+        with_file(PartConfig(poses=str(tmp_path / "a.safetensors")), archive.path, objects=3, parts=2)
