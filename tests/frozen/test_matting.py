@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from vader3d.frozen import matting
-from vader3d.frozen.matting import Matting, mask_in_file, middle_segment
+from vader3d.frozen.matting import Matting, middle_segment
 
 BLOCK = np.zeros((40, 60), bool)
 BLOCK[12:30, 20:44] = True
@@ -41,23 +41,28 @@ def test_auto_takes_alpha_then_files_then_the_wall(tmp_path):
 
 def test_what_is_asked_for_and_is_not_there_is_named(tmp_path):
     pixels, file = photo(tmp_path)
-    with pytest.raises(ValueError, match="masks: wanted transparent pixels; got none"):
+    with pytest.raises(ValueError, match="mask: wanted transparent pixels; got none"):
         Matting("alpha")(pixels, file)
-    with pytest.raises(ValueError, match=r"masks: wanted a file masks/a\.jpg\.png"):
+    with pytest.raises(ValueError, match=r"mask: wanted a mask file; got .*a\.jpg without"):
         Matting("file")(pixels, file)
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 1), (0, 38)])
 def test_masks_of_zero_and_one_are_scaled_and_small_ones_enlarged(tmp_path, values):
-    Image.fromarray(np.where(BLOCK[::2, ::2], values[1], values[0]).astype(np.uint8)).save(tmp_path / "m.png")
-    found = mask_in_file(tmp_path / "m.png", (40, 60)) >= 128
+    pixels, file = photo(tmp_path)
+    (tmp_path / "masks").mkdir()
+    small = np.where(BLOCK[::2, ::2], values[1], values[0]).astype(np.uint8)
+    Image.fromarray(small).save(tmp_path / "masks" / "a.png")
+    found = Matting("file")(pixels, file) >= 128
     assert (found & BLOCK).sum() / (found | BLOCK).sum() > 0.9
 
 
 def test_a_mask_of_another_shape_is_refused(tmp_path):
-    Image.fromarray(BLOCK).save(tmp_path / "m.png")
-    with pytest.raises(ValueError, match="masks: wanted the shape of 60 x 60 px"):
-        mask_in_file(tmp_path / "m.png", (60, 60))
+    pixels, file = photo(tmp_path)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(BLOCK[:, :30]).save(tmp_path / "masks" / "a.png")
+    with pytest.raises(ValueError, match=r"mask: wanted \(60, 40\) px as its picture"):
+        Matting("file")(pixels, file)
 
 
 def test_the_object_is_what_fills_the_middle_and_not_the_border():
@@ -119,7 +124,7 @@ def test_a_network_says_where_the_object_is(tmp_path, transformers, name):
     assert np.array_equal(made(pixels, file) == 255, BLOCK)
     assert all(local for _, local in transformers)  # nothing is fetched unasked
     assert np.array_equal(Matting(name, ("wall",))(pixels, file) == 255, ~BLOCK)
-    with pytest.raises(ValueError, match=r"labels: wanted classes of .*, such as wall, chair; got sofa"):
+    with pytest.raises(ValueError, match=r"labels: wanted classes of .*, such as wall, Chair; got sofa"):
         Matting(name, ("sofa",))(pixels, file)
 
 

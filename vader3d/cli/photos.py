@@ -40,8 +40,9 @@ def prepare_photos_command(
         size: Width and height of the pictures in pixels.
         views: At most so many pictures of each object, evenly chosen; default: all.
         frames: At most so many photographs, or frames of a clip, are looked at: the sharpest of each stretch.
-        masks: auto (alpha, else files, else a plain background), alpha, file, plain, or a segmentation network of
-            `transformers`, a folder or an id that was downloaded before.
+        masks: auto (alpha, else files, else a plain background), alpha, file, plain, white, or a segmentation network:
+            of `transformers`, a folder or an id that was downloaded before; or an ONNX file, by path or by
+            https://HOST/NAME.onnx#SHA256.
         labels: Which of that network's classes are the object; default: what is in the middle.
         download: Fetch a network that is not here.
         device: Of that network; auto takes a GPU where there is one.

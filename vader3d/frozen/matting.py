@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from vader3d.data.reading.mask_files import given_mask
-from vader3d.data.reading.pictures import read_picture
-from vader3d.data.reading.wall import plain_background_alpha
+from vader3d.data.reading.pictures import masked
+from vader3d.frozen.onnx_masks import is_onnx, object_of, onnx_masks
 from vader3d.untrusted import reason_of
 
-KINDS = ("auto", "alpha", "file", "plain")
+KINDS = ("auto", "alpha", "file", "plain", "white")
 NEEDED = "masks: wanted the package transformers; got none; pip install 'vader3d[text]'"
 
 
@@ -24,8 +24,9 @@ class Matting:
     """How masks are made; may be sent to other processes, which load networks for themselves.
 
     masks: `alpha` of the pictures; `file`, found by name (`data/reading/mask_files.py`); `plain`, what differs from a
-    background of one colour; `auto`, the first of these that there is; else a segmentation network of `transformers`,
-    by folder or id, whose segment in the picture's middle is the object, or those of the classes `labels`.
+    background of one colour; `white`; `auto`, the first of alpha, file and plain that there is; else a segmentation
+    network: of `transformers`, by folder or id, or an ONNX file (`onnx_masks.py`), whose segment in the picture's
+    middle is the object, or those of the classes `labels`.
     """
 
     masks: str = "auto"
@@ -35,42 +36,35 @@ class Matting:
 
     def __call__(self, pixels: np.ndarray, file: Path | None = None) -> np.ndarray:
         """Alpha uint8 [H, W] of RGBA uint8 [H, W, 4], read from `file`; ValueError: there is no such mask."""
-        given = given_mask(file) if file is not None and self.masks in ("auto", "file") else None
-        if self.masks == "alpha" or (self.masks == "auto" and (pixels[..., 3] < 255).any()):
-            if (pixels[..., 3] == 255).all():
-                raise ValueError("masks: wanted transparent pixels; got none; say --masks plain, or name a model")
-            return pixels[..., 3]
-        if given is not None:
-            return mask_in_file(given, pixels.shape[:2])
-        if self.masks == "file":
-            raise ValueError(f"masks: wanted a file masks/{file.name if file else 'NAME'}.png or alike; got none")
-        if self.masks in ("auto", "plain"):
-            return plain_background_alpha(pixels[..., :3])
+        place = file or Path("picture.jpg")
+        if self.masks in KINDS:
+            return masked(pixels, place, mask=self.masks, mask_path=given_mask(place))[0][..., 3]
         return network_alpha(self, pixels[..., :3])
 
 
-def mask_in_file(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Alpha uint8 [H, W] of a mask file, resized to `size` (height, width).
+def network_alpha(matting: Matting, pixels: np.ndarray) -> np.ndarray:
+    """Alpha uint8 [H, W], 0 or 255 of classes, of RGB uint8 [H, W, 3]; ValueError where no segment is the object."""
+    if is_onnx(matting.masks):
+        network = onnx_masks(matting.masks, matting.download)
+        values = network(pixels)
+        alpha = object_of(values)
+        if alpha is not None:
+            return enlarged(np.rint(255 * alpha).astype(np.uint8), pixels.shape[:2])
+        segments, names = values.argmax(0), network.names
+    else:
+        segments, names = transformer_segments(matting, pixels)
+    inside = np.where(np.isin(segments, wanted_segments(matting, segments, names)), 255, 0).astype(np.uint8)
+    return enlarged(inside, pixels.shape[:2])
 
-    Masks of 0 and 1, or of 0 and one label's number, are scaled by their range. ValueError where the shape is another.
-    """
+
+def enlarged(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 
-    picture = read_picture(path, mode="RGBA")
-    grey = (
-        np.asarray(picture)[..., 3] if (np.asarray(picture)[..., 3] < 255).any() else np.asarray(picture.convert("L"))
-    )
-    if abs(grey.shape[0] * size[1] / (grey.shape[1] * size[0]) - 1) > 0.02:
-        raise ValueError(f"masks: wanted the shape of {size[1]} x {size[0]} px; got {grey.shape[::-1]} in {path}")
-    if len(np.unique(grey)) <= 2 and 0 < grey.max() < 255:
-        grey = np.where(grey == grey.max(), 255, 0).astype(np.uint8)
-    if grey.shape == size:
-        return grey
-    return np.asarray(Image.fromarray(grey).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(alpha).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def network_alpha(matting: Matting, pixels: np.ndarray) -> np.ndarray:
-    """Alpha uint8 [H, W], 0 or 255, of RGB uint8 [H, W, 3]; ValueError where no segment is the object."""
+def transformer_segments(matting: Matting, pixels: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    """A number for each pixel [H, W], and what the numbers are called."""
     import torch
     from PIL import Image
 
@@ -79,16 +73,22 @@ def network_alpha(matting: Matting, pixels: np.ndarray) -> np.ndarray:
         outputs = network(**processor(images=Image.fromarray(pixels), return_tensors="pt").to(matting.device))
     size = pixels.shape[:2]
     segments = processor.post_process_semantic_segmentation(outputs, target_sizes=[size])[0].cpu().numpy()
-    names = {int(number): str(name).lower() for number, name in network.config.id2label.items()}
-    if matting.labels:
-        wanted = [number for number, name in names.items() if name in {label.lower() for label in matting.labels}]
-        if not wanted:
-            raise ValueError(
-                f"labels: wanted classes of {matting.masks}, such as {', '.join(list(names.values())[:8])}; "
-                f"got {', '.join(matting.labels)}"
-            )
-        return np.where(np.isin(segments, wanted), 255, 0).astype(np.uint8)
-    return np.where(segments == middle_segment(segments), 255, 0).astype(np.uint8)
+    return segments, {int(number): str(name) for number, name in network.config.id2label.items()}
+
+
+def wanted_segments(matting: Matting, segments: np.ndarray, names: dict[int, str]) -> list[int]:
+    """The numbers of the classes `labels`, by name or number, else that of the middle."""
+    if not matting.labels:
+        return [middle_segment(segments)]
+    asked = {label.lower() for label in matting.labels}
+    wanted = [number for number, name in names.items() if name.lower() in asked]
+    wanted += [int(label) for label in asked if label.isdecimal()]
+    if not wanted:
+        raise ValueError(
+            f"labels: wanted classes of {matting.masks}, such as {', '.join(list(names.values())[:8])}; "
+            f"got {', '.join(matting.labels)}"
+        )
+    return wanted
 
 
 def middle_segment(segments: np.ndarray) -> int:
@@ -101,7 +101,12 @@ def middle_segment(segments: np.ndarray) -> int:
 
 @cache
 def segmenter(matting: Matting) -> tuple[Any, Any]:
-    """A network and its processor; ValueError: it is not here, or does something else; ImportError: no package."""
+    """A network and its processor, None of an ONNX file; ValueError: it is not here, or does something else.
+
+    ImportError: no package.
+    """
+    if is_onnx(matting.masks):
+        return onnx_masks(matting.masks, matting.download), None
     try:
         from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
     except ImportError as error:
@@ -115,6 +120,6 @@ def segmenter(matting: Matting) -> tuple[Any, Any]:
         except Exception as error:  # each version of transformers has its own
             reasons.append(reason_of(error))
     raise ValueError(
-        f"masks: wanted {', '.join(KINDS)}, or a folder or downloaded id of a segmentation network; got "
+        f"masks: wanted {', '.join(KINDS)}, or a folder, .onnx file or downloaded id of a segmentation network; got "
         f"{matting.masks} ({reasons[0]}); --download fetches one where the internet is"
     )

@@ -6,7 +6,7 @@ Nothing is ever fetched but by `download_weights`, which `vader3d weights NAME` 
 import hashlib
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from vader3d.files import CHUNK_BYTES, cache_folder, checksum_of, expanded, held
 from vader3d.progress import progress_bar
 
 TIMEOUT_SECONDS = 30.0  # of silence
+LARGEST_BYTES = 2**31  # of a file whose size nobody told
 LONGEST_SECONDS = 2 * 3600.0  # for all of a download: the largest file at 80 kB/s
 
 
@@ -31,7 +32,7 @@ class Weights:
     """A file of weights as its makers publish it.
 
     sha256: in hex, in full; its first eight digits are its makers' own (the file's name carries them), the others what
-    several who fetched it have published. size: bytes.
+    several who fetched it have published. size: bytes; 0: not known.
     """
 
     what: str
@@ -102,8 +103,13 @@ def download_weights(name: str) -> Path:
     It appears under its name only when it is whole and right. ValueError: no answer, one that takes too long or leaves
     https, another size, or another checksum.
     """
-    weights, (target, *others) = known_weights(name), usual_places(name)
-    for place in (target, *others):
+    return download(known_weights(name), usual_places(name))
+
+
+def download(weights: Weights, places: Sequence[Path]) -> Path:
+    """`download_weights` of any file, to the first of `places`, unless one of them has it."""
+    target = places[0]
+    for place in places:
         if place.is_file():
             check(weights, checksum_of(place), where=f"{place}; delete it and try again")
             return place
@@ -118,12 +124,12 @@ def fetch(weights: Weights, temporary: Path, target: Path) -> None:
     with temporary.open("wb") as file, progress_bar(weights.file) as advance:
         for chunk in chunks(weights, target):
             size += len(chunk)
-            if size > weights.size:
+            if size > (weights.size or LARGEST_BYTES):
                 break
             digest.update(chunk)
             file.write(chunk)
-            advance(size / weights.size, f"{size / 1e6:.0f} MB")
-    if size != weights.size:
+            advance(size / (weights.size or LARGEST_BYTES), f"{size / 1e6:.0f} MB")
+    if size > LARGEST_BYTES or (weights.size and size != weights.size):
         more = " or more" * (size > weights.size)
         raise ValueError(f"weights: wanted {weights.size} bytes of {weights.url}; got {size}{more}; nothing was kept")
     check(weights, digest.hexdigest(), where=f"{weights.url}; nothing was kept")

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import sys
 import tracemalloc
 
 import numpy as np
@@ -231,20 +232,52 @@ PACKED = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "mes
 
 
 @pytest.mark.parametrize("extension", PACKED)
-def test_packed_meshes_are_named(extension, tmp_path):
+def test_packed_meshes_are_named_where_nothing_unpacks_them(extension, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
     glb = Glb()
     glb.json["extensionsRequired"] = [extension]
     with pytest.raises(ValueError, match=rf"m.glb: mesh: wanted plain glTF; got one packed by {PACKED[extension]}"):
         glb.load(tmp_path)
 
 
-def test_a_part_that_is_packed_is_said(tmp_path):
+def test_a_part_that_is_packed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
     glb = Glb()
     packed = {**glb.primitive, "extensions": {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {}}}}
     glb.json["meshes"][0]["primitives"].append(packed)
     surface = glb.load(tmp_path)
     assert len(surface.triangles) == 2
-    assert surface.notes == ("a part packed by Draco is left out; unpack it first",)
+    assert surface.notes == ("a part packed by Draco is left out; pip install 'vader3d[meshes]'",)
+
+
+def packed_by_draco():
+    """The square, its numbers in Draco alone, and its upper half in another colour."""
+    draco = pytest.importorskip("DracoPy", reason="needs DracoPy")
+    glb = Glb().textured(solid(RED))
+    points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
+    uv = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], np.float64)
+    data = draco.encode(points, np.array([[0, 1, 2], [0, 2, 3]], np.uint32), tex_coord=uv, preserve_order=True)
+    numbers = {column["attribute_type"]: column["unique_id"] for column in draco.decode(data).attributes}
+    for accessor in glb.json["accessors"]:
+        del accessor["bufferView"]
+    named = {"POSITION": numbers[0], "TEXCOORD_0": numbers[3]}
+    glb.primitive["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": glb.view(data), "attributes": named}}
+    glb.json["extensionsRequired"] = ["KHR_draco_mesh_compression"]
+    return glb, data
+
+
+def test_a_mesh_packed_by_draco_is_unpacked(tmp_path):
+    surface = packed_by_draco()[0].load(tmp_path)
+    assert area(surface) == pytest.approx(1.0, abs=1e-3)
+    assert colour_of(surface) == RED
+    assert surface.uv.reshape(-1, 2).max(0) == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_damaged_draco_is_named(tmp_path):
+    glb, data = packed_by_draco()
+    glb.binary = glb.binary.replace(data[:30], bytes(30))
+    with pytest.raises(ValueError, match=r"m\.glb: wanted a mesh; got a damaged or foreign one"):
+        glb.load(tmp_path)
 
 
 def test_a_gltf_may_have_its_numbers_in_words_and_its_texture_beside(tmp_path):

@@ -1,6 +1,7 @@
 """Reads glTF 2.0: nodes, skins, instances, colours in linear light."""
 
 import base64
+import importlib.util
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,11 +17,8 @@ from vader3d.untrusted import parsed_json
 
 TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-PACKED = {
-    "KHR_draco_mesh_compression": "Draco",
-    "EXT_meshopt_compression": "meshopt",
-    "KHR_meshopt_compression": "meshopt",
-}
+DRACO = "KHR_draco_mesh_compression"
+PACKED = {DRACO: "Draco", "EXT_meshopt_compression": "meshopt", "KHR_meshopt_compression": "meshopt"}
 TRIANGLES, STRIP, FAN = 4, 5, 6
 
 
@@ -36,15 +34,17 @@ class Document:
         self.json = parsed_json(gltf_json(data, kind))
         self.resolve = resolve
         for extension, name in PACKED.items():
-            if extension in self.json.get("extensionsRequired", []):
+            if extension in self.json.get("extensionsRequired", []) and not can_unpack(extension):
+                advice = "pip install 'vader3d[meshes]', or " if extension == DRACO else ""
                 raise ValueError(
-                    f"mesh: wanted plain glTF; got one packed by {name} ({extension}); unpack it first "
+                    f"mesh: wanted plain glTF; got one packed by {name} ({extension}); {advice}unpack it first "
                     "(gltf-transform copy IN.glb OUT.glb)"
                 )
         start = 28 + int.from_bytes(data[12:16], "little")
         length = int.from_bytes(data[start - 8 : start - 4], "little")
         self.chunk = data[start : start + length] if kind == "glb" else b""
         self.buffers: dict[int, bytes] = {}
+        self.unpacked: dict[int, np.ndarray] = {}  # accessors whose numbers Draco has
         self.found = Parts()
         self.looks = Looks(self.json, self.image_bytes, self.found)
         self.faces = 0
@@ -64,8 +64,10 @@ class Document:
 
     def add(self, primitive: dict, joints: np.ndarray | None, weights: list, places: list[np.ndarray]) -> None:
         """One primitive's triangles, once for each of `places`."""
-        if any(extension in primitive.get("extensions", {}) for extension in PACKED):
-            return self.found.note("a part packed by Draco is left out; unpack it first")
+        if packed := primitive.get("extensions", {}).get(DRACO):
+            if not can_unpack(DRACO):
+                return self.found.note("a part packed by Draco is left out; pip install 'vader3d[meshes]'")
+            self.unpack(primitive, packed)
         attributes = primitive["attributes"]
         look = self.looks.of(primitive.get("material"))
         if "POSITION" not in attributes or look.hidden:
@@ -84,6 +86,19 @@ class Document:
             corners = (points @ place[:3, :3].T + place[:3, 3])[faces]
             self.found.parts.append(Part(corners, colours, uv, look.texels))
         return None
+
+    def unpack(self, primitive: dict, packed: dict) -> None:
+        """Decode a primitive's Draco, which has the numbers of its accessors."""
+        import DracoPy
+
+        view = self.json["bufferViews"][packed["bufferView"]]
+        start = view.get("byteOffset", 0)
+        mesh = DracoPy.decode(self.buffer(view["buffer"])[start : start + view["byteLength"]])
+        check_faces(len(mesh.faces))
+        columns = {column["unique_id"]: column["data"] for column in mesh.attributes}
+        for name, number in packed["attributes"].items():
+            self.unpacked[primitive["attributes"][name]] = columns[number].reshape(len(mesh.points), -1)
+        self.unpacked[primitive["indices"]] = np.asarray(mesh.faces, np.int64).reshape(-1, 1)
 
     def corners(self, attributes: dict, look: Look, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """sRGB colours [F, 3, 3] and uv [F, 3, 2] with v from below."""
@@ -173,8 +188,8 @@ class Document:
         """An accessor [N, width]; numbers that it calls normalised in [-1, 1], unless `plain`."""
         accessor = self.json["accessors"][index]
         kind, width, count = np.dtype(TYPES[accessor["componentType"]]), WIDTHS[accessor["type"]], accessor["count"]
-        values = np.zeros((count, width), kind)
-        if "bufferView" in accessor:
+        values = self.unpacked[index] if index in self.unpacked else np.zeros((count, width), kind)
+        if "bufferView" in accessor and index not in self.unpacked:
             values = self.view(accessor["bufferView"], accessor.get("byteOffset", 0), kind, count, width)
         if sparse := accessor.get("sparse"):
             rows, new = sparse["indices"], sparse["values"]
@@ -212,6 +227,11 @@ class Document:
         view = self.json["bufferViews"][image["bufferView"]]
         start = view.get("byteOffset", 0)
         return io.BytesIO(self.buffer(view["buffer"])[start : start + view["byteLength"]])
+
+
+def can_unpack(extension: str) -> bool:
+    """Whether the library that does is here; of meshopt none is known."""
+    return extension == DRACO and importlib.util.find_spec("DracoPy") is not None
 
 
 def shares_of(values: np.ndarray) -> np.ndarray:

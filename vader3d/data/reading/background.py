@@ -8,17 +8,42 @@ LEAST_STEP = {False: 3.0, True: 14.0}  # how far an object's colour is from the 
 CORE = 2  # px inside the outline, where colours are the object's own
 CORE_NOISE, MIXED = 0.04, {False: 4.0, True: 24.0}  # shares that are none or all; a mixture's error
 BRIGHTNESS = np.array([[0.299, -0.084, 0.25], [0.587, -0.166, -0.209], [0.114, 0.25, -0.041]])  # Y, Cb / 2, Cr / 2
+LEAST_PX = 8
 HOLE = 9  # px of background, at least, that an object encloses
 OBJECT = (0.002, 0.9)  # least and largest share of a picture
+
+
+DARKEST, TINT = 0.4, 0.012  # a soft shadow's share of the light, its change of hue
+SOFT = (3.0, 1.5, 0.8)  # of 255 from px to px
+STILL_THERE, LITTLE = 0.4, 0.98  # of an object after its shadow was taken away; what is too little for one
+WORKED_PX = 800  # of the longer side; larger pictures are looked at smaller
 
 
 def without_background(rgb: np.ndarray, *, lossy: bool, colour: float | None = None) -> np.ndarray:
     """RGBA uint8 [H, W, 4] of a picture [H, W, 3], clear where it shows a plain background of any colour.
 
     The colour is a quadratic of the place, fitted to the border (walls are lit unevenly), or `colour`, 255 for white.
-    The outline's pixels are parted into object and background by the colour of the object beside them, so that no rim
-    of the background stays. ValueError where the border is not plain, or nothing, or nearly all, is object.
+    Soft shadows on a photographed background are no part of the object. The outline's pixels are parted into object and
+    background by the colour of the object beside them, so that no rim of the background stays. ValueError where the
+    border is not plain, or nothing, or nearly all, is object.
     """
+    from PIL import Image
+
+    height, width = rgb.shape[:2]
+    if min(height, width) < LEAST_PX:
+        raise ValueError(f"picture: wanted at least {LEAST_PX} px a side; got {width} x {height}")
+    if max(height, width) <= WORKED_PX:
+        return cut_out(rgb, lossy=lossy, colour=colour)
+    size = [max(1, round(side * WORKED_PX / max(height, width))) for side in (width, height)]
+    small = cut_out(np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX)), lossy=lossy, colour=colour)
+    large = np.array(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
+    inside = large[..., 3] == 255
+    large[inside, :3] = rgb[inside]
+    return large
+
+
+def cut_out(rgb: np.ndarray, *, lossy: bool, colour: float | None) -> np.ndarray:
+    """`without_background` at the picture's own size."""
     from scipy import ndimage
 
     background, noise = (np.full(3, colour), 0.0) if colour is not None else border_colour(rgb)
@@ -32,6 +57,8 @@ def without_background(rgb: np.ndarray, *, lossy: bool, colour: float | None = N
     solid = ~np.concatenate([[False], kept])[places]
     if lossy or noise > 1:  # specks of noise
         solid = ndimage.binary_opening(solid, iterations=1) | (solid & (apart > 3 * step))
+        if colour is None:
+            solid = without_shadow(solid, ndimage.gaussian_filter(rgb.astype(np.float32), (0.7, 0.7, 0)), background)
     share = solid.mean()
     if not OBJECT[0] <= share <= OBJECT[1]:
         raise ValueError(f"background: wanted an object before it; got one of {share:.1%} of the picture; give masks")
@@ -56,8 +83,26 @@ def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
         noise = float(apart[near].mean())
         near = apart < max(4 * noise, 2.0)
     if near.mean() < PLAIN or noise > MOST_NOISE:
-        raise ValueError(f"background: wanted a plain one along the borders; got {near.mean():.0%} of them alike")
+        raise ValueError(
+            f"background: wanted one plain colour along the borders; got {near.mean():.0%} of them alike; give masks"
+        )
     return terms @ factors, noise
+
+
+def without_shadow(mask: np.ndarray, smooth: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Takes away what has the background's hue, is darker, and passes softly into it."""
+    from scipy.ndimage import binary_opening, binary_propagation, sobel
+
+    light = smooth.mean(-1)
+    ratio = light / np.maximum(background.mean(-1), 1)
+    hue, own = (each / (each.sum(-1, keepdims=True) + 30) for each in (smooth, background))
+    slope = np.hypot(sobel(light, 0), sobel(light, 1)) / 8
+    dim = (ratio > DARKEST) & (ratio < 0.985) & (np.abs(hue - own).max(-1) < TINT)
+    for soft in SOFT:  # pale things have soft edges themselves
+        left = mask & ~binary_propagation(~mask, mask=~mask | (dim & (slope < soft)))
+        if STILL_THERE * mask.sum() < left.sum() < LITTLE * mask.sum():
+            return binary_opening(left)  # crumbs are left of shadows
+    return mask
 
 
 def outlined(rgb: np.ndarray, background: np.ndarray, solid: np.ndarray, *, lossy: bool) -> np.ndarray:

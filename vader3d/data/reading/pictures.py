@@ -68,14 +68,17 @@ def existing_picture(path: Path) -> Path:
 
 
 def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> tuple[np.ndarray, str]:
+    """A picture file as RGBA uint8 [H, W, 4], and what was done, as `masked`."""
+    return masked(np.array(read_picture(path, mode="RGBA")), path, mask=mask, mask_path=mask_path)
+
+
+def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None) -> tuple[np.ndarray, str]:
     """RGBA uint8 [H, W, 4], straight alpha, and what was done for it that nobody asked for, or "".
 
-    mask: `alpha` of the picture itself; `file`, a mask file; `white`, whatever is not white; `plain`, whatever is not
-    of the borders' one colour; `auto`, the first of alpha, file and plain that there is. ValueError when the wanted
-    mask is absent.
+    pixels: RGBA of the file `path`, or of a clip there. mask: `alpha` of the picture itself; `file`, a mask file;
+    `white`, whatever is not white; `plain`, whatever is not of the borders' one colour; `auto`, the first of alpha,
+    file and plain that there is. ValueError when the wanted mask is absent.
     """
-    picture = read_picture(path, mode="RGBA")
-    pixels = np.array(picture)
     clear = bool((pixels[..., 3] < SOLID).any())
     if mask == "alpha" or (mask == "auto" and clear):
         if not clear:
@@ -97,8 +100,8 @@ def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> t
         return cut, "masks made from the plain background, look at them (vader3d inspect)" if mask == "auto" else ""
     if mask_path is None:
         raise ValueError(f"mask: wanted a mask file; got {path} without")
-    pixels[..., 3], note = read_mask(mask_path, picture.size)
-    return pixels, note
+    alpha, note = read_mask(mask_path, (pixels.shape[1], pixels.shape[0]))
+    return np.concatenate([pixels[..., :3], alpha[..., None]], -1), note
 
 
 def has_alpha(path: Path) -> bool:
