@@ -123,6 +123,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
 def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
     """All readers where one may be asked for; they import torch, for which no other command's help need wait."""
     if arguments[:1] != ["prepare"] or arguments[1:2] in (
+        ["auto"],
         ["meshes"],
         ["photos"],
         ["video"],
