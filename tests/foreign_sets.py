@@ -192,6 +192,18 @@ def write_metashape(room: Path, views: Views) -> Path:
     return room
 
 
+def write_abo(room: Path, views: Views) -> Path:
+    """JPEG-like masks; lenses for pictures of 512 px; two surroundings, of which the second is not downloaded."""
+    entries = []
+    for number, view in enumerate(views):
+        thing = room / "B07B4GVN1Q"
+        picture, mask = (thing / f"{place}_{number}.png" for place in ("render/0/render", "segmentation/segmentation"))
+        save_pair(picture, mask, view)
+        entries.append({"K": pinhole(512).ravel().tolist(), "pose": view.pose.ravel().tolist()})
+    (room / "B07B4GVN1Q" / "metadata.json").write_text(json.dumps({"views": entries}))
+    return room
+
+
 # what other software writes, the reader's name, and the object's
 SETS: dict[str, tuple[Callable[[Path, Views], Path], str, str]] = {
     "co3d": (write_co3d, "co3d", "chair.110_1"),
@@ -200,6 +212,7 @@ SETS: dict[str, tuple[Callable[[Path, Views], Path], str, str]] = {
     "dtu": (write_dtu, "dtu", "scan24"),
     "nmr": (write_nmr, "dtu", "02958343.a1"),
     "llff": (write_llff, "llff", "fern"),
+    "abo": (write_abo, "abo", "B07B4GVN1Q"),
     "gobjaverse": (write_gobjaverse, "gobjaverse", "0.10010"),
     "polycam": (write_polycam, "polycam", "capture"),
     "record3d": (write_record3d, "record3d", "capture"),

@@ -125,7 +125,7 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     train.command(name="diffusion")(train_diffusion_command)
     every = SubcommandApp()
     every.command(name="demo")(demo_command)
-    what = "Make an archive of posed pictures from meshes or another format; or pack one into shards."
+    what = "Make a data set of meshes, photographs, clips, or another format; or pack one into shards."
     every.command(prepare_commands(readers), name="prepare", help=what)
     every.command(name="inspect")(inspect_command)
     every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
@@ -144,10 +144,22 @@ def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     return every
 
 
+WITHOUT_READERS = (
+    "auto",
+    "meshes",
+    "photos",
+    "video",
+    "chairs",
+    "heads",
+    "status",
+    "shards",
+    "captions",
+)  # `auto` finds its own
+
+
 def readers_for(arguments: Sequence[str]) -> Mapping[str, "Reader"]:
     """All readers where one may be asked for; they import torch, for which no other command's help need wait."""
-    others = ("meshes", "photos", "video", "chairs", "heads", "shards", "captions")
-    if arguments[:1] != ["prepare"] or "".join(arguments[1:2]) in others:
+    if arguments[:1] != ["prepare"] or (arguments[1:2] and arguments[1] in WITHOUT_READERS):
         return {}
     from vader3d.data.reading.readers import READERS
 

@@ -33,6 +33,9 @@ RANGES = {
     "keep_days": Range(above=0),
     "least_explained": Range(at_least=0, at_most=1),
     "least_registered": Range(at_least=0, at_most=1),
+    "least_foreground": Range(at_least=0, at_most=1),
+    "least_frames": Range(at_least=1),
+    "least_kilobytes": Range(at_least=0),
     "least_score": Range(at_least=-1, at_most=1),
     "minutes": Range(above=0),
     "most_error": Range(above=0),
@@ -48,9 +51,11 @@ RANGES = {
     "seed": Range(at_least=0, below=1 << 63),
     "seeds": Range(at_least=1),
     "size": Range(at_least=1),
+    "smoothing": Range(at_least=0),
     "steps": Range(at_least=1),
     "strength": Range(at_least=0, at_most=1),
     "threads": Range(at_least=1),
+    "trim": Range(at_least=0, below=0.5),
     "views": Range(at_least=1),
 }
 

@@ -1,5 +1,6 @@
 """All readers by name: each is a command, `vader3d prepare NAME`."""
 
+from vader3d.data.reading.abo import ABO
 from vader3d.data.reading.co3d import CO3D
 from vader3d.data.reading.colmap import COLMAP
 from vader3d.data.reading.eg3d import EG3D
@@ -18,6 +19,6 @@ from vader3d.data.reading.record3d import RECORD3D
 from vader3d.data.reading.srn import SRN
 
 POSED = (NERFSTUDIO, COLMAP, SRN, EG3D, OBJAVERSE)
-SETS = (CO3D, MVIMGNET, OMNIOBJECT3D, GOBJAVERSE, PROJECTIONS, LLFF)
+SETS = (CO3D, MVIMGNET, OMNIOBJECT3D, ABO, GOBJAVERSE, PROJECTIONS, LLFF)
 EXPORTS = (POLYCAM, RECORD3D, REALITYCAPTURE, METASHAPE)
 READERS: dict[str, Reader] = {reader.name: reader for reader in (*POSED, *SETS, *EXPORTS)}
