@@ -15,6 +15,7 @@ EXTRAS = {
     "inception": (("torch_fidelity",), "the published FID and KID"),
     "perceptual": (("h5py",), "a perceptual loss and LPIPS with weights that come as a package"),
     "distributed": (("accelerate",), "training on several processes"),
+    "cluster": (("distributed",), "prepare on a Dask cluster"),
     "shards": (("fsspec", "s3fs"), "data sets in tar shards at URLs (S3, HTTP)"),
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
     "studio": (("fastapi", "uvicorn"), "the studio in the browser"),

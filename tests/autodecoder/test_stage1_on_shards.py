@@ -4,11 +4,17 @@ import json
 
 import pytest
 import torch
+from making import jobs_of, output_in
 from tiny import write_things
 
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.cli.main import main
 from vader3d.config import override
+from vader3d.data.making.conversion import convert
+from vader3d.data.making.crew import Here
+from vader3d.data.making.ledger import Item, digest_of, ledger_for
+from vader3d.data.making.part import make_part
+from vader3d.data.making.work import Limits
 from vader3d.data.named import open_archive
 from vader3d.data.shards.writer import write_shards
 from vader3d.latents import load_latents
@@ -66,3 +72,23 @@ def test_a_broken_object_is_passed_over_and_has_no_latent(data, tmp_path, capsys
     assert "1 of 4 objects cannot be read" in told
     latents, _, header = load_latents(tmp_path / "run" / "latents.safetensors")
     assert (len(latents), header["objects"]) == (3, [0, 1, 3])
+
+
+def test_a_run_is_of_the_shards_that_were_there_when_it_began(tmp_path, capsys):
+    """More come while it runs and before it goes on; a new run that begins with its decoder learns them all."""
+    items = [Item(index, job) for index, job in enumerate(jobs_of(range(1, 13)))]
+    ledger = ledger_for(output_in(tmp_path, 3), len(items), Limits())
+    ledger.begin(digest_of(ledger.output, items), len(items))
+    shares = ledger.shared(items)
+    assert make_part(ledger, 0, shares[0], Here())
+    command = ["train", "autodecoder", "--data", str(ledger.output.path), "--preset", "tiny"]
+    first = [*command, "--output", str(tmp_path / "run"), "--set", "loop.objects_seen=8"]
+    main(first)
+    assert f"this run is of the {len(shares[0])} objects so far" in " ".join("".join(capsys.readouterr()).split())
+    convert([item.job for item in items], ledger.output, processes=1)
+    main([*first, "--set", "loop.objects_seen=12"])
+    assert len(load_latents(tmp_path / "run" / "latents.safetensors")[0]) == len(shares[0])
+    more = ["--output", str(tmp_path / "more"), "--init", str(tmp_path / "run"), "--set", "loop.objects_seen=8"]
+    main([*command[:4], *more])
+    assert len(load_latents(tmp_path / "more" / "latents.safetensors")[0]) == 12
+    assert not (tmp_path / "more" / "shards.json").exists()

@@ -31,8 +31,10 @@ from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.turned import with_copies
 from vader3d.data.batches.views import EVERY_PIXEL, Pixels, ViewBatch, Views, drawn_pixels
 from vader3d.data.dataset import DataSet
+from vader3d.data.shards.format import INDEX
+from vader3d.data.shards.reader import Shards
 from vader3d.export.turntable import contact_sheet
-from vader3d.files import checksum_of, held
+from vader3d.files import checksum_of, held, write_bytes
 from vader3d.frozen.vgg import load_trunk
 from vader3d.machine import CPU, autocast
 from vader3d.measures.poses import rotation_scores
@@ -290,6 +292,9 @@ def train_held(
     config = task.config
     if processes.is_main:
         notes.write(run)  # now that all is there that training needs
+        if isinstance(archive, Shards) and not archive.whole:
+            write_bytes(run / INDEX, archive.index)
+            console.print(f"{archive.path}: more is being made; this run is of the {len(archive)} objects so far")
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
         console.print(storage_note(config.codes, len(task.views), config.decoder.code_length, decoder=decoder))
     processes.wait()

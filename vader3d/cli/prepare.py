@@ -47,6 +47,7 @@ def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     commands.command(name="shards")(prepare_shards_command)
     commands.command(name="captions")(prepare_captions_command)
     commands.command(name="join")(prepare_join_command)
+    commands.command(name="status")(prepare_status_command)
     return commands
 
 
@@ -301,3 +302,19 @@ def prepare_join_command(
 
     parts = [open_archive(each) for each in data]
     print(join(parts, output, objects_per_shard=objects_per_shard, title=title))
+
+
+def prepare_status_command(folder: Positional[Path], *, format: Literal["text", "json"] = "text") -> None:
+    """How far a data set is that commands are preparing: done, failed by reason, rate, who is at it.
+
+    Args:
+        folder: What is being prepared, or the folder of its parts.
+        format: text for people, or json.
+    """
+    import json
+    from dataclasses import asdict
+
+    from vader3d.data.making.status import status_of
+
+    status = status_of(folder)
+    print(json.dumps(asdict(status), ensure_ascii=False, indent=1) if format == "json" else status)

@@ -37,6 +37,7 @@ def train_autodecoder_command(
     from vader3d.autodecoder.train import train_autodecoder
     from vader3d.costs import autodecoder_cost, autodecoder_state_bytes
     from vader3d.data.named import open_archive, trainable_objects
+    from vader3d.data.shards.reader import of_earlier
 
     weights, base = stage1_start(preset, init)
     config = resolved(base, settings, minutes)
@@ -44,7 +45,7 @@ def train_autodecoder_command(
         opened = open_archive(data)
         cost = autodecoder_cost(config, objects=len(opened), picture_px=max(opened.resolution))
         return print_dry_run(config, cost)
-    archive, problems = trainable_objects(open_archive(data))
+    archive, problems = trainable_objects(of_earlier(data, output) or open_archive(data))
     check_memory(autodecoder_state_bytes(config, objects=len(archive)), config.loop.device)
     for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)

@@ -2,14 +2,18 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
-from making import bytes_of, jobs_of, output_in
+from making import bytes_of, jobs_of, make, output_in
+from processes import ROOT, environment
 
 from vader3d.data.making import part as part_module
-from vader3d.data.making.conversion import Work, convert
+from vader3d.data.making.conversion import Job, Work, convert
 from vader3d.data.making.crew import Death, Here
 from vader3d.data.making.ledger import DeathList, Item, Ledger, digest_of, ledger_for, part_of
 from vader3d.data.making.part import can_be_taken, make_part
@@ -110,28 +114,43 @@ def test_readers_see_the_shards_that_are_there_while_more_come(tmp_path, monkeyp
     assert [first.read(i).pictures[0, 0, 0, 0] - 2 for i in range(len(first))] == [item.index for item in shares[4]]
 
 
-def test_an_object_that_ended_the_whole_command_too_often_is_given_up(tmp_path):
-    """In the command's own process nothing else holds it back: a life finds what the one before was at."""
+def test_what_three_commands_died_at_is_made_apart(tmp_path, monkeypatch):
+    """Nobody knows whether it was the object; with one that it was, the next life of the command survives it."""
     ledger, _ = begun(tmp_path, VALUES[:12])
     number = part_of("thing 8", ledger.parts)
-    for life in range(6):
+    for life in range(3):
         deaths = DeathList(ledger, number)  # notes how the life before ended
-        assert deaths.counts["thing 8"] == life
-        assert deaths.of("thing 8", here=True)(None) == ""  # it is tried, and ends all
+        assert deaths.commands["thing 8"] == life
+        assert deaths.suspects == set()
+        deaths.doing.write_text("thing 8")  # it is tried, and ends all
+    asked = []
+
+    class Apart(Here):
+        def __init__(self, size, limits):
+            asked.append(size)
+
+        def submit(self, job, deaths):
+            while not (why := deaths(Death("process: died", "last words"))):
+                pass
+            (future := Future()).set_result(ValueError(why))
+            return future
+
+    monkeypatch.setattr(part_module, "Crew", Apart)
     report = convert(jobs_of(VALUES[:12]), ledger.output, processes=1)
+    assert asked == [1]
     assert report.objects == 11
-    assert report.skipped == ["thing 8: process: wanted it to make the object; got the whole command's death, 3 times"]
+    assert report.skipped == ["thing 8: process: died, 3 times: last words"]
 
 
 def test_three_deaths_of_its_process_are_kept_with_their_last_words(tmp_path):
     ledger, _ = begun(tmp_path, VALUES[:4])
-    deaths = DeathList(ledger, 0).of("thing 1", here=False)
+    deaths = DeathList(ledger, 0).of("thing 1")
     assert [deaths(Death("process: died", f"words {i}")) for i in range(2)] == ["", ""]
-    again = DeathList(ledger, 0).of("thing 1", here=False)  # of another command
+    again = DeathList(ledger, 0).of("thing 1")  # of another command
     assert again(None) == ""
     assert again(Death("process: died", "words 2")) == "process: died, 3 times: words 2"
-    assert DeathList(ledger, 0).of("thing 1", here=False)(None) == "process: died, 3 times: words 2"
-    assert DeathList(ledger, 0).of("thing 2", here=False)(None) == ""
+    assert DeathList(ledger, 0).of("thing 1")(None) == "process: died, 3 times: words 2"
+    assert DeathList(ledger, 0).of("thing 2")(None) == ""
 
 
 @pytest.mark.parametrize(
@@ -169,3 +188,24 @@ def test_who_comes_late_to_a_finished_array_makes_nothing_anew(tmp_path):
     assert "it was finished before" in str(report)
     assert output.path.stat().st_mtime_ns == before
     assert not [path for path in output.parts.iterdir() if path.suffix == ".zip"]
+
+
+@pytest.mark.parametrize("objects_per_shard", [None, 10])
+def test_twenty_kills_lose_and_duplicate_nothing(objects_per_shard, tmp_path):
+    """Two commands over one ledger; the bytes are those of one that nobody disturbed."""
+    program = [
+        sys.executable,
+        str(ROOT / "tests" / "killed_parts.py"),
+        str(tmp_path),
+        "20",
+        str(objects_per_shard or 0),
+    ]
+    ended = subprocess.run(program, capture_output=True, text=True, env=environment(), timeout=600)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert int(ended.stdout) >= 10
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
+    jobs = [Job(f"thing {i}", make, (f"thing {i}", i + 1)) for i in range(80)]
+    convert(jobs, output_in(tmp_path / "alone", objects_per_shard), processes=1)
+    found, wanted = bytes_of(tmp_path / "out.zip"), bytes_of(tmp_path / "alone" / "out.zip")
+    assert found == wanted
+    assert len(open_archive(tmp_path / "out.zip")) == 80

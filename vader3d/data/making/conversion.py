@@ -135,7 +135,7 @@ def outcome(part: "Future[bool]", work: Work) -> bool:
 
 def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool) -> PrepareReport:
     """The report of the whole, made by the first who comes here; keep: for those who come late."""
-    with held(ledger.folder, "finish", wait=True):
+    with held(ledger.folder.parent, f"{ledger.folder.name}.end", wait=True):  # not in there: the folder goes
         if (ledger.folder / FINISHED).exists():
             report = PrepareReport(ledger.output.path, **read_json(ledger.folder / FINISHED))
             report.notes.append(f"it was finished before; to make it anew delete {ledger.folder} first")

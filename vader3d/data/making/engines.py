@@ -18,17 +18,17 @@ class AtOnce(Executor):
 
 
 @contextmanager
-def engine_of(work: Work, processes: int) -> Iterator[Executor]:
+def engine_of(work: Work, processes: int, *, seconds: float = 30.0) -> Iterator[Executor]:
     """What maps a function over parts. ImportError, OSError: no such cluster.
 
-    Of this machine: threads, each of which asks a crew's processes; with one, the caller's own.
+    seconds: a cluster has to answer in. Of this machine: threads, each of which asks a crew's processes; with one, the caller's own.
     """
     if work.is_cluster:
         try:
             from distributed import Client
         except ImportError as error:
             raise ImportError(f"engine: wanted dask; got none ({error}); pip install 'vader3d[cluster]'") from error
-        with Client(f"tcp://{work.engine.removeprefix('dask://')}", timeout=30) as client:
+        with Client(f"tcp://{work.engine.removeprefix('dask://')}", timeout=seconds) as client:
             yield client.get_executor(pure=False)
     elif processes > 1:
         with ThreadPoolExecutor(processes, "part") as threads:

@@ -183,5 +183,5 @@ def index_so_far(ledger: Ledger) -> None:
                     shards += [config_from_dict(Shard, note.shard)] if note.shard else []
             if len(shards) > len(there):
                 write_index(output, shards, whole=False)
-    except ValueError:  # others are
+    except (ValueError, FileNotFoundError):  # others are
         return

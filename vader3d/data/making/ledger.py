@@ -29,7 +29,6 @@ from vader3d.files import discard, held, write_text
 from vader3d.untrusted import read_json, reading
 
 LEDGER, FINISHED, DOING = "ledger.json", "finished.json", ".doing"
-WHOLE_DEATHS = 2 * DEATHS  # of a command that was at an object in its own process, before that is given up
 PARTS, OBJECTS_PER_PART = 256, 64  # of an archive
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -124,7 +123,7 @@ class Ledger:
 
     def begin(self, digest: str, items: int) -> None:
         """Found the ledger, or join in. ValueError: the folder is another command's, or the output is in use."""
-        with held(self.folder, "begin", wait=True):
+        with held(self.folder.parent, f"{self.folder.name}.begin", wait=True):
             if (self.folder / LEDGER).exists():
                 if read_json(self.folder / LEDGER).get("digest") != digest:
                     raise ValueError(
@@ -143,9 +142,9 @@ class Ledger:
         self.output.open().close()
 
     def forget(self, *, keep: bool = False) -> None:
-        """Delete all of it, or, keep=True, all but the notes; whoever is waiting for the whole keeps its lock."""
+        """Delete all of it, or, keep=True, all but the notes."""
         for path in self.folder.glob("*"):
-            if path.name not in (".begin.lock", ".finish.lock") and not (keep and path.suffix == ".json"):
+            if not (keep and path.suffix == ".json"):
                 discard(path)
 
     def leave(self) -> None:
@@ -185,42 +184,46 @@ def plain(argument: Any) -> str:
 
 
 class DeathList:
-    """What is known of objects that processes died of, for the one who makes the part."""
+    """What is known of objects that processes died of, for the one who makes the part.
+
+    Of a command that died with an object in its own process nobody knows why: after three times the object is one of
+    the `suspects`, which are made in processes apart.
+    """
 
     def __init__(self, ledger: Ledger, number: int):
         self.path, self.doing = ledger.path(number, ".deaths.jsonl"), ledger.path(number, DOING)
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.commands: Counter[str] = Counter()
         self.last: dict[str, str] = {}
         if self.path.exists():
             for line in self.path.read_text("utf-8").splitlines():
                 with suppress(ValueError):  # a last line that a kill cut short
-                    self.count(json.loads(line))
-        if self.doing.exists():  # the whole command died of it, perhaps
-            name = self.doing.read_text("utf-8")
-            self.note(name, Death("process: wanted it to make the object; got the whole command's death", ""), weight=1)
+                    self.count(**json.loads(line))
+        if self.doing.exists():
+            self.note(self.doing.read_text("utf-8"), Death("the whole command died", ""), apart=False)
             discard(self.doing)
 
-    def count(self, entry: dict[str, Any]) -> None:
-        self.counts[entry["name"]] += entry["weight"]
-        self.last[entry["name"]] = f"{entry['reason']}, {DEATHS} times" + (f": {entry['log']}" if entry["log"] else "")
+    def count(self, name: str, reason: str, log: str, apart: bool) -> None:
+        (self.counts if apart else self.commands)[name] += 1
+        self.last[name] = f"{reason}, {DEATHS} times" + (f": {log}" if log else "")
 
-    def note(self, name: str, death: Death, *, weight: int = WHOLE_DEATHS // DEATHS) -> None:
-        entry = {"name": name, "weight": weight, **death._asdict()}
+    def note(self, name: str, death: Death, *, apart: bool = True) -> None:
+        entry = {"name": name, **death._asdict(), "apart": apart}
         with self.lock, self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        self.count(entry)
+        self.count(**entry)
 
-    def of(self, name: str, *, here: bool) -> Callable[[Death | None], str]:
-        """Notes a death of an object; gives why it is given up, or nothing. here: in this very process."""
+    @property
+    def suspects(self) -> set[str]:
+        return {name for name, count in self.commands.items() if count >= DEATHS}
+
+    def of(self, name: str) -> Callable[[Death | None], str]:
+        """Notes a death of an object's process; gives why the object is given up, or nothing."""
 
         def deaths(death: Death | None) -> str:
             if death is not None:
                 self.note(name, death)
-            if self.counts[name] >= WHOLE_DEATHS:
-                return self.last[name]
-            if here:
-                self.doing.write_text(name, "utf-8")
-            return ""
+            return self.last[name] if self.counts[name] >= DEATHS else ""
 
         return deaths

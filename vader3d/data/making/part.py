@@ -17,6 +17,7 @@ from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making.crew import Crew, Here, Result
 from vader3d.data.making.finishing import index_so_far
 from vader3d.data.making.ledger import DOING, LEDGER, DeathList, Item, Ledger, Made, PartNote
+from vader3d.data.making.work import Limits
 from vader3d.data.shards.writer import PartWriter
 from vader3d.data.writer import Writer
 from vader3d.files import WATCH_SECONDS, changed, discard, held, note_in, this_machine, write_text
@@ -43,7 +44,7 @@ def make_part(
     with ExitStack() as hold:
         try:
             hold.enter_context(held(ledger.folder, f"part-{number:06d}"))
-        except ValueError:  # others were quicker
+        except (ValueError, FileNotFoundError):  # others were quicker, or the whole has just been ended
             return False
         if ledger.is_done(number) or not (ledger.folder / LEDGER).exists():
             return True
@@ -77,7 +78,7 @@ def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | 
     identities: dict[str, str] = {}
     writer: Writer | None = None
     try:
-        for item, result in results_of(items, workers, ahead, deaths):
+        for item, result in results_of(ledger, items, workers, ahead, deaths):
             try:
                 if isinstance(result, Exception):
                     raise result
@@ -103,17 +104,36 @@ def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | 
 
 
 def results_of(
-    items: Sequence[Item], workers: Crew | Here, ahead: int, deaths: DeathList
+    ledger: Ledger, items: Sequence[Item], workers: Crew | Here, ahead: int, deaths: DeathList
 ) -> Iterator[tuple[Item, Result]]:
     """The items in order with what came of them, some made ahead."""
-    here = isinstance(workers, Here)
+    if isinstance(workers, Here):
+        yield from results_here(items, workers, ledger.limits, deaths)
+        return
     waiting, begun = deque(items), deque[tuple[Item, "Future[Result]"]]()
     while waiting or begun:
-        while waiting and len(begun) < (1 if here else ahead):
+        while waiting and len(begun) < ahead:
             item = waiting.popleft()
-            begun.append((item, workers.submit(item.job, deaths.of(item.job.name, here=here))))
+            begun.append((item, workers.submit(item.job, deaths.of(item.job.name))))
         item, future = begun.popleft()
         yield item, future.result()
+
+
+def results_here(
+    items: Sequence[Item], workers: Here, limits: Limits, deaths: DeathList
+) -> Iterator[tuple[Item, Result]]:
+    """The same, one after the other in this process; those that it is suspected to die of in another."""
+    for item in items:
+        name = item.job.name
+        if name in deaths.suspects:
+            apart = Crew(1, limits)
+            try:
+                yield item, apart.submit(item.job, deaths.of(name)).result()
+            finally:
+                apart.stop()
+        else:
+            deaths.doing.write_text(name, "utf-8")
+            yield item, workers.submit(item.job, deaths.of(name)).result()
 
 
 def part_writer(ledger: Ledger, number: int) -> Writer:

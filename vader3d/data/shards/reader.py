@@ -195,6 +195,12 @@ class Shards:
             return [span_from_entry(entry, self.resolution, shard) for entry in entries]
 
 
+def of_earlier(place: str | Path, run: Path) -> Shards | None:
+    """The shards at `place` that were there when `run` began, where it began before all were."""
+    path = run / INDEX
+    return Shards(place, index=path.read_bytes()) if path.is_file() else None
+
+
 def holds_shards(place: str | Path) -> bool:
     """Whether `place` is a URL, an index of shards, or a folder with one."""
     path = Path(place)
