@@ -308,3 +308,15 @@ def test_many_nodes_share_one_texture(tmp_path):
     assert len(surface.textures) == 1
     assert len(surface.triangles) == 600
     assert most < 8e6  # one texture is .26 MB, 300 would be 79
+
+
+def test_what_shines_by_its_own_light_alone_has_that_colour(tmp_path):
+    glb = Glb()
+    glb.material(pbrMetallicRoughness={"baseColorFactor": [0, 0, 0, 1]}, emissiveFactor=[1, 0, 0])
+    assert colour_of(glb.load(tmp_path)) == (255, 0, 0)
+    glb = Glb()
+    base, light = {"baseColorFactor": [0, 0, 0, 1]}, {"index": glb.picture(solid(RED))}
+    glb.material(pbrMetallicRoughness=base, emissiveFactor=[1, 1, 1], emissiveTexture=light)
+    assert colour_of(glb.load(tmp_path)) == RED
+    glb = Glb().textured(solid(BLUE), emissiveFactor=[1, 1, 1])
+    assert colour_of(glb.load(tmp_path)) == BLUE

@@ -1,5 +1,6 @@
 """Meshes as other programs write them, with what used to get lost."""
 
+import re
 import struct
 
 import numpy as np
@@ -11,7 +12,7 @@ from surfaces import BLUE, RED, area, colour_of, texture
 from vader3d.data.captioning.synsets import words_for
 from vader3d.data.making.meshes import Photography, prepare_meshes
 from vader3d.data.making.polygons import triangulated
-from vader3d.data.making.surface import load_surface
+from vader3d.data.making.surface import Z_UP_FROM, load_surface
 from vader3d.data.named import open_archive
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 1 1\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
@@ -49,6 +50,7 @@ LAYOUTS = {
         "Stühle.png",
         {"head": "# grün\nmtllib o.mtl\nusemtl Größe\n", "mtl": "newmtl Größe\nmap_Kd Stühle.png\n"},
     ),
+    "names in other case": ("wood.png", {"mtl": "newmtl M\nmap_Kd wood.png\n"}),
     "ambient only": ("wood.png", {"mtl": "newmtl m\nmap_Ka wood.png\n"}),
 }
 
@@ -183,3 +185,27 @@ def test_what_reads_a_kind_is_named_where_it_is_absent(kind, tmp_path, monkeypat
     (tmp_path / f"m.{kind}").write_text(DAE.format("Z"))
     with pytest.raises(ValueError, match=rf"m\.{kind}: mesh: wanted what reads {kind}; got none; pip install"):
         load_surface(tmp_path / f"m.{kind}")
+
+
+def test_a_texture_whose_alpha_is_all_leftovers_shows(tmp_path):
+    path = obj(tmp_path)
+    Image.new("RGBA", (8, 8), (*RED, 0)).save(tmp_path / "wood.png")
+    assert np.allclose(colour_of(load_surface(path)), RED)
+
+
+def test_points_alone_are_named(tmp_path):
+    head = "ply\nformat ascii 1.0\nelement vertex 1\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    (tmp_path / "cloud.ply").write_text(head + "end_header\n0 0 0\n")
+    with pytest.raises(ValueError, match=r"cloud\.ply: ply: wanted faces; got points alone"):
+        load_surface(tmp_path / "cloud.ply")
+
+
+@pytest.mark.parametrize(("axis", "height"), [("X", 1), ("Y", 2), ("Z", 3)])
+def test_a_collada_says_which_axis_is_up(axis, height, tmp_path):
+    pytest.importorskip("collada", reason="needs pycollada")
+    text = trimesh.exchange.dae.export_collada(trimesh.creation.box((1, 2, 3))).decode()
+    assert "up_axis" in text
+    (tmp_path / "box.dae").write_text(re.sub("<up_axis>[XYZ]_UP", f"<up_axis>{axis}_UP", text))
+    corners = load_surface(tmp_path / "box.dae").triangles
+    assert np.ptp(corners.reshape(-1, 3), axis=0)[2] == pytest.approx(height)
+    assert np.linalg.det(Z_UP_FROM[axis.lower()]) == pytest.approx(1)

@@ -9,6 +9,8 @@ import pytest
 from marked import check_marked, each, edit, prepared
 from PIL import Image
 
+from vader3d.data.named import open_archive
+from vader3d.data.reading.nerfstudio import NERFSTUDIO
 from vader3d.data.reading.pictures import masked_picture
 from vader3d.data.reading.srn import SRN
 
@@ -39,6 +41,10 @@ MASKS = {
     "colours of labels": painted,
     "label 15": lambda v: Image.fromarray(np.where(v > 127, 15, 0).astype(np.uint8)),
     "16 bits": lambda v: Image.fromarray(np.where(v > 127, 65535, 0).astype(np.uint16)),
+    "black where the object is": lambda v: Image.fromarray(255 - v),
+    "the picture cut out": lambda v: Image.fromarray(
+        np.dstack([np.indices(v.shape).sum(0) * 2, v, 0 * v, v]).astype(np.uint8)
+    ),
     "in alpha": lambda v: Image.fromarray(np.stack([np.full_like(v, 255)] * 3 + [v], -1)),
 }
 
@@ -69,7 +75,9 @@ def test_masks_of_half_the_size_are_scaled(tmp_path):
     assert "masks of another size than their pictures scaled: 1 objects" in report
 
 
-@pytest.mark.parametrize("name", ["masks/{}.png", "masks/{}.jpg.png", "mask/{}.png", "images/{}_mask.png"])
+@pytest.mark.parametrize(
+    "name", ["masks/{}.png", "masks/{}.jpg.png", "mask/{}.png", "images/{}_mask.png", "Masks/{}.png", "fg_mask/{}.png"]
+)
 def test_masks_that_are_not_listed_are_found_by_name(name, folder, views):
     edit(folder, each(lambda frame: frame.pop("mask_path")))
     shutil.move(folder / "masks", folder / "old")
@@ -260,3 +268,24 @@ def test_srn_poses_of_twelve_numbers_and_intrinsics_for_all(tmp_path, views):
     read, _, archive = prepared(tmp_path / "cars", SRN)
     check_marked(read)
     assert [record.name for record in archive.records] == ["a"]
+
+
+def test_what_a_frame_says_as_nothing_is_as_if_it_were_not_there(folder, views):
+    edit(folder, lambda document: document.update(k1=None, w=None))
+    edit(folder, each(lambda frame: frame.update(fl_x=None, mask_path=None)))
+    edit(folder, lambda document: document.update(camera_angle_y=np.deg2rad(foreign.FOV_DEGREES)))
+    edit(folder, lambda document: [document.pop(key) for key in ("fl_x", "fl_y")] and None)
+    check_marked(prepared(folder)[0], truth=views)
+
+
+@pytest.mark.parametrize("names", [("data",), ("one", "two")])
+def test_a_folder_of_zips_is_read_as_what_is_in_them(names, folder, views, tmp_path):
+    (tmp_path / "packed").mkdir()
+    for name in names:
+        with zipfile.ZipFile(tmp_path / "packed" / f"{name}.zip", "w") as packed:
+            for path in folder.rglob("*"):
+                packed.write(path, path.relative_to(folder))
+    foreign.prepare(NERFSTUDIO, tmp_path / "packed", tmp_path / "out.zip", size=foreign.SIZE)
+    archive = open_archive(tmp_path / "out.zip")
+    assert sorted(record.name for record in archive.records) == list(names)
+    check_marked(archive.read(0), truth=views)

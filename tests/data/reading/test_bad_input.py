@@ -101,7 +101,7 @@ NERFSTUDIO_FAULTS = {
     "json cut short": (lambda f: (f / "transforms.json").write_text('{"frames": ['), "transforms.json: wanted JSON"),
     "no frames": (edited(lambda d: d["frames"].clear()), "wanted at least 1 in transforms.json; got none"),
     "frames not a list": (edited(lambda d: d.update(frames=3)), "wanted a list of frames"),
-    "no focal length": (edited(lambda d: d.pop("fl_x")), "wanted fl_x or camera_angle_x; got neither"),
+    "no focal length": (edited(lambda d: [d.pop("fl_x"), d.pop("fl_y")]), "wanted fl_x or camera_angle_x; got neither"),
     "negative focal length": (edited(lambda d: d.update(fl_x=-5.0)), "focal lengths above 0"),
     "unknown lens": (edited(lambda d: d.update(camera_model="FOV")), "undistort the pictures"),
     "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "wanted finite numbers; got view 2 without"),

@@ -11,6 +11,7 @@ from vader3d.untrusted import reason_of
 
 MIRRORED = 33648
 SOURCES = ("EXT_texture_webp", "EXT_texture_avif")  # which PIL may read
+DARK = 0.02  # linear light: what is no brighter is black
 CLEAR = 0.02  # alpha of a material that blends with nothing
 
 
@@ -54,6 +55,9 @@ class Looks:
             factor, texture = gloss.get("diffuseFactor", [1, 1, 1, 1]), gloss.get("diffuseTexture")
         else:
             factor, texture = rough.get("baseColorFactor", [1, 1, 1, 1]), rough.get("baseColorTexture")
+        glow = material.get("emissiveFactor", [0, 0, 0])
+        if texture is None and max(factor[:3]) < DARK and max(glow) > DARK:  # all its colour is its own light
+            factor, texture = [*glow, *factor[3:]], material.get("emissiveTexture")
         alpha, mode = float(factor[3]) if len(factor) > 3 else 1.0, material.get("alphaMode", "OPAQUE")
         cutoff = float(material.get("alphaCutoff", 0.5)) if mode == "MASK" else 0.5
         hidden = (mode == "MASK" and alpha < cutoff) or (mode == "BLEND" and alpha < CLEAR)

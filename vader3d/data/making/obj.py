@@ -66,12 +66,13 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
             libraries.append(rest.strip())
     materials = materials_of(libraries, stem, resolve, found, any(name for name, _ in groups))
     first = next(iter(materials.values()), None)
+    any_case = {name.lower(): material for name, material in materials.items()}
     check_faces(sum((sides - 2) * len(group.points) for (_, sides), group in groups.items()))
     position, own = columns_of(points)
     uv = np.array([*places, [0.0, 0.0]])
     textures = Textures(resolve, found)
     for (name, _), group in groups.items():
-        material = materials.get(name) or (first if not name else None)
+        material = materials.get(name) or (any_case.get(name.lower()) if name else first)
         if name and material is None:
             found.note(f"material {name!r} is in no MTL")
         found.parts.append(part_of(group, position, own, uv, material, textures))
@@ -207,6 +208,8 @@ class Textures:
         key = (material.texture, material.alpha)
         if key not in self.decoded:
             texels = self.picture(material.texture) if material.texture else None
+            if texels is not None and not (texels[..., 3] >= 128).any():  # leftovers: nothing at all would show
+                texels = np.concatenate([texels[..., :3], np.full_like(texels[..., 3:], 255)], -1)
             mask = self.picture(material.alpha) if texels is not None and material.alpha else None
             self.decoded[key] = texels if mask is None or texels is None else masked(texels, mask)
         return self.decoded[key]

@@ -42,6 +42,8 @@ def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     (vertices,) = elements.get("vertex", [{}])
     if not {"x", "y", "z"} <= set(vertices):
         raise ValueError("ply: wanted vertices with x, y and z; got none")
+    if not elements.get("face"):
+        raise ValueError("ply: wanted faces; got points alone, as of a point cloud or of splats")
     found = Parts()
     named = re.search(rb"(?m)^comment TextureFile (.+?)\r?$", head)
     texels = texels_named(named[1].decode("latin-1").strip(), resolve, found) if named else None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OBJECT_RADIUS = 0.98  # the farthest vertex; the cube's faces are at 1
 Y_UP = frozenset({"obj", "glb", "gltf", "off"})
 Z_UP_FROM_Y_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+Z_UP_FROM = {"x": np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]]), "y": Z_UP_FROM_Y_UP, "z": np.eye(3)}
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,16 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
     kind = path.suffix[1:].lower()
     with reading(path, "a mesh"):
         data = read_bytes(path, most=MESH_BYTES)
-        y_up = up == "y" or (up == "auto" and is_y_up(data, kind))
         surface = surface_of(data, kind, path.stem, Neighbours(path).get)
-        return surface.transformed(Z_UP_FROM_Y_UP) if y_up else surface
+        return surface.transformed(Z_UP_FROM[usual_up(data, kind) if up == "auto" else up])
 
 
-def is_y_up(data: bytes, kind: str) -> bool:
-    """What is usual of a kind of file, or what a COLLADA says, where y is usual."""
+def usual_up(data: bytes, kind: str) -> str:
+    """The axis that is usual of a kind of file, or what a COLLADA says, where y is usual."""
     if kind == "dae":
         said = re.search(rb"<up_axis>\s*([XYZ])_UP", data)
-        return said is None or said[1] != b"Z"
-    return kind in Y_UP
+        return "y" if said is None else said[1].decode().lower()
+    return "y" if kind in Y_UP else "z"
 
 
 def surface_of(data: bytes, kind: str, stem: str, resolve: Callable[[str], bytes]) -> Surface:

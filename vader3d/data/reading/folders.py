@@ -56,14 +56,17 @@ def prepare_folders(
 
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
-    """The folder or file itself; of a .zip a folder with what is in it, deleted afterwards."""
-    if source.suffix.lower() != ".zip" or not source.is_file():
+    """The folder or file itself; of a .zip, or of a folder of nothing else, a folder of what is in it, for a while."""
+    zips = [source] if source.is_file() else []
+    if source.is_dir():
+        zips = sorted(path for path in source.iterdir() if not is_litter(path.relative_to(source)))
+    if not zips or any(path.suffix.lower() != ".zip" or not path.is_file() for path in zips):
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="vader3d-") as room:
-        place = Path(room) / source.stem
-        unpack(source, place, most=UNPACKED_BYTES)
-        yield place
+        for path in zips:
+            unpack(path, Path(room) / "all" / path.stem, most=UNPACKED_BYTES)
+        yield Path(room, "all", zips[0].stem) if len(zips) == 1 else Path(room, "all")
 
 
 def object_folders(reader: Reader, source: Path) -> list[Path]:

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 PICTURES = ("images", "images_2", "images_4", "images_8", "image", "rgb", "input", "imgs", "color")
-MASKS = ("masks", "mask", "masks_2", "masks_4", "masks_8", "segmentations", "silhouettes")
+MASKS = (
+    *("masks", "mask", "masks_2", "masks_4", "masks_8", "segmentations", "segmentation", "silhouettes", "silhouette"),
+    *("fg_masks", "fg_mask", "object_masks", "object_mask", "alpha_masks", "mattes"),
+)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -25,12 +28,18 @@ def given_mask(picture: Path) -> Path | None:
 
 def mask_folders(folder: Path) -> list[Path]:
     """Where masks of a folder's pictures may lie: in it, beside it, and beside a folder `images` above it."""
-    places = [folder / mask for mask in MASKS]
+    places = folders_of_masks(folder)
     for above in (folder, *folder.parents[:2]):
         if above.name.lower() in PICTURES:
             inner = folder.relative_to(above)
-            places += [above.parent / mask / inner for mask in MASKS]
+            places += [place / inner for place in folders_of_masks(above.parent)]
     return [place for place in places if place.is_dir()]
+
+
+def folders_of_masks(folder: Path) -> list[Path]:
+    """Those in a folder that are called so, in whatever case, usual names first."""
+    found = {path.name.lower(): path for path in folder.iterdir() if path.name.lower() in MASKS}
+    return [found[name] for name in MASKS if name in found]
 
 
 def is_mask(path: Path) -> bool:

@@ -35,9 +35,8 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
 
 def frames_of(documents: Iterable[Mapping], folder: Path) -> tuple[list[tuple[Mapping, Path]], str]:
     """The frames of documents with their pictures, and what is said of those left out, as `frames_with_pictures`."""
-    return frames_with_pictures(
-        folder, [{**document, **frame} for document in documents for frame in document["frames"]]
-    )
+    pairs = ({**document, **frame} for document in documents for frame in document["frames"])
+    return frames_with_pictures(folder, [{k: v for k, v in pair.items() if v is not None} for pair in pairs])
 
 
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:

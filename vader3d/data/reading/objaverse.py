@@ -22,7 +22,10 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     if not poses:
         raise ValueError("pictures: wanted 000.png beside 000.npy; got none")
     views = [source_view(path, reading) for path in chosen_views(poses, reading.views)]
-    return assembled_object(name, folder, views, reading)
+    said = (
+        "" if reading.fov else f"pictures taken as {FOV_DEGREES} degrees wide, which the files do not say; --fov tells"
+    )
+    return assembled_object(name, folder, views, reading, notes=[said])
 
 
 def picture_of(pose: Path) -> Path | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SOLID = 128  # alpha from which a pixel is the object's
+ALL_ROUND = 0.8  # of a mask's border is object: it is none
 LABELS, COLOURED = 32, 40  # so few values of a mask are labels'; colours so far from grey are
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".tga", ".gif")
 Mask = Literal["auto", "alpha", "file", "white", "plain"]
@@ -114,7 +115,8 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     """A mask file as alpha uint8 [H, W] of a picture of `size` (width, height), and what was done to it.
 
     Grey from 0 to 255; masks of 0 and 1, of 16 bits, of labels and of labels' colours are object where they are not
-    the lowest value; those in the alpha of a picture of one colour are taken from there.
+    the lowest value; of pictures with clear parts the alpha counts. Masks that are white nearly all along the border
+    and not within have the object black.
     """
     from PIL import Image
 
@@ -125,12 +127,16 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     if few[-1] > 0 and (few[-1] < SOLID or few[-1] > 255 or (labels and len(few) <= LABELS)):
         hard = len(few) <= LABELS
         values = np.where(values > 0, 255, 0) if hard else values * (255 / few[-1])
-    mask, note = Image.fromarray(np.rint(values).astype(np.uint8)), ""
+    rim = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]]) >= SOLID
+    inverted = rim.mean() > ALL_ROUND and not (values >= SOLID).all()
+    values, note = (255 - values, "masks are black where the object is, turned round") if inverted else (values, "")
+    mask = Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
     if mask.size != size:
         (width, height), (own_width, own_height) = size, mask.size
         if abs(width * own_height / (own_width * height) - 1) > 0.02:
             raise ValueError(f"mask: wanted {size} px as its picture, or that scaled; got {mask.size} in {path}")
-        mask, note = mask.resize(size, Image.Resampling.BILINEAR), "masks of another size than their pictures scaled"
+        mask = mask.resize(size, Image.Resampling.BILINEAR)
+        note = "; ".join(filter(None, (note, "masks of another size than their pictures scaled")))
     return np.asarray(mask), note
 
 
@@ -141,7 +147,7 @@ def grey_of(picture: "Image") -> tuple[np.ndarray, bool]:
     if picture.mode in ("P", "PA", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "RGBa", "La"):
         pixels = np.asarray(picture.convert("RGBA"), float)
         colour, alpha = pixels[..., :3], pixels[..., 3]
-        if np.ptp(alpha) > 0 and not np.ptp(colour[alpha > 0], axis=0).any():
+        if np.ptp(alpha) > 0:
             return alpha, False
         return colour.max(-1) * alpha / 255, bool(np.ptp(colour, axis=-1).max() > COLOURED)
     values = np.asarray(picture, float) * (255 if picture.mode == "1" else 1)

@@ -72,17 +72,18 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
-    """(fx, fy, cx, cy) in px of a picture of this size: from `fl_x`, else from `camera_angle_x` (radians)."""
-    if "fl_x" in frame:
-        fx, fy = float(frame["fl_x"]), float(frame.get("fl_y", frame["fl_x"]))
-    elif "camera_angle_x" in frame:
-        angle = float(frame["camera_angle_x"])
-        if angle >= math.pi:
-            raise ValueError(f"camera_angle_x: wanted radians, below pi; got {angle:g}, which looks like degrees")
-        fx = 0.5 * width / math.tan(0.5 * angle)
-        fy = 0.5 * height / math.tan(0.5 * float(frame["camera_angle_y"])) if "camera_angle_y" in frame else fx
-    else:
+    """(fx, fy, cx, cy) in px of a picture of this size: from `fl_x`, else from `camera_angle_x` (radians), or y."""
+    focal: dict[str, float] = {}
+    for axis, side in (("x", width), ("y", height)):
+        if f"fl_{axis}" in frame:
+            focal[axis] = float(frame[f"fl_{axis}"])
+        elif (name := f"camera_angle_{axis}") in frame:
+            if (angle := float(frame[name])) >= math.pi:
+                raise ValueError(f"{name}: wanted radians, below pi; got {angle:g}, which looks like degrees")
+            focal[axis] = 0.5 * side / math.tan(0.5 * angle)
+    if not focal:
         raise ValueError("cameras: wanted fl_x or camera_angle_x; got neither")
+    fx, fy = focal.get("x", focal.get("y", 0.0)), focal.get("y", focal.get("x", 0.0))
     return np.array([fx, fy, float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))])
 
 
