@@ -35,7 +35,7 @@ def made(tmp_path_factory):
 
 
 def test_a_report_has_every_score_beside_its_control(made):
-    how = ArticulatedConfig(clips=2, refinement=4, grid=3, exported=1)
+    how = ArticulatedConfig(clips=3, refinement=8, grid=3, exported=1)
     report = evaluate_articulated(made / "run", made / "heads.zip", made / "out", how=how)
     assert report == json.loads((made / "out" / "report.json").read_text())
     assert (made / "out" / "novel.png").stat().st_size > 200

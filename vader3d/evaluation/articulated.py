@@ -39,6 +39,7 @@ from vader3d.render import RenderConfig, Volume, render_views, render_volume
 
 NAME = "articulated"
 DENSITY_SHOWN = 0.5  # opacity from which a pixel shows something
+SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
 FEATURE_PX = 4  # of the small pictures by which identities are told
 
 
@@ -162,7 +163,7 @@ class Judge:
         for step in range(how.refinement):
             optimiser.param_groups[0]["lr"] = how.rate * (1 - step / how.refinement)
             colour, opacity = render_views(volume, target.cameras, self.render, poses=moved_by(start, turns))
-            loss = (colour - target.colour).square().mean() + 0.5 * (opacity - target.mask).square().mean()
+            loss = (colour - target.colour).square().mean() + SILHOUETTE * (opacity - target.mask).square().mean()
             if float(loss) < least:
                 best, least = moved_by(start, turns).detach(), float(loss)
             optimiser.zero_grad()
