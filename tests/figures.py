@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import torch
+import trimesh
 
 from vader3d.assets import Asset
+from vader3d.data.making.busts import Bust, framed
 from vader3d.data.motion import Motion
 from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.render import RenderConfig, Volume
@@ -40,3 +43,15 @@ def nodding(frames: int = 6, *, degrees: float = 25.0) -> Motion:
     neck = torch.tensor(NECK)
     shifts = neck - turns @ neck + torch.stack([0.05 * phase.cos(), still, still], -1)[:, None]
     return Motion(PARTS, torch.cat([turns, shifts[..., None]], -1))
+
+
+def two_balls(rng: np.random.Generator) -> tuple[Bust, str, dict[str, str]]:
+    """A ball on a larger one, each of its own colour; smiling, the head grows."""
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    count, head = len(ball.vertices), np.repeat([1.0, 0.0], len(ball.vertices))
+    vertices = np.concatenate([0.35 * ball.vertices + [0, 0, 0.5], 0.5 * ball.vertices + [0, 0, -0.4]])
+    colours = np.repeat(rng.uniform(0.2, 0.9, (2, 3)), count, 0)
+    faces = np.concatenate([ball.faces, ball.faces + count])
+    grown = 0.05 * head[:, None] * np.tile(ball.vertices, (2, 1))
+    joints = np.array([0, 0, 0.1]), np.array([0, 0, 0.3])
+    return framed(Bust(vertices, faces, colours, head, 0 * head, *joints, grown[None])), "two balls", {"hair": "no"}

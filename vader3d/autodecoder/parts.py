@@ -102,7 +102,7 @@ def part_scores(module: PartPoses, poses: Tensor, names: tuple[str, ...], *, mos
     found = module(objects, numbers).flatten(0, 1).cpu()
     start = module.start.unflatten(0, (-1, module.pictures))[objects].flatten(0, 1).cpu()
     true = poses[objects.cpu()].flatten(0, 1)
-    scores = {}
+    scores: dict[str, float] = {}
     for part, name in enumerate(names):
         each = rotation_scores(found[:, part, :, :3], true[:, part, :, :3])
         scores |= {f"{name}_{key}": value for key, value in each.items()}

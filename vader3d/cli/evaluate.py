@@ -30,14 +30,15 @@ def evaluate_command(
         output: Folder for the report, else evaluation-PROTOCOL in the run's, or here for a saved model; what is
             computed lies in its features/ and is not computed again.
         protocol: What exactly is measured: furniture, quick, demo, reconstruction, ssdnerf-abo, vader-fig3,
-            vader-table1 to vader-table4, text (prompts), study-NAME for each NAME of `vader3d study`, or a .json file
-            of your own.
+            vader-table1 to vader-table4, text (prompts), articulated (moving subjects), study-NAME for each NAME of
+            `vader3d study`, or a .json file of your own.
         features: Another feature network than the protocol's; noted in the report as a deviation.
         samples: Another number of samples; noted in the report as a deviation.
         clip: Folder of a CLIP model as `transformers` saves it, for the retrieval scores of protocol text.
         device: auto takes a GPU where there is one.
     """
     from vader3d.data.named import open_archive
+    from vader3d.evaluation.articulated import NAME, evaluate_articulated
     from vader3d.evaluation.judged import judged_data, open_judged_model
     from vader3d.evaluation.report import write_report
     from vader3d.evaluation.runner import CHUNKS, evaluate, protocol_run, with_samples
@@ -45,6 +46,11 @@ def evaluate_command(
     from vader3d.hub import is_saved, model_folder
     from vader3d.training.distributed import join_processes
 
+    if protocol == NAME:
+        output = output or Path(model) / f"evaluation-{NAME}"
+        for key, value in evaluate_articulated(model, data, output).items():
+            print(f"{key:30} {value}")
+        return print(f"look at {output / 'novel.png'}")
     run = protocol_run(protocol)
     folder = model_folder(model)
     output = output or Path("" if is_saved(folder) else model) / f"evaluation-{run.protocol.name}"
@@ -63,6 +69,7 @@ def evaluate_command(
     if evaluation is not None:
         print_scores(evaluation.report)
         print(f"open {output / 'report.html'}")
+    return None
 
 
 def print_scores(report: dict[str, Any]) -> None:

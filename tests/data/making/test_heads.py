@@ -3,28 +3,16 @@
 import numpy as np
 import pytest
 import torch
-import trimesh
+from figures import two_balls as toy
 
 from vader3d.data.archive.reader import Archive
 from vader3d.data.making import heads
-from vader3d.data.making.busts import PARTS, Bust, BustPose, framed, part_poses, posed_surface
+from vader3d.data.making.busts import PARTS, BustPose, part_poses, posed_surface
 from vader3d.data.making.heads import NOTHING, NOVEL_YAWS, make_clip, moves, novel_path, prepare_heads, read_truth
 from vader3d.geometry.skinning import inverse, moved
 
 FRAMES, SIZE = 6, 32
 STILL = BustPose(np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(1))
-
-
-def toy(rng: np.random.Generator) -> tuple[Bust, str, dict[str, str]]:
-    """A ball on a larger one, each of its own colour; smiling, the head grows."""
-    ball = trimesh.creation.icosphere(subdivisions=2)
-    count, head = len(ball.vertices), np.repeat([1.0, 0.0], len(ball.vertices))
-    vertices = np.concatenate([0.35 * ball.vertices + [0, 0, 0.5], 0.5 * ball.vertices + [0, 0, -0.4]])
-    colours = np.repeat(rng.uniform(0.2, 0.9, (2, 3)), count, 0)
-    faces = np.concatenate([ball.faces, ball.faces + count])
-    grown = 0.05 * head[:, None] * np.tile(ball.vertices, (2, 1))
-    joints = np.array([0, 0, 0.1]), np.array([0, 0, 0.3])
-    return framed(Bust(vertices, faces, colours, head, 0 * head, *joints, grown[None])), "two balls", {"hair": "no"}
 
 
 @pytest.fixture(scope="module")

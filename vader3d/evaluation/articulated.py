@@ -1,0 +1,254 @@
+"""Models of moving subjects, judged by truth that training did not read.
+
+By clips of `vader3d prepare heads`. Held-out frames' poses are refined by their own pictures, as no network predicts
+them; scores of the start stand beside. Each score has its control.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from vader3d.assets import Asset
+from vader3d.autodecoder.model import Autodecoder, load_autodecoder
+from vader3d.autodecoder.parts import PartPoses
+from vader3d.config import Checked, ranged
+from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.splits import training_views
+from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
+from vader3d.data.making.heads import novel_path, read_truth
+from vader3d.data.motion import composed
+from vader3d.export.mesh import EmptyVolumeError
+from vader3d.export.skinned import skin_of
+from vader3d.export.triangles import png_bytes
+from vader3d.export.turntable import contact_sheet
+from vader3d.files import held, write_bytes, write_text
+from vader3d.generate.animate import agreement, front_camera
+from vader3d.geometry.cameras import DISTANCE, Cameras
+from vader3d.geometry.rotations import rotation_from_vector
+from vader3d.hub import autodecoder_file, model_folder
+from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
+from vader3d.measures.pictures import foreground_psnr
+from vader3d.progress import track
+from vader3d.render import RenderConfig, Volume, render_views, render_volume
+
+NAME = "articulated"
+DENSITY_SHOWN = 0.5  # opacity from which a pixel shows something
+SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
+FEATURE_PX = 4  # of the small pictures by which identities are told
+
+
+@dataclass(frozen=True)
+class ArticulatedConfig(Checked):
+    """How much is judged."""
+
+    clips: int = ranged(24, at_least=2)
+    refinement: int = ranged(60, at_least=0)  # steps that a held-out frame's poses learn by its picture
+    rate: float = ranged(0.02, above=0)
+    grid: int = ranged(6, at_least=2)  # identities, each driven by the clips of all
+    exported: int = ranged(2, at_least=1)  # objects whose skinned meshes are compared with their volumes
+
+
+def evaluate_articulated(
+    model: str | Path, data: str | Path, output: Path, *, how: ArticulatedConfig | None = None
+) -> dict[str, Any]:
+    """Judge a model with `parts.poses` by its clips' truth; writes report.json and novel.png. The report.
+
+    ValueError: a model without parts, or data without truth beside them.
+    """
+    how = how or ArticulatedConfig()
+    known, config, _ = load_autodecoder(autodecoder_file(model_folder(model)))
+    if known.parts is None:
+        raise ValueError("model: wanted one that learned parts (parts.poses); got another")
+    archive, (truth, names) = Archive(data), read_truth(Path(data))
+    if len(archive) != len(known.codes):
+        raise ValueError(f"data: wanted the model's {len(known.codes)} clips; got {len(archive)}")
+    judge = Judge(known, known.parts, config.render, archive, Archive(novel_path(Path(data))), truth)
+    with held(output):
+        report, sheet = judge.report(names, how)
+        write_bytes(output / "novel.png", png_bytes(sheet))
+        write_text(output / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
+    return report
+
+
+class Judge:
+    """A model beside the truth of its clips."""
+
+    def __init__(
+        self,
+        model: Autodecoder,
+        parts: PartPoses,
+        render: RenderConfig,
+        archive: Archive,
+        novel: Archive,
+        truth: dict[str, Tensor],
+    ):
+        self.model, self.parts, self.render, self.archive, self.novel, self.truth = (
+            model,
+            parts,
+            render,
+            archive,
+            novel,
+            truth,
+        )
+
+    def report(self, names: tuple[str, ...], how: ArticulatedConfig) -> tuple[dict[str, Any], Image]:
+        clips = np.unique(np.linspace(0, len(self.archive) - 1, how.clips).round().astype(int)).tolist()
+        report: dict[str, Any] = {"protocol": NAME, "clips": len(clips), "parts": list(names)}
+        report |= self.poses(names)
+        each, rows = [], []
+        for clip in track(clips, "clips", total=len(clips)):
+            scores, row = self.judged_frame(clip, how)
+            each.append(scores)
+            rows.append(row)
+        report |= {key: round(sum(scores[key] for scores in each) / len(each), 4) for key in each[0]}
+        report |= self.grid(clips[: how.grid])
+        report |= {"export_psnr": self.exported(clips[: how.exported], names)}
+        shown = rows[:8]
+        return report, contact_sheet(torch.cat(shown), columns=len(shown[0]))
+
+    @torch.no_grad()
+    def poses(self, names: tuple[str, ...]) -> dict[str, float]:
+        """Of the training frames, by part."""
+        frames = torch.tensor(training_views(self.parts.pictures))
+        found = self.parts(torch.arange(len(self.archive)), frames.expand(len(self.archive), -1))
+        scores: dict[str, float] = {}
+        for part, name in enumerate(names):
+            ours, true = found[:, :, part, :, :3], self.truth["poses"][:, frames, part, :, :3]
+            scores |= {f"{name}_{key}": round(value, 3) for key, value in moving_scores(ours, true).items()}
+            scores |= {f"{name}_jitter": round(jitter(ours), 3), f"{name}_true_jitter": round(jitter(true), 3)}
+        return scores
+
+    def judged_frame(self, clip: int, how: ArticulatedConfig) -> tuple[dict[str, float], Tensor]:
+        """Scores of the held-out frame of a clip, from where it was seen and from its sides, and pictures of those."""
+        frame = int(self.truth["judged"][clip])
+        target = self.frame(clip, frame)
+        with torch.no_grad():
+            volume = self.model(target.objects)
+            rough, _ = render_views(volume, target.cameras, self.render, poses=self.parts.of_batch(target))
+        poses = self.refined(volume, target, how)
+        scores = {"heldout_psnr_at_start": self.inside(rough, target)}
+        with torch.no_grad():
+            seen = render_volume(
+                with_shares(volume, self.parts.parts), target.cameras.rays(), self.render.march(), poses=poses
+            )
+        size = (target.cameras.height, target.cameras.width)
+        colour = seen.colour.view(1, 1, *size, 3).movedim(-1, 2)
+        scores["heldout_psnr"] = self.inside(colour, target)
+        true_depth, labels = self.truth["depth"][clip], self.truth["parts"][clip].long()
+        solid = (labels != 255) & (seen.opacity.view(size) > DENSITY_SHOWN)
+        depth = seen.depth.view(size) / seen.opacity.view(size).clamp_min(1e-3)
+        scores["depth_correlation"] = correlation(depth, true_depth, solid)
+        other = self.truth["depth"][(clip + 1) % len(self.archive)]
+        scores["depth_correlation_of_another"] = correlation(other, true_depth, solid & (other > 0))
+        scores["parts_iou"] = parts_iou(seen.extra.view(*size, -1).argmax(-1), labels, self.parts.parts)
+        scores["parts_iou_of_one_part"] = parts_iou(torch.zeros_like(labels), labels, self.parts.parts)
+        sides, row = self.sides(clip, frame, volume, poses, target)
+        return scores | sides, torch.cat([target.colour[0, :1], colour[0].clamp(0, 1), row])
+
+    def frame(self, clip: int, frame: int) -> ViewBatch:
+        picked = [Picked(self.archive.read(clip), [frame])]
+        return numbered(view_batch(torch.tensor([clip]), picked), picked)
+
+    def refined(self, volume: Volume, target: ViewBatch, how: ArticulatedConfig) -> Tensor:
+        """What `render_views` takes, the best that a frame's poses were while they learned by its picture."""
+        start = self.parts.of_batch(target).detach()
+        turns = torch.zeros(*start.shape[:3], 6, requires_grad=True)
+        optimiser, best, least = torch.optim.Adam([turns], lr=how.rate), start, float("inf")
+        for step in range(how.refinement):
+            optimiser.param_groups[0]["lr"] = how.rate * (1 - step / how.refinement)
+            colour, opacity = render_views(volume, target.cameras, self.render, poses=moved_by(start, turns))
+            loss = (colour - target.colour).square().mean() + SILHOUETTE * (opacity - target.mask).square().mean()
+            if float(loss) < least:
+                best, least = moved_by(start, turns).detach(), float(loss)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return best
+
+    @torch.no_grad()
+    def sides(
+        self, clip: int, frame: int, volume: Volume, poses: Tensor, target: ViewBatch
+    ) -> tuple[dict[str, float], Tensor]:
+        """PSNRs inside the mask of novel views of a frame, by how far they are turned, and of a flat card there."""
+        views = self.novel.read(clip)
+        true = view_batch(torch.tensor([0]), [Picked(views, range(len(views.pictures)))])
+        between = torch.linalg.inv(self.truth["cameras"][clip, frame]) @ views.cameras.world_from_camera
+        matrices = target.cameras.world_from_camera[0] @ between
+        count = len(matrices)
+        cameras = Cameras(matrices[None], true.cameras.intrinsics, target.cameras.height, target.cameras.width)
+        colour, _ = render_views(volume, cameras, self.render, poses=poses.expand(1, count, -1, -1, -1))
+        picture = target.colour[0, 0]
+        card = flat_card(picture, target.cameras.intrinsics[0, 0], between, DISTANCE)
+        turned = degrees_of(between)
+        ours = foreground_psnr(colour[0].clamp(0, 1), true.colour[0], true.mask[0])
+        flat = foreground_psnr(card, true.colour[0], true.mask[0])
+        scores = {}
+        for degrees in sorted({*turned}):
+            some = torch.tensor([each == degrees for each in turned])
+            scores[f"novel_psnr_{degrees}"] = float(ours[some].mean())
+            scores[f"flat_card_psnr_{degrees}"] = float(flat[some].mean())
+        return scores, torch.cat([true.colour[0, -1:], colour[0, -1:].clamp(0, 1), card[-1:]])
+
+    @torch.no_grad()
+    def grid(self, clips: list[int]) -> dict[str, float]:
+        """Identities driven by one another's clips: whose look is kept, and whether the driver's shows through."""
+        frame = self.parts.pictures // 2
+        targets = [self.frame(clip, frame) for clip in clips]
+        rows = []
+        for clip in clips:
+            volume = self.model(torch.tensor([clip]))
+            pictures = [
+                render_views(volume, target.cameras, self.render, poses=self.parts.of_batch(target))[0][0, 0]
+                for target in targets
+            ]
+            rows.append(features(torch.stack(pictures)))
+        swapped = torch.stack(rows)
+        own = swapped.diagonal(dim1=0, dim2=1).T
+        return {key: round(value, 4) for key, value in leakage(swapped, own).items()}
+
+    def exported(self, clips: list[int], names: tuple[str, ...]) -> float | None:
+        """PSNR in dB of skinned meshes' frames with the volumes' own, inside the mask; None: all are empty."""
+        scores = []
+        for clip in clips:
+            with torch.no_grad():
+                asset = Asset(self.model(torch.tensor([clip])), self.render)
+            motion = self.parts.motion(clip, names, front_camera(1).world_from_camera[0])
+            try:
+                mesh = asset.mesh()
+            except EmptyVolumeError:
+                continue
+            scores.append(agreement(asset, mesh, skin_of(asset.volume, mesh), motion))
+        return round(sum(scores) / len(scores), 2) if scores else None
+
+    @staticmethod
+    def inside(colour: Tensor, target: ViewBatch) -> float:
+        return float(foreground_psnr(colour.clamp(0, 1), target.colour, target.mask).mean())
+
+
+def with_shares(volume: Volume, parts: int) -> Volume:
+    """The volume with the parts' shares behind the skinning logits: they are rendered."""
+    grid = volume.grid
+    return volume.with_grid(torch.cat([grid[:, : 4 + parts], grid[:, 4 : 4 + parts].softmax(1)], 1))
+
+
+def moved_by(poses: Tensor, turns: Tensor) -> Tensor:
+    """Poses [..., 3, 4], from the world to rest, with a turn about the object's middle and a shift, [..., 6], after."""
+    angles, shifts = turns.split(3, -1)
+    return composed(torch.cat([rotation_from_vector(angles), shifts[..., None]], -1), poses)
+
+
+def degrees_of(between: Tensor) -> list[int]:
+    """By how much cameras [V, 4, 4] are turned beside another, to 15 degrees."""
+    angles = between[:, 2, 2].clamp(-1, 1).arccos().rad2deg()
+    return [int(each) for each in (angles / 15).round() * 15]
+
+
+def features(pictures: Tensor) -> Tensor:
+    """Small pictures [N, C] of pictures [N, 3, H, W]: colours, and hardly where they are."""
+    return torch.nn.functional.interpolate(pictures, size=(FEATURE_PX,) * 2, mode="area").flatten(1)
