@@ -1,13 +1,20 @@
 """What is refused: other hosts, origins, secrets, and shapes of attacks that others' servers let in."""
 
+import gzip
 import json
+import os
 import socket
+import stat
 import time
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from studios import TOKEN, studio_of
 
-from vader3d.studio import guard
+from vader3d.export.placement import ExportConfig
+from vader3d.studio import guard, server
+from vader3d.studio.api import disposition
 
 DEEP = b'{"prompts":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
 
@@ -107,6 +114,21 @@ def test_a_page_shows_the_token_once_and_writes_with_its_own_origin_alone(idle):
         "/v1/assets/http:%2f%2f169.254.169.254%2f.glb",
         "/file=/etc/passwd",
         "/proxy=http://169.254.169.254/",
+        "/v1/assets/%252e%252e%252ftoken.glb",
+        "/....//....//etc/passwd",
+        "/\\\\server\\share\\x",
+        "/%5c%5cserver%5cshare%5cx",
+        "/C:%5cWindows%5cwin.ini",
+        "/v1/assets/C:%5ctoken.glb",
+        "/v1/assets/CON.glb",
+        "/v1/assets/" + "0" * 16 + "-0.glb%2f..%2f..%2f..%2ftoken",
+        "/v1/assets/" + "0" * 16 + "-0.%2e%2e%2ftoken",
+        "/v1/jobs/" + "0" * 16 + "%00",
+        "/v1/data/..%2f..%2f/objects/0",
+        "/v1/runs/0/previews/..%2f..%2frun.json",
+        "/camera_plot.html",
+        "/page/index.html",
+        "/.git/config",
         "/%ff%fe",
     ],
 )
@@ -134,7 +156,18 @@ def test_no_path_leads_out(idle, path):
         (b'{"prompts": [{"a": 1}]}', 422),
         (b'{"prompts": "text"}', 422),
         (b'{"image_url": "http://169.254.169.254/latest/meta-data"}', 422),
+        (b'{"url": "file:///etc/passwd"}', 422),
+        (b'{"callback_url": "http://[::1]/"}', 422),
+        (b'{"webhook": "http://127.0.0.1:22/"}', 422),
+        (b'{"model": "http://evil.example/model"}', 422),
+        (b'{"source": "http://169.254.169.254/", "kind": "vary"}', 422),
         (b'{"source": "/etc/passwd", "kind": "vary"}', 422),
+        (b'{"source": "\\\\\\\\server\\\\share", "kind": "vary"}', 422),
+        (b'{"type": "../../x"}', 422),
+        (b'{"keep_box": [NaN, 0, 0, 1, 1, 1], "kind": "vary"}', 400),
+        (b'{"strength": -Infinity}', 400),
+        (b'{"a":' * 3000 + b"1" + b"}" * 3000, 400),
+        (gzip.compress(b'{"prompts": ["' + b"x" * 10_000_000 + b'"]}'), 400),
         (b'{"source": "C:\\\\Windows", "kind": "vary"}', 422),
         (b'{"kind": "../../x"}', 422),
         (b'{"prompts": ["' + b"x" * guard.MOST_BODY + b'"]}', 413),
@@ -152,7 +185,8 @@ def test_bodies_that_break_others_end_in_one_line(idle, body, status):
 
 
 def test_only_json_is_read(idle):
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+    kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/zip")
+    for kind in (*kinds, "image/png", "application/octet-stream", ""):
         assert idle.ask("POST", "/v1/jobs", b"{}", Content_Type=kind).status == 415, kind
 
 
@@ -170,6 +204,77 @@ def test_a_slow_body_is_not_waited_for(idle, monkeypatch):
     with socket.create_connection(("127.0.0.1", idle.port), timeout=60) as slow:
         slow.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def answer_to(port: int, data: bytes) -> bytes:
+    """Of bytes as they are."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
+        try:
+            line.sendall(data)
+            return line.recv(100)
+        except ConnectionError:  # it had enough before the end
+            return b"HTTP/1.1 400"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n",
+        "GET /v1/jobs HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: 127.0.0.1\r\n",
+        "GET http://evil.example/v1/jobs HTTP/1.1\r\nHost: evil.example\r\n",
+        "GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        "GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n X: folded\r\nBad\r\n",
+        "GET /v1/jobs\0 HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        "GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + "x" * 2_000_000 + "\r\n",
+        "GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\rSet-Cookie: a=b\r\n",
+    ],
+)
+def test_heads_that_are_none_are_refused(idle, head):
+    said = answer_to(idle.port, f"{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode())
+    assert said.startswith((b"HTTP/1.1 400", b"HTTP/1.1 421", b"HTTP/1.1 431")), said
+
+
+def test_names_of_files_are_no_headers():
+    for name in ("a\r\nSet-Cookie: a=b", 'a"; filename="x', "\u202egnp.exe", "\N{SNOWMAN}", "../../x", "a\0b"):
+        said = disposition(f"{name}.glb")
+        assert said.isascii()
+        assert said.isprintable()
+        assert not {*said.partition("''")[2]} & {*'/\\";'}
+
+
+def test_numbers_of_a_download_are_numbers(idle):
+    for query in ("size_cm=nan", "size_cm=inf", "size_cm=1e999", "size_cm=-1", "faces=-5", "faces=1e3", "preset=../x"):
+        assert idle.get(f"/v1/assets/{'0' * 16}-0.glb?{query}").status in (404, 422), query
+    with pytest.raises(ValueError, match="size_cm: wanted"):
+        ExportConfig(size_cm=float("nan"))
+
+
+def test_silent_connections_end(idle, monkeypatch):
+    """They need no token, and would take the places of others."""
+    monkeypatch.setattr(server, "SILENT_SECONDS", 0.2)
+    lines = []
+    for data in (b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "):
+        lines.append(socket.create_connection(("127.0.0.1", idle.port), timeout=60))
+        lines[-1].sendall(data)
+    for line in lines:
+        with line, suppress(ConnectionResetError):
+            assert line.recv(10) == b""  # not a timeout
+    assert idle.get("/v1/jobs").status == 200
+
+
+def test_a_token_in_an_address_opens_nothing(idle):
+    """Addresses end in logs and histories."""
+    for query in (f"token={TOKEN}", f"secret={TOKEN}", f"access_token={TOKEN}"):
+        assert idle.get(f"/v1/jobs?{query.replace(' ', '%20')}", token=None).status == 401
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_nobody_else_reads_the_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "server_for", lambda app: SimpleNamespace(run=lambda sockets: None))
+    monkeypatch.setattr(server, "Foreman", lambda *what: SimpleNamespace(gallery=what[0], start=list, stop=list))
+    server.serve(str(model), folder=tmp_path / "gallery", port=0)
+    assert stat.S_IMODE((tmp_path / "gallery").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "gallery" / "token").stat().st_mode) == 0o600
 
 
 def test_a_browser_is_told_what_it_may_do(idle):

@@ -313,4 +313,4 @@ def disposition(name: str) -> str:
     """Of a file to keep; the name, which may hold letters of any script, as RFC 5987 has it."""
     from urllib.parse import quote
 
-    return f"attachment; filename*=UTF-8''{quote(name)}"
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"

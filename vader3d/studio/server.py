@@ -6,7 +6,7 @@ import socket
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vader3d.files import held, write_text
 from vader3d.generate.files import schema
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN = "token"
 MOST_CONNECTIONS = 400
+SILENT_SECONDS = 20.0
 NEAR_PORTS = 50  # looked at for a free one
 
 
@@ -109,7 +110,7 @@ def server_for(app: App) -> "uvicorn.Server":
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=impatient_protocol(),
             ws="none",
             access_log=False,
             log_level="warning",
@@ -120,3 +121,29 @@ def server_for(app: App) -> "uvicorn.Server":
             h11_max_incomplete_event_size=1 << 14,
         )
     )
+
+
+def impatient_protocol() -> Any:
+    """HTTP that ends connections on which nothing happens: no whole request is asked, no answer is taken.
+
+    Else a few hundred silent ones would keep everybody out, and they need no token for it.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(SILENT_SECONDS, self.look, None, -1)
+
+        def look(self, cycle: Any, unsent: int) -> None:
+            """cycle: the request that was being answered a while ago; unsent: bytes that waited then."""
+            if self.transport.is_closing():
+                return
+            waits = self.cycle is None or self.cycle.response_complete
+            left = self.transport.get_write_buffer_size()
+            if self.cycle is cycle and (waits or 0 < left == unsent):
+                self.transport.abort()
+                return
+            self.loop.call_later(SILENT_SECONDS, self.look, self.cycle, left)
+
+    return Impatient
