@@ -1,4 +1,4 @@
-"""Whether files of generated objects look like them: surfaces, and pictures by programs of other hands.
+"""How like generated objects their files are, by judges of other hands.
 
     python benchmarks/assets.py surface --count 4                # 32 objects of the model that ships: minutes
     python benchmarks/assets.py judges --three FOLDER            # 8 of them; FOLDER: where `npm install three` was run

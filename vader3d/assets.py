@@ -73,7 +73,7 @@ class Asset:
         return colour[0].clamp(0, 1).cpu(), opacity[0].clamp(0, 1).cpu()
 
     def finely(self) -> "Asset":
-        """The same object, whose rays are read at so many points that no thin leg slips between them."""
+        """The same object, its rays read at so many points that no leg is lost."""
         points = max(self.settings.samples_per_ray, POINTS_A_VOXEL * max(self.volume.grid.shape[2:]))
         return replace(self, settings=replace(self.settings, samples_per_ray=points))
 

@@ -1,6 +1,6 @@
-"""What broke in others' programs, on an object of the model that ships: a test a program, and judges of other hands.
+"""What broke in others' programs, tried on an object that ships.
 
-Colours of all 256 values, seams and padding, `usdchecker` and the splats' names: test_formats.py, test_texture.py,
+Judges of other hands compare its files with its volume. Colours of all 256 values, seams and padding, `usdchecker` and the splats' names: test_formats.py, test_texture.py,
 test_splats.py, on solids whose truth is known.
 """
 
@@ -14,6 +14,7 @@ import pytest
 import trimesh
 from glb_files import document_of
 from PIL import Image
+from solids import egg
 
 from vader3d import Generator
 from vader3d.assets import Asset
@@ -107,3 +108,11 @@ def test_judges_of_other_hands_see_what_the_volume_shows(chair, mesh, truth, tmp
 
 def test_its_mesh_has_the_silhouettes_of_its_volume(chair, mesh):
     assert chair.likeness(mesh).iou >= 0.95
+
+
+def test_the_benchmark_says_of_many_objects_how_their_surfaces_are(capsys):
+    BENCHMARK["surface"]([egg(), egg("ball")])
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said] == ["egg", "ball", "IoU", "dB", "IoU of .95 or more"]
+    assert "watertight: yes, shells: 1" in said[0]
+    assert said[-1].endswith(": 2 of 2")

@@ -100,9 +100,9 @@ def listed(folder: Path, recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
 
 
 def meshes_said(folder: Path, recipes: Sequence[Recipe]) -> list[str]:
-    """Of the objects that have meshes: whether they can be printed and look as they should, a line each; the mean.
+    """Whether meshes can be printed and look as they should, a line each.
 
-    More than `MOST_SAID` of them are counted only.
+    Of several also the mean; of more than `MOST_SAID` that alone.
     """
     known = AssetFolder(folder).objects
     made = [(recipe.name, known[recipe.name]) for recipe in recipes if known[recipe.name].get("mesh")]
