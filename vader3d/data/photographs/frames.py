@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.data.reading.mask_files import is_mask
-from vader3d.data.reading.pictures import check_decodable, opened
+from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, opened
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
@@ -146,6 +146,10 @@ def clip_moments(file: Path, start: float = 0.0, stop: float = math.inf) -> Iter
         if not clip.streams.video:
             raise ValueError("clip: wanted a video stream; got none")
         stream = clip.streams.video[0]
+        if stream.width * stream.height > PICTURE_PIXELS:
+            raise ValueError(
+                f"clip: wanted frames of at most {PICTURE_PIXELS} px; got {stream.width} x {stream.height}"
+            )
         first = float((stream.start_time or 0) * stream.time_base)
         if start > 0:
             clip.seek(int((start + first) * av.time_base))
