@@ -40,7 +40,7 @@ def write_clip(
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec or CODECS[path.suffix.lower()], rate=25)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuva444p10le" if alpha else "yuv420p"
+        stream.pix_fmt = "yuv420p" if not alpha else "yuva420p" if path.suffix == ".webm" else "yuva444p10le"
         stream.options = {"crf": "12"}
         stream.codec_context.time_base = Fraction(1, 1000)
         for number, pixels in enumerate(frames):

@@ -58,6 +58,9 @@ def test_meshes_photographs_and_frames_are_told(tmp_path):
         (tmp_path / name).write_bytes(b"")
     for name, command in (("meshes", "meshes"), ("photos", "photos"), ("cats", "video")):
         assert recognised(tmp_path / name).command == command
+    assert recognised(tmp_path / "photos" / "stool.mov").command == "video"
+    with pytest.raises(ValueError, match=r"got .*IMG_1.JPG with 1 files"):
+        recognised(tmp_path / "photos" / "chair" / "IMG_1.JPG")
     (tmp_path / "celebv").mkdir()
     (tmp_path / "celebv" / "celebvtext_info.json").write_text('{"clips": {}}')
     assert recognised(tmp_path / "celebv").command == "video"

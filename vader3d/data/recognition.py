@@ -93,7 +93,13 @@ SIGNS = (
         "numbered frames in folders of train, val or test",
         rf"(?i)(^|/)(train|val|test)/.+/\d+{suffixes(PHOTOS)}",
     ),
-    Sign("photos", "photographs or clips without cameras", rf"(?i){suffixes([*PHOTOS, *CLIPS])}"),
+    Sign("video", "a clip", rf"(?i){suffixes(CLIPS)}", lambda source, names: source.is_file()),
+    Sign(
+        "photos",
+        "photographs or clips without cameras",
+        rf"(?i){suffixes([*PHOTOS, *CLIPS])}",
+        lambda source, names: source.is_dir(),
+    ),
 )
 
 

@@ -90,6 +90,14 @@ def test_a_damaged_clip_is_named(tmp_path):
         chosen_frames(tmp_path / "clip.mp4", 4)
 
 
+def test_clips_of_huge_frames_are_not_decoded(tmp_path, monkeypatch):
+    pytest.importorskip("av", reason="clips need PyAV")
+    write_clip(tmp_path / "clip.mp4", [scene(0)])
+    monkeypatch.setattr("vader3d.data.photographs.frames.PICTURE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"clip.mp4: clip: wanted frames of at most 1000 px; got 160 x 120"):
+        chosen_frames(tmp_path / "clip.mp4", 4)
+
+
 def test_frames_are_turned_as_their_clip_says(tmp_path):
     pytest.importorskip("av", reason="clips need PyAV")
     lying = write_clip(tmp_path / "clip.mp4", [scene(0)])

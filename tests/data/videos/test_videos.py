@@ -67,22 +67,21 @@ def test_a_plain_background_needs_no_masks(tmp_path):
     assert (np.abs(solid.mean((1, 2)) - 0.65) < 0.15).all()
 
 
-def test_phones_turn_their_clips_and_alpha_is_taken(tmp_path):
+@pytest.mark.parametrize(("name", "codec"), [("clear.mov", "prores_ks"), ("clear.webm", "libvpx-vp9")])
+def test_phones_turn_their_clips_and_alpha_is_taken(name, codec, tmp_path):
     frames, masks = passing(8)
-    write_clip(
-        tmp_path / "clips" / "clear.mov",
-        np.concatenate([frames, masks[..., None] * np.uint8(255)], -1),
-        codec="prores_ks",
-    )
+    clear = np.concatenate([frames, masks[..., None] * np.uint8(255)], -1)
+    write_clip(tmp_path / "clips" / name, clear, codec=codec)
     turned = masked_clip(tmp_path / "clips" / "turned.mp4", frames, masks)
     for path in (turned, turned.parent / "masks" / turned.name):
         turn_clip(path)
     made(tmp_path / "clips", tmp_path / "out.zip")
     archive = open_archive(tmp_path / "out.zip")
-    clear, upright = (archive.read(number).pictures[3] for number in range(2))
+    left, upright = (archive.read(number).pictures[3] for number in range(2))
     assert [record.name for record in archive.records] == ["clear", "turned"]
-    assert clear[16, 8, 2] < 80  # yellow is left
-    assert clear[16, 24, 1] < 80
+    assert left[16, 8, 2] < 80  # yellow is left
+    assert left[16, 24, 1] < 80
+    assert not left[0, :, 3].any()
     assert upright[8, 16, 1] > 150  # and, turned clockwise, above
     assert upright[24, 16, 1] < 80
 
@@ -278,7 +277,7 @@ def test_names_of_celebv_cannot_lead_elsewhere(tmp_path):
 
 
 def test_equal_names_get_their_suffixes(tmp_path):
-    for name in ("a.mp4", "a.webm", "b.mp4", ".hidden.mp4", "b_mask.mp4", "masks/b.mp4", "deep/a.mp4"):
+    for name in ("a.mp4", "a.webm", "b.mp4", "b.jpg", ".hidden.mp4", "b_mask.mp4", "masks/b.mp4", "deep/a.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     assert [clip.name for clip in listed_clips(tmp_path).clips] == ["a.mp4", "a.webm", "b", "deep.a"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.data.reading.mask_files import is_mask
-from vader3d.data.reading.pictures import check_decodable, opened
+from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, opened
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
@@ -146,10 +146,14 @@ def clip_moments(file: Path, start: float = 0.0, stop: float = math.inf) -> Iter
         if not clip.streams.video:
             raise ValueError("clip: wanted a video stream; got none")
         stream = clip.streams.video[0]
+        if stream.width * stream.height > PICTURE_PIXELS:
+            raise ValueError(
+                f"clip: wanted frames of at most {PICTURE_PIXELS} px; got {stream.width} x {stream.height}"
+            )
         first = float((stream.start_time or 0) * stream.time_base)
         if start > 0:
             clip.seek(int((start + first) * av.time_base))
-        for number, frame in enumerate(clip.decode(stream)):
+        for number, frame in enumerate(decoded(clip, stream)):
             if number >= MOST_CLIP_FRAMES:
                 raise ValueError(f"clip: wanted at most {MOST_CLIP_FRAMES} frames; got more; cut it")
             seconds = number / float(stream.average_rate or 25) if frame.time is None else frame.time - first
@@ -157,6 +161,16 @@ def clip_moments(file: Path, start: float = 0.0, stop: float = math.inf) -> Iter
                 break
             if seconds >= start - EARLY_SECONDS:
                 yield seconds, shrunk(turned(frame))
+
+
+def decoded(clip: Any, stream: Any) -> Iterator[Any]:
+    """The frames of a stream; those of WebM with alpha by the decoder that knows of it."""
+    import av
+
+    if stream.metadata.get("alpha_mode") == "1" and f"libvpx-{stream.codec_context.name}" in av.codecs_available:
+        codec = av.CodecContext.create(f"libvpx-{stream.codec_context.name}", "r")
+        return (frame for packet in clip.demux(stream) for frame in codec.decode(packet))
+    return clip.decode(stream)  # type: ignore[no-any-return]
 
 
 def turned(frame: Any) -> "Image":

@@ -80,8 +80,15 @@ def object_folders(source: Path) -> list[Path]:
     """The sequences that annotations at `source` or below, or right above it, list and that are there."""
     if (source.parent / ANNOTATIONS).is_file() and (source / "images").is_dir():
         return [source]
-    found = [path.parent / name for path in source.rglob(ANNOTATIONS) for name in sequences(path)]
-    return sorted(folder for folder in found if folder.is_dir() and folder.parent.is_relative_to(source))
+    return sorted(folder for path in source.rglob(ANNOTATIONS) for folder in listed_folders(path))
+
+
+def listed_folders(path: Path) -> list[Path]:
+    """A category's sequences; where its annotations are damaged all folders with images, so that they are named."""
+    try:
+        return [folder for name in sequences(path) if (folder := path.parent / Path(name).name).is_dir()]
+    except ValueError:
+        return [folder for folder in path.parent.iterdir() if (folder / "images").is_dir()]
 
 
 CO3D = Reader(

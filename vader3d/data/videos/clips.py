@@ -128,6 +128,7 @@ def listed_clips(source: Path, boxes: Path | None = None) -> Listing:
     files = sorted(path for path in source.rglob("*") if is_clip(path, source)) if source.is_dir() else [source]
     folders = {path.parent for path in source.rglob("*") if is_frame(path, source)} if source.is_dir() else set()
     folders = {folder.parent if folder.name.lower() in PICTURES and folder != source else folder for folder in folders}
+    folders -= {file.parent for file in files}  # pictures beside clips are something else
     given = boxes_in(boxes) if boxes is not None else {}
     for path in sorted(source.glob("*info*.json")) if source.is_dir() else ():
         document = read_json(path)

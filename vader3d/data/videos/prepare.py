@@ -67,11 +67,12 @@ def prepare_videos(
     source, rooms = Path(source), output.with_name(f"{output.name}.videos")
     listing = listed_clips(source, boxes)
     report = VideoReport(rooms, notes=listing.notes)
-    with held(rooms):
+    before = [room.name for room in rooms.iterdir() if room.is_dir()] if rooms.is_dir() else []
+    with held(rooms, rooms=before):
         clips = listing.clips
         if how.shots == "each":
             clips, report.facts = split_clips(clips, rooms, how, processes)
-        before = list(report.facts)
+        unread = list(report.facts)
         jobs = [Job(clip.name, object_of, (clip, rooms / clip.name, how, matte)) for clip in clips]
         names = [clip.name for clip in clips]
         sources = [clip.source if source.is_dir() else source for clip in clips]
@@ -92,7 +93,7 @@ def prepare_videos(
                 subsets=splits_of(sources, names, source),
             )
         finally:
-            report.facts = [*before, *({"name": name, **(facts_in(rooms / name) or DIED)} for name in names)]
+            report.facts = [*unread, *({"name": name, **(facts_in(rooms / name) or DIED)} for name in names)]
             write_text(rooms / REPORT, json.dumps(summary(report.facts), indent=1, ensure_ascii=False))
     return report
 
