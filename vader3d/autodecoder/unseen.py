@@ -52,7 +52,7 @@ def unseen_scores(model: Autodecoder, views: Views, config: RenderConfig) -> dic
     """Of up to 4 of the `views`, which no training saw, of up to 32 objects, by the model in evaluation mode.
 
     `unseen_psnr_db`, from the data's cameras or where poses are learned from the network's; of these also `_refined`,
-    and rotation errors as of `rotation_scores`. Nothing where an object has no such view.
+    and rotation errors as of `rotation_scores`, where the data know. Nothing where an object has no such view.
     """
     objects = views.readable(torch.linspace(0, len(views) - 1, min(MOST_OBJECTS, len(views))).long().unique())
     fewest = min((views.view_count(o) for o in objects.tolist()), default=0)
@@ -74,9 +74,10 @@ def unseen_scores(model: Autodecoder, views: Views, config: RenderConfig) -> dic
         for name, cameras in {**found, "true": target.cameras}.items():
             turns.setdefault(name, []).append(cameras.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu())
     report = {f"unseen_psnr{name}_db": float(torch.cat(values).mean()) for name, values in scores.items()}
-    if model.posing is not None:
-        true = torch.cat(turns.pop("true"))
+    true = torch.cat(turns.pop("true"))
+    posed = ~true.isnan().flatten(1).any(1)
+    if model.posing is not None and posed.any():
         for name, rotations in turns.items():
-            angles = rotation_scores(torch.cat(rotations), true)
+            angles = rotation_scores(torch.cat(rotations)[posed], true[posed])
             report |= {f"unseen_{key}{name}": angles[key] for key in ("rotation_error", "within_15_degrees")}
     return report

@@ -5,7 +5,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from vader3d.cli.parsing import checked
+from vader3d.cli.parsing import ALONE, WorkOptions, checked
 
 
 @checked
@@ -32,6 +32,7 @@ def prepare_video_command(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: WorkOptions = ALONE,
     captions: Path | None = None,
     title: str = "",
 ) -> None:
@@ -92,6 +93,7 @@ def prepare_video_command(
             quality=quality,
             objects_per_shard=objects_per_shard,
             processes=processes,
+            work=work,
             captions=captions,
         )
         print(report)

@@ -8,7 +8,16 @@ from figures import two_balls as toy
 from vader3d.data.archive.reader import Archive
 from vader3d.data.making import heads
 from vader3d.data.making.busts import PARTS, BustPose, part_poses, posed_surface
-from vader3d.data.making.heads import NOTHING, NOVEL_YAWS, make_clip, moves, novel_path, prepare_heads, read_truth
+from vader3d.data.making.heads import (
+    NOTHING,
+    NOVEL_YAWS,
+    clip_views,
+    moves,
+    novel_path,
+    prepare_heads,
+    read_truth,
+    truth_of,
+)
 from vader3d.geometry.skinning import inverse, moved
 
 FRAMES, SIZE = 6, 32
@@ -88,10 +97,11 @@ def test_novel_views_are_of_the_judged_frame_from_its_sides(made):
 
 def test_a_seed_and_a_number_decide_everything():
     pytest.importorskip("embreex")
-    first, again, other = (make_clip(seed, 1, 4, 16, toy) for seed in (0, 0, 1))
+    first, again = (clip_views(0, 1, 4, 16, toy) for _ in range(2))
     assert (first.pictures == again.pictures).all()
-    assert torch.equal(first.truth["poses"], again.truth["poses"])
-    assert not torch.equal(first.truth["poses"], other.truth["poses"])
+    poses, same, other = (truth_of(seed, 1, 4, 16, toy)["poses"] for seed in (0, 0, 1))
+    assert torch.equal(poses, same)
+    assert not torch.equal(poses, other)
 
 
 def test_yaws_are_as_those_of_real_clips():

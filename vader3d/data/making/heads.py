@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor
 
 from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import heldout_views
-from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making.busts import PARTS, Bust, BustPose, part_poses, posed_surface
-from vader3d.data.making.conversion import Job, PrepareReport, convert
+from vader3d.data.making.conversion import Job, Output, PrepareReport, convert
 from vader3d.data.making.people import body, person
 from vader3d.data.making.raycast import embree_scene, pixel_directions, render_surface
 from vader3d.data.making.surface import Surface
+from vader3d.data.motion import composed
 from vader3d.data.part_poses import KIND, beside
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import DISTANCE, Cameras, look_at, orbit_cameras
@@ -36,41 +38,14 @@ NOTHING = 255  # part of a pixel that shows nothing
 Subject = Callable[[np.random.Generator], tuple[Bust, str, dict[str, str]]]
 
 
-@dataclass(frozen=True)
-class Clip(PreparedObject):
-    """A clip as it is trained on, whose cameras all stand in front; its truth, and novel views of one frame."""
+class Clip(NamedTuple):
+    """A person, who moves before cameras [F]; `judged` is the frame whose truth is kept whole."""
 
-    truth: dict[str, Tensor] = field(default_factory=dict)
-    novel: tuple[np.ndarray, Cameras] | None = None
-
-
-class ClipWriter(ArchiveWriter):
-    """Writes beside the archive OUT the truth, OUT.truth.safetensors, and an archive of novel views, OUT.novel.zip."""
-
-    def __init__(self, path: Path, *, title: str, size: int):
-        super().__init__(path, title=title, resolution=(size, size))
-        self.novel = ArchiveWriter(novel_path(path), title=f"{title}, novel views", resolution=(size, size))
-        self.truths: list[dict[str, Tensor]] = []
-
-    def write(self, index: int, prepared: PreparedObject) -> None:
-        assert isinstance(prepared, Clip)
-        assert prepared.novel is not None
-        super().write(index, prepared)
-        self.truths.append(prepared.truth)
-        pictures, cameras = prepared.novel
-        self.novel.add(PreparedObject(prepared.record, pictures, cameras))
-
-    def publish(self) -> None:
-        names = [record.name for record in self.records]
-        header = {"kind": KIND, "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION}
-        tensors = {name: torch.stack([truth[name] for truth in self.truths]) for name in self.truths[0]}
-        save_snapshot(beside(self.path), tensors, header)
-        self.novel.publish()
-        super().publish()
-
-    def close(self) -> None:
-        self.novel.close()
-        super().close()
+    bust: Bust
+    poses: list[BustPose]
+    cameras: Cameras
+    judged: int
+    record: ObjectRecord
 
 
 def novel_path(archive: Path) -> Path:
@@ -104,31 +79,26 @@ def prepare_heads(
     """
     if subject is person:
         body()  # once, before each process wants it
-    jobs = [Job(f"head-{index:05d}", make_clip, (seed, index, frames, size, subject)) for index in range(count)]
+    given = {f"head-{index:05d}": (seed, index, frames, size, subject) for index in range(count)}
     title = f"heads: {count} clips, series {seed}, edition {EDITION}"
-    return convert(jobs, ClipWriter(Path(output), title=title, size=size), processes=processes)
+    novel = Output(novel_path(output), f"{title}, novel views", (size, size))
+    convert([Job(name, novel_views, of) for name, of in given.items()], novel, processes=processes)
+    report = convert(
+        [Job(name, clip_views, of) for name, of in given.items()],
+        Output(output, title, (size, size)),
+        processes=processes,
+    )
+    names = [record.name for record in Archive(output).records]
+    truths = [truth_of(*given[name]) for name in names]
+    header = {"kind": KIND, "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION}
+    save_snapshot(beside(output), {key: torch.stack([truth[key] for truth in truths]) for key in truths[0]}, header)
+    return report
 
 
-def make_clip(seed: int, index: int, frames: int, size: int, subject: Subject) -> Clip:
+def clip_of(seed: int, index: int, frames: int, size: int, subject: Subject) -> Clip:
     """Clip `index` of a seed, ever the same."""
     rng = np.random.default_rng([seed, index])
     bust, caption, tags = subject(rng)
-    poses, cameras = moves(rng, frames, len(bust.expressions)), handheld(rng, frames, size)
-    pictures, judged = [], (heldout_views(frames) or [0])[0]
-    truth: dict[str, Tensor] = {"cameras": cameras.world_from_camera, "judged": torch.tensor(judged)}
-    novel = None
-    for number, pose in enumerate(poses):
-        surface, parts = posed_surface(bust, pose)
-        pictures.append(render_surface(surface, cameras[number : number + 1], rays_per_side=RAYS_PER_SIDE)[0])
-        if number == judged:
-            turned = cameras[judged : judged + 1].turned(torch.tensor(NOVEL_YAWS))
-            turned = replace(turned, intrinsics=turned.intrinsics.expand(len(NOVEL_YAWS), 4))
-            novel = render_surface(surface, turned, rays_per_side=RAYS_PER_SIDE), turned
-            truth |= geometry_of(surface, parts, cameras[judged])
-    world = torch.from_numpy(np.stack([part_poses(bust, pose)[: len(PARTS)] for pose in poses])).float()
-    to_camera = inverse(cameras.world_from_camera[:, None, :3])
-    turns = to_camera[..., :3] @ world[..., :3]
-    truth["poses"] = torch.cat([turns, to_camera[..., :3] @ world[..., 3:] + to_camera[..., 3:]], -1)
     record = ObjectRecord(
         f"head-{index:05d}",
         (Caption(caption, "exact"),),
@@ -138,8 +108,42 @@ def make_clip(seed: int, index: int, frames: int, size: int, subject: Subject) -
         licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
         source=f"vader3d heads, edition {EDITION}, series {seed}, clip {index}",
     )
+    poses, cameras = moves(rng, frames, len(bust.expressions)), handheld(rng, frames, size)
+    return Clip(bust, poses, cameras, (heldout_views(frames) or [0])[0], record)
+
+
+def clip_views(seed: int, index: int, frames: int, size: int, subject: Subject) -> PreparedObject:
+    """The pictures of a clip; its cameras say how they are projected, and all stand in front."""
+    clip = clip_of(seed, index, frames, size, subject)
+    surfaces = [posed_surface(clip.bust, pose)[0] for pose in clip.poses]
+    pictures = [
+        render_surface(surface, clip.cameras[number : number + 1], rays_per_side=RAYS_PER_SIDE)[0]
+        for number, surface in enumerate(surfaces)
+    ]
     still = orbit_cameras(torch.full((frames,), FRONT_DEGREES), torch.zeros(frames), size=size)
-    return Clip(record, np.stack(pictures), still, truth=truth, novel=novel)
+    return PreparedObject(clip.record, np.stack(pictures), still)
+
+
+def novel_views(seed: int, index: int, frames: int, size: int, subject: Subject) -> PreparedObject:
+    """The judged frame of a clip from its sides."""
+    clip = clip_of(seed, index, frames, size, subject)
+    surface, _ = posed_surface(clip.bust, clip.poses[clip.judged])
+    turned = clip.cameras[clip.judged : clip.judged + 1].turned(torch.tensor(NOVEL_YAWS))
+    turned = replace(turned, intrinsics=turned.intrinsics.expand(len(NOVEL_YAWS), 4))
+    return PreparedObject(clip.record, render_surface(surface, turned, rays_per_side=RAYS_PER_SIDE), turned)
+
+
+def truth_of(seed: int, index: int, frames: int, size: int, subject: Subject) -> dict[str, Tensor]:
+    """What `read_truth` gives of one clip."""
+    clip = clip_of(seed, index, frames, size, subject)
+    world = torch.from_numpy(np.stack([part_poses(clip.bust, pose)[: len(PARTS)] for pose in clip.poses])).float()
+    truth = {
+        "cameras": clip.cameras.world_from_camera,
+        "judged": torch.tensor(clip.judged),
+        "poses": composed(inverse(clip.cameras.world_from_camera[:, None, :3]), world),
+    }
+    surface, parts = posed_surface(clip.bust, clip.poses[clip.judged])
+    return truth | geometry_of(surface, parts, clip.cameras[clip.judged])
 
 
 def wandering(rng: np.random.Generator, frames: int, spread: tuple[float, ...]) -> np.ndarray:

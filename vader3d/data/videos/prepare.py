@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vader3d.captions import files_of_captions
-from vader3d.data.making.conversion import Job, PrepareReport, convert, open_writer
+from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, convert
 from vader3d.data.photographs.objects import Matte, facts_in
 from vader3d.data.reading.folders import splits_of
 from vader3d.data.videos.clips import Clip, listed_clips
@@ -57,6 +57,7 @@ def prepare_videos(
     quality: int = 100,
     objects_per_shard: int | None = None,
     processes: int = 2,
+    work: Work | None = None,
     captions: Path | None = None,
 ) -> VideoReport:
     """Make the archive `output`, or shards there, of a folder's clips and folders of frames; without cameras.
@@ -67,33 +68,33 @@ def prepare_videos(
     source, rooms = Path(source), output.with_name(f"{output.name}.videos")
     listing = listed_clips(source, boxes)
     report = VideoReport(rooms, notes=listing.notes)
-    before = [room.name for room in rooms.iterdir() if room.is_dir()] if rooms.is_dir() else []
-    with held(rooms, rooms=before):
-        clips = listing.clips
-        if how.shots == "each":
+    clips = listing.clips
+    if how.shots == "each":
+        with held(rooms, "shots", wait=True):
             clips, report.facts = split_clips(clips, rooms, how, processes)
-        unread = list(report.facts)
-        jobs = [Job(clip.name, object_of, (clip, rooms / clip.name, how, matte)) for clip in clips]
-        names = [clip.name for clip in clips]
-        sources = [clip.source if source.is_dir() else source for clip in clips]
-        writer = open_writer(
-            output,
-            title=title or source.resolve().name,
-            resolution=(how.size, how.size),
-            quality=quality,
-            objects_per_shard=objects_per_shard,
+    unread = list(report.facts)
+    jobs = [Job(clip.name, object_of, (clip, rooms / clip.name, how, matte)) for clip in clips]
+    names = [clip.name for clip in clips]
+    target = Output(
+        output,
+        title=title or source.resolve().name,
+        resolution=(how.size, how.size),
+        quality=quality,
+        objects_per_shard=objects_per_shard,
+    )
+    try:
+        report.prepared = convert(
+            jobs,
+            target,
+            work=work,
+            processes=processes,
+            captions=captions,
+            beside=() if captions is not None else [*files_of_captions(source), *listing.texts],
+            subsets=splits_of([clip.source if source.is_dir() else source for clip in clips], names, source),
         )
-        try:
-            report.prepared = convert(
-                jobs,
-                writer,
-                processes=processes,
-                captions=captions,
-                beside=() if captions is not None else [*files_of_captions(source), *listing.texts],
-                subsets=splits_of(sources, names, source),
-            )
-        finally:
-            report.facts = [*unread, *({"name": name, **(facts_in(rooms / name) or DIED)} for name in names)]
+    finally:
+        report.facts = [*unread, *({"name": name, **(facts_in(rooms / name) or DIED)} for name in names)]
+        with held(rooms, REPORT, wait=True):
             write_text(rooms / REPORT, json.dumps(summary(report.facts), indent=1, ensure_ascii=False))
     return report
 
