@@ -1,5 +1,6 @@
 """The contract between the stages: docs/paper.md A10-A12."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,8 @@ def test_the_spread_of_more_latents_than_are_looked_at_knows_every_place(monkeyp
 
 @pytest.mark.parametrize(("per", "objects"), [("global", 16), ("channel", 32), ("voxel", 64)])
 def test_whole_latents_of_random_objects_are_looked_at_where_there_are_too_many(per, objects, monkeypatch):
-    """2 channels of 512 places, numbered from 0; 1000 objects, numbered in thousands above."""
+    """2 channels of 512 places, numbered from 0; 1000 objects, numbered in thousands above; too many to be counted."""
+    monkeypatch.setattr(module, "COUNTED_GROUPS", 0)
     monkeypatch.setattr(module, "QUANTILE_NUMBERS", 1 << 14)
     monkeypatch.setattr(module, "SAMPLED_NUMBERS", 1 << 16)
     raw = (1024 * torch.arange(1000.0)[:, None] + torch.arange(1024.0)).view(1000, 2, 8, 8, 8)
@@ -131,6 +133,84 @@ def test_whole_latents_of_random_objects_are_looked_at_where_there_are_too_many(
     assert len(chosen) == objects
     assert len((chosen[1:] - chosen[:-1]).unique()) > 5
     assert torch.equal(robust_statistics(raw, per=per).spread, first.spread)
+
+
+@pytest.mark.parametrize("per", ["global", "channel"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+def test_counted_quantiles_are_those_of_sorting(per, kind, monkeypatch):
+    """Over all numbers, of either sign, a part at a time; the largest tensor that is made is a part's."""
+    raw = latents(count=300, mean=-0.5).to(kind)
+    raw[0, :, 0, 0, 0], raw[1, :, 0, 0, 0] = 0.0, -0.0
+    groups, _ = module.grouped(raw, per)
+    monkeypatch.setattr(module, "CHUNK", 8000)
+    with largest_made() as largest:
+        found = module.counted_quantiles(groups, (0.25, 0.5, 0.75))
+    assert largest.bytes <= 8 * 8000
+    rows = groups.transpose(0, 1).flatten(1).float().sort(dim=1).values
+    wanted = torch.stack([rows[:, int(level * (rows.shape[1] - 1))] for level in (0.25, 0.5, 0.75)])
+    assert torch.equal(found, wanted)
+    monkeypatch.setattr(module, "QUANTILE_NUMBERS", 100)
+    monkeypatch.setattr(torch, "quantile", None)  # nothing is sorted
+    statistics = robust_statistics(raw, per=per)
+    torch.testing.assert_close(statistics.median.flatten(), wanted[1], rtol=0.0, atol=0.0)
+    torch.testing.assert_close(statistics.spread.flatten(), 0.7413 * (wanted[2] - wanted[0]), rtol=1e-6, atol=0.0)
+
+
+def test_half_precision_is_half_the_bytes_and_what_it_costs_is_counted(tmp_path):
+    raw, path = latents(), tmp_path / "latents.safetensors"
+    with LatentsWriter(path, tuple(raw.shape), {}, stored="float16") as writer:
+        for part in raw.split(5):
+            writer.add(part)
+        lost = (raw.half().double() - raw.double()).abs()
+        torch.testing.assert_close(writer.rounding, torch.stack([lost.square().sum(), lost.max()]))
+        statistics = robust_statistics(writer.written)
+        writer.finish(statistics, {})
+    loaded, found, _ = load_latents(path)
+    assert loaded.dtype == torch.float16
+    assert torch.equal(loaded, raw.half())
+    assert found.normalise(loaded[:3]).dtype == torch.float32
+    assert torch.equal(found.median, statistics.median)
+    assert path.stat().st_size < 2 * raw.numel() + module.REPORT_BYTES + 2000
+    if Path("/proc/self/maps").exists():  # no copy in float32 was made
+        assert str(path) in Path("/proc/self/maps").read_text()
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path):
+    raw = latents(count=2)
+    raw[1, 0, 0, 0, 0] = 7e4
+    with (
+        pytest.raises(ValueError, match=r"latents\.stored: wanted numbers that float16 holds; got 70000; set float32"),
+        LatentsWriter(tmp_path / "latents.safetensors", tuple(raw.shape), {}, stored="float16") as writer,
+    ):
+        writer.add(raw)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_another_process_helps_to_fill_the_file(tmp_path):
+    raw, path = latents(count=9), tmp_path / "latents.safetensors"
+    with LatentsWriter(path, tuple(raw.shape), {}) as writer:
+        with LatentsWriter(path, tuple(raw.shape), {}, help=os.getpid()) as helper:
+            helper.begin(4)
+            helper.add(raw[4:])
+        assert writer.temporary.exists()  # its maker's to delete
+        writer.add(raw[:4])
+        assert torch.equal(writer.written, raw)
+        writer.finish(robust_statistics(raw), {})
+    assert torch.equal(load_latents(path)[0], raw)
+
+
+def test_a_step_of_stage_2_reads_its_own_latents_only(tmp_path):
+    """Of a file that no memory holds: 10^6 latents of 4 kB, a sparse file; a batch's bytes are made, no more."""
+    path, shape = tmp_path / "latents.safetensors", (10**6, 4, 8, 8, 4)
+    with LatentsWriter(path, shape, {}, stored="float16") as writer:
+        writer.begin(shape[0] - 1)
+        writer.add(torch.ones(1, *shape[1:]))
+        writer.finish(LatentStatistics(torch.zeros(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)), {})
+    with largest_made() as largest:
+        latents, statistics, _ = load_latents(path)
+        clean = statistics.normalise(latents[torch.tensor([5, 999_999])])
+    assert largest.bytes <= clean.nbytes
+    assert (float(clean[0].max()), float(clean[1].min())) == (0.0, 0.5)
 
 
 @pytest.mark.parametrize("method", ["robust", "moments"])

@@ -20,11 +20,13 @@ from torch import Tensor
 from vader3d.config import Checked, ranged
 from vader3d.files import not_written, put_in_place, temporary_name
 from vader3d.randomness import seeded
-from vader3d.snapshots import explained_by, load_snapshot, packed_header
+from vader3d.snapshots import explained_by, load_as_stored, packed_header
 
 IQR_TO_STD = 0.7413  # of a normal distribution
 CHUNK = 1 << 22  # numbers that are worked on at a time
-QUANTILE_NUMBERS = 1 << 23  # that are looked at of one group (torch.quantile refuses more than 2^24)
+QUANTILE_NUMBERS = 1 << 23  # of one group that are sorted (torch.quantile refuses more than 2^24)
+COUNTED_GROUPS = 4096  # whose numbers are counted where they are more; of yet more groups some objects are looked at
+DIGIT_BITS = 8  # that a pass over all numbers decides of a quantile
 SAMPLED_NUMBERS = 1 << 28  # ... and of all groups together, 1 GiB
 REPORT_BYTES = 1 << 14  # left in the file's header for what is known when all latents are written
 Grouping = Literal["global", "channel", "voxel"]
@@ -41,6 +43,8 @@ class LatentConfig(Checked):
     clip: float | None = ranged(None, above=0)
     measure_clip: bool = True  # where `clip` names none: the smallest that costs less than 0.1 dB
     method: Literal["robust", "moments"] = "robust"  # by median and interquartile range, or mean and standard deviation
+    # how they lie in their file; float16 is half the bytes, and `latent_rounding` in metrics.jsonl what it costs
+    stored: Literal["float32", "float16"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,13 @@ def robust_statistics(
 ) -> LatentStatistics:
     """Median and 0.7413 IQR of latents [N, C, D, H, W]: over everything, or for each channel or voxel (A11).
 
-    Of more latents than quantiles can be taken over: those of random objects, the same at every call.
+    Of more than can be sorted by counting all of them; of very many groups by random objects, the same at every call.
     """
     groups, view = grouped(latents, per)
+    if len(groups) * groups.shape[2] > QUANTILE_NUMBERS and groups.shape[1] <= COUNTED_GROUPS:
+        low, median, high = counted_quantiles(groups, (0.25, 0.5, 0.75))
+        spread = bounded_below(IQR_TO_STD * (high - low), "interquartile range")
+        return LatentStatistics(median.view(view), spread.view(view), latent_scale, clip)
     most = min(QUANTILE_NUMBERS // groups.shape[2], SAMPLED_NUMBERS // prod(groups.shape[1:]))
     if len(groups) > most:
         groups = groups[torch.randperm(len(groups), generator=seeded(0))[: max(1, most)].sort().values]
@@ -103,6 +111,44 @@ def robust_statistics(
     low, median, high = torch.cat(quantiles, 1)
     spread = bounded_below(IQR_TO_STD * (high - low), "interquartile range")
     return LatentStatistics(median.view(view), spread.view(view), latent_scale, clip)
+
+
+def counted_quantiles(groups: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Of [N, groups, members] the numbers below which a share `levels` of each group lies: [levels, groups].
+
+    Exact, in four passes, each of which decides `DIGIT_BITS` more bits; counts of several processes would add up.
+    """
+    kinds, digits = groups.shape[1], 1 << DIGIT_BITS
+    of_group = torch.arange(kinds)[:, None]
+    ranks = torch.tensor([int(level * (len(groups) * groups.shape[2] - 1)) for level in levels])
+    left, known = ranks[:, None].repeat(1, kinds), torch.zeros(len(levels), kinds, dtype=torch.long)
+    for shift in range(32 - DIGIT_BITS, -1, -DIGIT_BITS):
+        counts = torch.zeros(len(levels), kinds * digits, dtype=torch.long)
+        for part in chunks(groups):
+            keys = ordered_bits(part)
+            for level in range(
+                1 if shift == 32 - DIGIT_BITS else len(levels)
+            ):  # the first digit's counts are all alike
+                chosen = keys >> (shift + DIGIT_BITS) == known[level][:, None]
+                places = (keys[chosen] >> shift) % digits + digits * of_group.expand_as(keys)[chosen]
+                counts[level] += torch.bincount(places, minlength=kinds * digits)
+        if shift == 32 - DIGIT_BITS:
+            counts[:] = counts[:1]
+        below = counts.view(len(levels), kinds, digits).cumsum(-1)
+        digit = (below <= left[..., None]).sum(-1)
+        before = torch.where(digit > 0, below.gather(-1, (digit - 1).clamp_min(0)[..., None])[..., 0], 0)
+        left, known = left - before, known * digits + digit
+    return from_ordered_bits(known)
+
+
+def ordered_bits(numbers: Tensor) -> Tensor:
+    """Floats as whole numbers from 0 to 2^32 - 1 in the same order."""
+    bits = numbers.float().contiguous().view(torch.int32).long()
+    return torch.where(bits < 0, -1 - bits, bits + (1 << 31))
+
+
+def from_ordered_bits(keys: Tensor) -> Tensor:
+    return torch.where(keys < 1 << 31, -1 - keys, keys - (1 << 31)).int().view(torch.float32)
 
 
 def moment_statistics(
@@ -157,22 +203,44 @@ class LatentsWriter:
     """Writes latents [N, C, D, H, W] some at a time, so that nobody holds all of them.
 
     `with LatentsWriter(path, (N, C, D, H, W), header) as writer:` `add` parts, look at what is `written`, `finish`.
-    Without the last nothing is left. OSError, which names `path`, when it cannot be written.
+    Without the last nothing is left. Other processes may `help`. `rounding` has the sum of the squares of what storing
+    took from the numbers, and the largest. OSError, which names `path`, when it cannot be written.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], header: dict[str, Any]):
-        """header: plain values, written with those that `finish` adds."""
-        self.path, self.shape, self.header = path, shape, header
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], header: dict[str, Any], *, stored: str = "float32", help: int = 0
+    ):
+        """header: plain values, written with those that `finish` adds. help: the process number of the writer that
+        began the file, for one of another process that adds some of its latents.
+        """
+        self.path, self.shape, self.header, self.helps = path, shape, header, bool(help)
+        self.dtype = {"float32": torch.float32, "float16": torch.float16}[stored]
         self.start = len(packed_header({}, header)) + REPORT_BYTES
+        self.rounding = torch.zeros(2, dtype=torch.float64)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary = temporary_name(path)
-        self.file = open(self.temporary, "wb")  # noqa: SIM115 (closed by __exit__)
-        self.file.seek(self.start)
+        self.temporary = temporary_name(path) if not help else path.with_name(f".{path.name}.{help}.part")
+        self.file = open(self.temporary, "r+b" if help else "wb")  # noqa: SIM115 (closed by __exit__)
+        self.begin(0)
+
+    def begin(self, row: int) -> None:
+        """What is added next has this number."""
+        self.file.seek(self.start + row * prod(self.shape[1:]) * self.dtype.itemsize)
 
     def add(self, latents: Tensor) -> None:
-        """The next latents [n, C, D, H, W], written as float32."""
+        """The next latents [n, C, D, H, W]. ValueError: float16 does not hold them."""
+        stored = latents.to(self.dtype)
+        if not bool(stored.isfinite().all()):
+            most = float(latents.abs().max())
+            raise ValueError(f"latents.stored: wanted numbers that float16 holds; got {most:.0f}; set float32")
+        if self.dtype is not torch.float32:
+            lost = (stored.float() - latents.float()).abs().cpu().double()
+            self.rounding[0] += lost.square().sum()
+            self.rounding[1] = torch.maximum(self.rounding[1], lost.max())
+        self.put(stored)
+
+    def put(self, tensor: Tensor) -> None:
         try:
-            self.file.write(latents.float().contiguous().numpy(force=True).data)
+            self.file.write(tensor.contiguous().numpy(force=True).data)
         except OSError as error:
             raise not_written(self.path, error) from error
 
@@ -180,15 +248,19 @@ class LatentsWriter:
     def written(self) -> Tensor:
         """All latents, mapped from the file once all N are there."""
         self.file.flush()
-        return torch.from_numpy(np.memmap(self.temporary, np.float32, "c", self.start, self.shape))
+        kind = np.float32 if self.dtype is torch.float32 else np.float16
+        return torch.from_numpy(np.memmap(self.temporary, kind, "c", self.start, self.shape))
 
     def finish(self, statistics: LatentStatistics, header: dict[str, Any]) -> None:
         """Add what is known of all of them: the file takes its place."""
-        self.add(statistics.median)
-        self.add(statistics.spread)
+        self.begin(self.shape[0])
+        self.put(statistics.median)
+        self.put(statistics.spread)
         plain = {"latent_scale": statistics.latent_scale, "clip": statistics.clip}
         shapes = {"latents": self.shape, "median": statistics.median.shape, "spread": statistics.spread.shape}
-        head = packed_header(shapes, {"kind": "latents", **plain, **self.header, **header}, length=self.start)
+        types = {"latents": "F32" if self.dtype is torch.float32 else "F16"}
+        about = {"kind": "latents", **plain, **self.header, **header}
+        head = packed_header(shapes, about, length=self.start, types=types)
         try:
             self.file.seek(0)
             self.file.write(head)
@@ -203,7 +275,8 @@ class LatentsWriter:
     def __exit__(self, *exception: object) -> None:
         with suppress(OSError):  # of what a full disk did not take
             self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        if not self.helps:
+            self.temporary.unlink(missing_ok=True)
 
 
 def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, header: dict[str, Any]) -> None:
@@ -214,11 +287,11 @@ def save_latents(path: Path, latents: Tensor, statistics: LatentStatistics, head
 
 
 def load_latents(path: Path) -> tuple[Tensor, LatentStatistics, dict]:
-    """Raw latents [N, C, D, H, W], mapped: read where they are used. With their statistics and the file's header.
+    """Raw latents [N, C, D, H, W] as they are stored, mapped: read where they are used. With statistics and header.
 
     ValueError names the file that is another, or damaged.
     """
-    tensors, header = load_snapshot(path, "latents")
+    tensors, header = load_as_stored(path, "latents")
     with explained_by(path, header):
         latents = tensors["latents"]
         if latents.ndim != 5 or not latents.numel() or not latents.is_floating_point():

@@ -1,6 +1,8 @@
 """The end of stage 1: all latents and how well they decode."""
 
+import os
 from collections.abc import Callable, Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from vader3d.data.batches.views import Views
 from vader3d.latents import IQR_TO_STD, LatentStatistics, LatentsWriter, chunks, distribution, latent_statistics
 from vader3d.measures.pictures import psnr
 from vader3d.render import Volume, render_views
+from vader3d.training.distributed import ONE_PROCESS, Processes
 from vader3d.training.errors import TrainingDiverged
 
 CLIPS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
@@ -44,7 +47,7 @@ def decode(model: Autodecoder, latents: Tensor) -> Volume:
     """G2 in evaluation mode, in batches."""
     model.eval()
     device = model.decoder.stem.weight.device
-    volumes = [model.decoder.to_volume(part.to(device)) for part in latents.split(OBJECTS_PER_BATCH)]
+    volumes = [model.decoder.to_volume(part.to(device, torch.float32)) for part in latents.split(OBJECTS_PER_BATCH)]
     return volumes[0].with_grid(torch.cat([volume.grid for volume in volumes]))
 
 
@@ -99,19 +102,38 @@ def extract_latents(
     objects: Tensor,
     header: dict[str, Any] | None = None,
     told: Callable[[dict[str, float | None]], None] = lambda report: None,
+    processes: Processes = ONE_PROCESS,
 ) -> None:
     """Write latents [N, C, D, H, W] of `objects` [N] to `path`, with the statistics stage 2 normalises them with.
 
-    A batch at a time is in memory. `told` gets a report on their tails before the file takes its name, which is the
-    last thing done; the file's header has the report beside `header` (A11, A12): the clip, what it costs and touches;
+    A batch at a time is in memory; each of the processes writes its share of the objects. `told` gets a report on their
+    tails before the file takes its name, which is the last thing done; the file's header has the report beside
+    `header` (A11, A12): the clip, what it costs and touches;
     median and interquartile range, means over the groups (by moments: the mean, and that range of a normal
-    distribution); PSNR in dB of training views decoded from plain and from normalised, clipped latents; true moments.
+    distribution); PSNR in dB of training views decoded from plain and from normalised, clipped latents; true moments;
+    of latents stored as float16 the root mean square and the largest of what rounding took, in spreads.
     """
-    shape = (len(objects), *config.decoder.latent_shape)
-    with LatentsWriter(path, shape, header or {}) as writer:
-        for part in training_latents(model, objects):
+    shape, stored = (len(objects), *config.decoder.latent_shape), config.latents.stored
+    shares = objects.tensor_split(processes.size)
+    first = sum(len(share) for share in shares[: processes.rank])
+    if not processes.is_main:
+        began = int(processes.gather([0.0])[0, 0])
+        with LatentsWriter(path, shape, header or {}, stored=stored, help=began) as helper:
+            helper.begin(first)
+            for part in training_latents(model, shares[processes.rank]):
+                helper.add(part)
+        processes.gather(helper.rounding.tolist())
+        return
+    with LatentsWriter(path, shape, header or {}, stored=stored) as writer:
+        processes.gather([float(os.getpid())])  # the file is there
+        for part in training_latents(model, shares[0]):
             writer.add(part)
+        rounding = processes.gather(writer.rounding.tolist())  # all is in it
         statistics, report = described(writer.written, model, views, config, objects=objects)
+        if stored != "float32":
+            spread = float(statistics.spread.mean())
+            report["rounding"] = float(rounding[:, 0].sum() / prod(shape)) ** 0.5 / spread
+            report["largest_rounding"] = float(rounding[:, 1].max()) / spread
         told(report)
         writer.finish(statistics, {"report": report})
 

@@ -299,23 +299,26 @@ def train_held(
         console.print(storage_note(config.codes, len(task.views), config.decoder.code_length, decoder=decoder))
     processes.wait()
     model = train(task, config.loop, run, title="autodecoder", processes=processes, profile=profile)
+    readable = views.readable(torch.arange(len(views)).tensor_split(processes.size)[processes.rank])
+    if processes.size > 1:
+        readable = processes.gather_rows(readable.to(processes.device)).cpu()
+    objects = (len(views) * torch.arange(config.yaw_copies)[:, None] + readable).flatten()
+    header: dict[str, Any] = {} if config.yaw_copies == 1 else {"yaw_copies": config.yaw_copies}
+    if len(readable) < len(views):
+        header["objects"] = objects.tolist()
     if processes.is_main:
-        readable = views.readable(torch.arange(len(views)))
-        objects = (len(views) * torch.arange(config.yaw_copies)[:, None] + readable).flatten()
-        header: dict[str, Any] = {} if config.yaw_copies == 1 else {"yaw_copies": config.yaw_copies}
-        if len(readable) < len(views):
-            header["objects"] = objects.tolist()
+        if "objects" in header:
             console.print(f"{len(views) - len(readable)} of {len(views)} objects cannot be read: no latents of theirs")
         records = views.archive.records
         write_objects(run / OBJECTS, [records[number % len(views)] for number in objects.tolist()])
 
-        def log(report: dict[str, float | None]) -> None:
-            log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
+    def log(report: dict[str, float | None]) -> None:
+        log_once(run, {f"latent_{name}": value for name, value in report.items() if value is not None})
 
-        path = run / "latents.safetensors"
-        extract_latents(model, task.views, config, path, objects=objects, header=header, told=log)
-        if model.posing is not None:
-            unseen = open_views(archive, heldout_views, buffer=config.stream_buffer, report=console.print)
-            if scores := unseen_scores(model, unseen, config.render):
-                log_once(run, scores)
+    path = run / "latents.safetensors"
+    extract_latents(model, task.views, config, path, objects=objects, header=header, told=log, processes=processes)
+    if model.posing is not None and processes.is_main:
+        unseen = open_views(archive, heldout_views, buffer=config.stream_buffer, report=console.print)
+        if scores := unseen_scores(model, unseen, config.render):
+            log_once(run, scores)
     return model

@@ -6,6 +6,7 @@ from making import CRASHES, EXITS, bytes_of, jobs_of, output_in
 from vader3d.data.making.conversion import Work, convert
 from vader3d.data.making.engines import engine_of
 
+WHY = "Dask is not installed: pip install 'vader3d[cluster]'"
 VALUES = [1, 2, CRASHES, 4, 5, 6, 7, 8, EXITS, 10, 11, 12]
 
 
@@ -56,6 +57,6 @@ def test_a_dask_cluster_of_processes_whose_workers_join_and_leave(alone, tmp_pat
 
 
 def test_a_cluster_that_is_not_there_is_an_error():
-    pytest.importorskip("distributed", reason="distributed is not installed: pip install 'vader3d[cluster]'")
+    pytest.importorskip("distributed", reason=WHY)
     with pytest.raises(OSError, match="Timed out"), engine_of(Work("dask://127.0.0.1:9"), 1, seconds=1):
         pass

@@ -21,7 +21,8 @@ class AtOnce(Executor):
 def engine_of(work: Work, processes: int, *, seconds: float = 30.0) -> Iterator[Executor]:
     """What maps a function over parts. ImportError, OSError: no such cluster.
 
-    seconds: a cluster has to answer in. Of this machine: threads, each of which asks a crew's processes; with one, the caller's own.
+    seconds: that a cluster has to answer. Of this machine: threads, each of which asks a crew's processes; with one
+    process the caller's own.
     """
     if work.is_cluster:
         try:
