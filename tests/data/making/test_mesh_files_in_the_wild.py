@@ -13,6 +13,7 @@ from vader3d.data.making.meshes import Photography, prepare_meshes
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.making.surface import load_surface
 from vader3d.data.named import open_archive
+from vader3d.data.recognition import recognised
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 1 1\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
 FACE = "f 1/1 2/2 3/3 4/4\nf 1/1 2/2 5/4\nf 5/1 1/2 6/3\n"
@@ -183,3 +184,21 @@ def test_what_reads_a_kind_is_named_where_it_is_absent(kind, tmp_path, monkeypat
     (tmp_path / f"m.{kind}").write_text(DAE.format("Z"))
     with pytest.raises(ValueError, match=rf"m\.{kind}: mesh: wanted what reads {kind}; got none; pip install"):
         load_surface(tmp_path / f"m.{kind}")
+
+
+def test_google_s_scanned_objects_are_read_as_they_are_laid_out(tmp_path):
+    for name, colour in (("Blue_Shoe", BLUE), ("Red_Shoe", RED)):
+        obj(tmp_path / "gso" / name / "meshes", name="model.obj", **map_of("texture.png"))
+        texture(tmp_path / "gso" / name / "materials" / "textures" / "texture.png", colour)
+        texture(tmp_path / "gso" / name / "thumbnails" / "0.jpg", (0, 255, 0))
+        (tmp_path / "gso" / name / "metadata.pbtxt").write_text(f'name: "{name}"\n')
+    (tmp_path / "said.csv").write_text("Red_Shoe,a red sneaker\n")
+    assert recognised(tmp_path / "gso").command == "meshes"
+    options = {"captions": tmp_path / "said.csv", "processes": 1}
+    prepare_meshes([tmp_path / "gso"], tmp_path / "out.zip", Photography(3, 12, 1), **options)
+    archive = open_archive(tmp_path / "out.zip")
+    assert [record.name for record in archive.records] == ["Blue_Shoe.meshes.model", "Red_Shoe.meshes.model"]
+    assert [record.caption for record in archive.records] == ["Blue Shoe", "a red sneaker"]
+    for number, channel in ((0, 2), (1, 0)):
+        pictures = archive.read(number).pictures
+        assert set(pictures[pictures[..., 3] > 128][:, :3].argmax(-1).tolist()) == {channel}
