@@ -1,6 +1,7 @@
 """The `vader3d prepare auto` command."""
 
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -40,7 +41,7 @@ def prepare_auto_command(
     from vader3d.data.reading.readers import READERS
     from vader3d.data.recognition import recognised
 
-    options = {
+    options: dict[str, Any] = {
         "output": output,
         "size": size,
         "quality": quality,
