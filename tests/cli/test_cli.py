@@ -13,6 +13,7 @@ from processes import environment
 
 from vader3d import __version__
 from vader3d.cli import prepare, train
+from vader3d.cli.auto import prepare_auto_command
 from vader3d.cli.evaluate import evaluate_command
 from vader3d.cli.main import demo_command, main
 from vader3d.cli.parsing import RANGES
@@ -173,7 +174,7 @@ CHECKED = [
     prepare.prepare_heads_command,
     prepare.prepare_photos_command,
     prepare.prepare_video_command,
-    prepare.prepare_auto_command,
+    prepare_auto_command,
     prepare.prepare_shards_command,
     evaluate_command,
     study_command,

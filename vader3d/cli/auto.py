@@ -1,11 +1,13 @@
 """The `vader3d prepare auto` command."""
 
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
 from vader3d.cli.parsing import checked
 from vader3d.cli.photos import prepare_photos_command
+from vader3d.cli.prepare import prepare_meshes_command, reader_command
 from vader3d.cli.video import prepare_video_command
 
 
@@ -35,12 +37,11 @@ def prepare_auto_command(
         captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
         title: A name for people.
     """
-    from vader3d.cli.prepare import prepare_meshes_command, reader_command
     from vader3d.data.reading.folders import unpacked
     from vader3d.data.reading.readers import READERS
     from vader3d.data.recognition import recognised
 
-    options = {
+    options: dict[str, Any] = {
         "output": output,
         "size": size,
         "quality": quality,

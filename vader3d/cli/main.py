@@ -15,6 +15,7 @@ from tyro.extras import SubcommandApp
 
 from vader3d import __version__
 from vader3d.cli.animate import animate_command
+from vader3d.cli.auto import prepare_auto_command
 from vader3d.cli.evaluate import evaluate_command, print_scores
 from vader3d.cli.generate import generate_command, schema_command
 from vader3d.cli.models import models_command, save_command
@@ -120,13 +121,15 @@ def demo_command(
 
 def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     """All of them; `prepare` has one for each of the readers."""
+    prepare = prepare_commands(readers)
+    prepare.command(name="auto")(prepare_auto_command)
     train = SubcommandApp()
     train.command(name="autodecoder")(train_autodecoder_command)
     train.command(name="diffusion")(train_diffusion_command)
     every = SubcommandApp()
     every.command(name="demo")(demo_command)
     what = "Make a data set of meshes, photographs, clips, or another format; or pack one into shards."
-    every.command(prepare_commands(readers), name="prepare", help=what)
+    every.command(prepare, name="prepare", help=what)
     every.command(name="inspect")(inspect_command)
     every.command(train, name="train", help="Train stage 1 (autodecoder) or stage 2 (diffusion).")
     every.command(name="generate")(generate_command)

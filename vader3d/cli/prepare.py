@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 from tyro.extras import SubcommandApp
 
-from vader3d.cli.auto import prepare_auto_command
 from vader3d.cli.parsing import ALONE, WorkOptions, checked
 from vader3d.cli.photos import prepare_photos_command
 from vader3d.cli.video import prepare_video_command
@@ -36,7 +35,6 @@ READER_OPTIONS = """
 def prepare_commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:
     """What makes pictures, a command for each of the readers, and what packs shards."""
     commands = SubcommandApp()
-    commands.command(name="auto")(prepare_auto_command)
     commands.command(name="meshes")(prepare_meshes_command)
     commands.command(name="photos")(prepare_photos_command)
     commands.command(name="video")(prepare_video_command)

@@ -14,6 +14,7 @@ from vader3d.data.making.meshes import Photography, prepare_meshes
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.making.surface import Z_UP_FROM, load_surface
 from vader3d.data.named import open_archive
+from vader3d.data.recognition import recognised
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 1 1\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
 FACE = "f 1/1 2/2 3/3 4/4\nf 1/1 2/2 5/4\nf 5/1 1/2 6/3\n"
@@ -209,3 +210,21 @@ def test_a_collada_says_which_axis_is_up(axis, height, tmp_path):
     corners = load_surface(tmp_path / "box.dae").triangles
     assert np.ptp(corners.reshape(-1, 3), axis=0)[2] == pytest.approx(height)
     assert np.linalg.det(Z_UP_FROM[axis.lower()]) == pytest.approx(1)
+
+
+def test_google_s_scanned_objects_are_read_as_they_are_laid_out(tmp_path):
+    for name, colour in (("Blue_Shoe", BLUE), ("Red_Shoe", RED)):
+        obj(tmp_path / "gso" / name / "meshes", name="model.obj", **map_of("texture.png"))
+        texture(tmp_path / "gso" / name / "materials" / "textures" / "texture.png", colour)
+        texture(tmp_path / "gso" / name / "thumbnails" / "0.jpg", (0, 255, 0))
+        (tmp_path / "gso" / name / "metadata.pbtxt").write_text(f'name: "{name}"\n')
+    (tmp_path / "said.csv").write_text("Red_Shoe,a red sneaker\n")
+    assert recognised(tmp_path / "gso").command == "meshes"
+    options = {"captions": tmp_path / "said.csv", "processes": 1}
+    prepare_meshes([tmp_path / "gso"], tmp_path / "out.zip", Photography(3, 12, 1), **options)
+    archive = open_archive(tmp_path / "out.zip")
+    assert [record.name for record in archive.records] == ["Blue_Shoe.meshes.model", "Red_Shoe.meshes.model"]
+    assert [record.caption for record in archive.records] == ["Blue Shoe", "a red sneaker"]
+    for number, channel in ((0, 2), (1, 0)):
+        pictures = archive.read(number).pictures
+        assert set(pictures[pictures[..., 3] > 128][:, :3].argmax(-1).tolist()) == {channel}

@@ -79,8 +79,9 @@ def record_from_entry(entry: Mapping, resolution: tuple[int, int]) -> ObjectReco
         else:  # version 1
             captions = (Caption(str(entry["caption"])),) if entry["caption"] else ()
         tags, views = tuple(map(str, entry["tags"])), int(entry["views"])
-        credit = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
-        record = ObjectRecord(name, captions, category, tags, views, *credit, posed=entry.get("posed", True) is True)
+        creator, licence, source = (str(entry.get(key, "")) for key in ("creator", "licence", "source"))
+        posed = entry.get("posed", True) is True
+        record = ObjectRecord(name, captions, category, tags, views, creator, licence, source, posed)
     with reading(f"object {name[:60]!r}", kind=ArchiveError):
         check_name(name)
         most = min(OBJECT_VIEWS, OBJECT_BYTES // (4 * resolution[0] * resolution[1]))

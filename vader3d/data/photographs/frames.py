@@ -168,9 +168,9 @@ def decoded(clip: Any, stream: Any) -> Iterator[Any]:
     import av
 
     if stream.metadata.get("alpha_mode") == "1" and f"libvpx-{stream.codec_context.name}" in av.codecs_available:
-        codec = av.CodecContext.create(f"libvpx-{stream.codec_context.name}", "r")
+        codec: Any = av.CodecContext.create(f"libvpx-{stream.codec_context.name}", "r")
         return (frame for packet in clip.demux(stream) for frame in codec.decode(packet))
-    return clip.decode(stream)  # type: ignore[no-any-return]
+    return clip.decode(stream)
 
 
 def turned(frame: Any) -> "Image":

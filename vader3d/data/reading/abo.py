@@ -1,4 +1,4 @@
-"""Reads ABO's own renders: metadata.json beside render/ and segmentation/."""
+"""Reads ABO's own renders: metadata.json beside render and segmentation."""
 
 from pathlib import Path
 

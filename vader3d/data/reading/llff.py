@@ -27,11 +27,11 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     """
     rows = read_poses(folder / POSES)
     found = [(place, pictures) for place in PICTURES if (pictures := pictures_in(folder / place))]
-    pictures = next((pictures for _, pictures in found if len(pictures) == len(rows)), None)
-    if pictures is None:
+    fitting = [pictures for _, pictures in found if len(pictures) == len(rows)]
+    if not fitting:
         counts = ", ".join(f"{len(pictures)} in {place}" for place, pictures in found) or "none"
         raise ValueError(f"pictures: wanted {len(rows)}, one a row of {POSES}; got {counts}")
-    pairs = chosen_views(list(zip(pictures, rows, strict=True)), reading.views)
+    pairs = chosen_views(list(zip(fitting[0], rows, strict=True)), reading.views)
     views = [source_view(picture, row, reading) for picture, row in pairs]
     return assembled_object(name, folder, views, reading)
 

@@ -1,4 +1,4 @@
-"""Reads MVImgNet: COLMAP projects of classes, masks in a tree of their own."""
+"""Reads MVImgNet: COLMAP projects, and masks in a tree of their own."""
 
 from dataclasses import replace
 from pathlib import Path

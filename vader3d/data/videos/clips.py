@@ -190,8 +190,8 @@ def celebv_clips(path: Path, entries: Mapping[str, Any], files: Sequence[Path]) 
             if name in by_stem:
                 clips.append(Clip(by_stem[name], name))
             elif str(entry["ytb_id"]) in by_stem:
-                span = (float(entry["duration"][key]) for key in ("start_sec", "end_sec"))
-                clips.append(Clip(by_stem[str(entry["ytb_id"])], name, *span, (box_of(entry["bbox"]),)))
+                start, stop = (float(entry["duration"][key]) for key in ("start_sec", "end_sec"))
+                clips.append(Clip(by_stem[str(entry["ytb_id"])], name, start, stop, (box_of(entry["bbox"]),)))
             else:
                 missing.append(name)
     notes = (
