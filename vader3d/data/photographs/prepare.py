@@ -72,7 +72,7 @@ def prepare_photographs(
         Job(name, object_of, (each, name, rooms / name, how, matte)) for each, name in zip(sources, names, strict=True)
     ]
     report = PhotographReport(rooms)
-    with held(rooms):
+    with held(rooms, rooms=[f"{name}{inner}" for name in names for inner in ("", "/images", "/masks")]):
         writer = open_writer(
             output,
             title=title or source.resolve().name,
