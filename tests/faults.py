@@ -23,8 +23,9 @@ import judged_models
 import torch
 import torch.utils.tensorboard
 from foreign import trimesh_views, write_srn
+from photographed import wall_session, write_posed_photos
 from PIL import WebPImagePlugin  # noqa: F401
-from tiny import THINGS, write_things
+from tiny import THINGS, ring, write_things
 
 from vader3d import assets
 from vader3d.cli.main import main
@@ -44,6 +45,7 @@ WAYS = {"killed": KILL, "a full disk": errno.ENOSPC, "a broken disk": errno.EIO}
 OFTEN = "--set loop.checkpoint_seconds=0 --set loop.log_seconds=0 --set loop.preview_seconds=0"
 COMMANDS = {
     "prepare srn": "prepare srn {inputs}/cars --output {room}/out.zip --size 16 --processes 1",
+    "prepare photos": "prepare photos {inputs}/photos --output {room}/out.zip --size 16 --processes 1",
     "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1",
     "train autodecoder": "train autodecoder --data {inputs}/things.zip --output {room}/out --preset tiny "
     f"--set loop.objects_seen=6 --set loop.batch=2 {OFTEN}",
@@ -70,6 +72,9 @@ def write_inputs(folder: Path) -> None:
     two = dict(list(THINGS.items())[:2])
     archive = write_things(folder / "things.zip", two, views=6, size=12)
     write_srn(folder / "cars" / "car", trimesh_views(size=16)[:3])
+    for number in range(2):  # with cameras, before a wall: masks are made, nothing is matched
+        session = wall_session(THINGS["green table"], ring(8, 32), seed=number)
+        write_posed_photos(folder / "photos" / f"table {number}", session)
     judged_models.write_model(folder / "model", archive)
     judged_models.write_protocol(
         folder / "tiny.json", samples=2, steps=[1], sets=["reconstruction", "generated"], memorisation=2, resamples=2

@@ -1,6 +1,7 @@
 """Photographs with known truth: textured objects on a textured table, and evenly coloured ones before a wall."""
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +116,20 @@ def write_photos(folder: Path, session: Session, *, masks: bool = True) -> Path:
         if masks:
             (folder / "masks").mkdir(exist_ok=True)
             Image.fromarray(session.masks[number]).save(folder / "masks" / f"IMG_{number:04d}.png")
+    return folder
+
+
+def write_posed_photos(folder: Path, session: Session) -> Path:
+    """Photographs with the cameras that took them, as nerfstudio has them, and no masks."""
+    write_photos(folder, session, masks=False)
+    cameras = session.cameras
+    fx, fy, cx, cy = cameras.intrinsics[0].tolist()
+    lens = {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": cameras.width, "h": cameras.height}
+    frames = [
+        {"file_path": f"images/IMG_{n:04d}.JPG", "transform_matrix": (m @ np.diag([1.0, -1, -1, 1])).tolist()}
+        for n, m in enumerate(cameras.world_from_camera.double().numpy())
+    ]
+    (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
     return folder
 
 

@@ -14,6 +14,7 @@ COMPILER = build.find_compiler()
 pytestmark = pytest.mark.skipif(not (sys.platform == "linux" and COMPILER), reason="no C++ compiler, or not Linux")
 SAMPLE = {  # every so many events: the cheap ones more often
     "prepare srn": 5,
+    "prepare photos": 61,
     "prepare shards": 11,
     "evaluate": 101,
     "train autodecoder": 401,

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import shutil
+import tracemalloc
 import zipfile
 import zlib
 
@@ -42,6 +43,7 @@ from vader3d.training.log import read_metrics
 from vader3d.training.loop import train
 from vader3d.training.run import RunNotes
 from vader3d.training.state import RunState
+from vader3d.untrusted import read_bytes
 
 MESHES = ("obj", "ply", "stl", "off", "glb")
 CASES = 20  # of each kind
@@ -245,3 +247,12 @@ def test_a_model_that_claims_to_be_huge_costs_nothing(whole, tmp_path):
     save_snapshot(tmp_path / "model.safetensors", tensors, header | {"objects": 2**20})
     with pytest.raises(ValueError, match=r"model\.safetensors: .*: wanted torch\.float32 .*; got"):
         load_autodecoder(tmp_path / "model.safetensors")
+
+
+def test_an_empty_file_costs_no_memory(tmp_path):
+    (tmp_path / "empty.bin").write_bytes(b"")
+    tracemalloc.start()
+    assert read_bytes(tmp_path / "empty.bin", most=2**30) == b""
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**24

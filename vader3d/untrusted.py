@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 JSON_BYTES, JSON_VALUES = 2**27, 2**23  # of one document: half a million objects, at most 1 GB when parsed
+PIECE_BYTES = 2**20
 TEXT_BYTES = 2**20  # of a caption, a pose, a list of names
 ZIP_RATIO, ZIP_FREE_BYTES = 250, 2**20  # unpacked bytes a packed one, beyond the first ones; ours stay under 60
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without bounds
@@ -51,7 +52,9 @@ def read_bytes(path: Path, *, most: int) -> bytes:
     """A whole file. ValueError: it is longer than `most` bytes."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size  # reading takes memory for all that is asked for; 0 of what is no file
-        data = file.read(min(most, size or most) + 1)
+        data = file.read(min(most, size or PIECE_BYTES) + 1)
+        while not size and len(data) <= most and (more := file.read(PIECE_BYTES)):
+            data += more
     if len(data) > most:
         raise ValueError(f"{path}: wanted at most {most} bytes; got more")
     return data

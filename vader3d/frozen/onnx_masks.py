@@ -86,7 +86,7 @@ def taken_by(inputs: Sequence[Any], said: dict[str, Any]) -> tuple[tuple[int, in
         raise ValueError(f"masks: wanted a network of one picture [N, 3, H, W]; got {kind} {shape}")
     last = shape[3] == 3 and shape[1] != 3
     sides = shape[1:3] if last else shape[2:]
-    usual = said.get("size") if isinstance(said.get("size"), dict) else {}
+    usual = size if isinstance(size := said.get("size"), dict) else {}
     height, width = (
         side if isinstance(side, int) else int(usual.get(key, USUAL_PX))
         for side, key in zip(sides, ("height", "width"), strict=True)

@@ -18,12 +18,15 @@ def write_inspection_page(report: InspectionReport) -> Path:
     """`index.html` in the report's folder, which needs no other file."""
     sections: list[Section] = []
     if report.problems:
+        rows: list[list[str | float | None]]
         rows = [[problem.object, problem.fault, listed(problem.views)] for problem in report.problems[:SHOWN]]
         more = f"The first {SHOWN} of {len(report.problems)}." if len(report.problems) > SHOWN else ""
         sections.append(Table("Problems", more, ("object", "problem", "views"), rows))
     sections.append(Gallery("Objects", OUTLINES, [card(look) for look in report.looks]))
     sections.append(Document("Cameras", CAMERAS, report.camera_plot.read_text("utf-8")))
-    categories = [[name or "(none)", count] for name, count in report.categories.items()]
+    categories: list[list[str | float | None]] = [
+        [name or "(none)", count] for name, count in report.categories.items()
+    ]
     sections.append(Table("Categories", "", ("category", "objects"), categories))
     height, width = report.resolution
     facts = [("objects", report.objects, ""), ("views", report.views, ""), ("pictures", f"{width} x {height}", "px")]

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from photographed import rotation_errors, table_session, wall_session, write_photos
+from photographed import rotation_errors, table_session, wall_session, write_photos, write_posed_photos
 from PIL import Image
 from tiny import THINGS, Sphere, pictures_of, ring
 
@@ -27,26 +27,12 @@ needs_pycolmap = pytest.mark.skipif(
 )
 
 
-def write_given(folder, session):
-    """Photographs with the cameras that took them, as nerfstudio has them, and no masks."""
-    write_photos(folder, session, masks=False)
-    cameras = session.cameras
-    fx, fy, cx, cy = cameras.intrinsics[0].tolist()
-    lens = {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": cameras.width, "h": cameras.height}
-    frames = [
-        {"file_path": f"images/IMG_{n:04d}.JPG", "transform_matrix": (m @ np.diag([1.0, -1, -1, 1])).tolist()}
-        for n, m in enumerate(cameras.world_from_camera.double().numpy())
-    ]
-    (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def wall_photos(tmp_path_factory):
     """Two things before a grey wall, 12 photographs each."""
     folder = tmp_path_factory.mktemp("wall")
     for seed, name in enumerate(NAMES):
-        write_given(folder / name, wall_session(THINGS[name], ring(12, 96), seed=seed))
+        write_posed_photos(folder / name, wall_session(THINGS[name], ring(12, 96), seed=seed))
     return folder
 
 
@@ -89,8 +75,8 @@ def test_the_same_command_goes_on_with_the_masks_that_there_are(wall_photos, tmp
 
 def test_a_broken_object_is_named_and_the_others_are_there(wall_photos, tmp_path, capsys):
     folder = tmp_path / "photos"
-    write_given(folder / "good", wall_session(THINGS["blue box"], ring(12, 96)))
-    write_given(folder / "cut", wall_session(THINGS["blue box"], ring(12, 96)))
+    write_posed_photos(folder / "good", wall_session(THINGS["blue box"], ring(12, 96)))
+    write_posed_photos(folder / "cut", wall_session(THINGS["blue box"], ring(12, 96)))
     next((folder / "cut" / "images").glob("*")).write_bytes(b"\xff\xd8 no picture")
     main(["prepare", "photos", str(folder), "--output", str(tmp_path / "my.zip"), "--size", "16", "--processes", "1"])
     said = capsys.readouterr().out
@@ -108,7 +94,7 @@ def test_views_whose_masks_the_picture_cuts_are_left_out(tmp_path):
     aside = cameras.intrinsics.clone()
     aside[2, 2] -= 40
     shifted = Cameras(cameras.world_from_camera, aside, 96, 96)
-    folder = write_given(tmp_path / "ball", wall_session((Sphere((0.8, 0.2, 0.1)),), shifted))
+    folder = write_posed_photos(tmp_path / "ball", wall_session((Sphere((0.8, 0.2, 0.1)),), shifted))
     document = json.loads((folder / "transforms.json").read_text())
     document["frames"][2]["cx"] = float(aside[2, 2])
     (folder / "transforms.json").write_text(json.dumps(document))

@@ -5,8 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from photographed import wall_session
-from test_photographs import write_given
+from photographed import wall_session, write_posed_photos
 from tiny import THINGS, ring
 
 from vader3d.cli.main import main
@@ -28,7 +27,7 @@ def commands():
 def test_every_command_of_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for seed, name in enumerate(("blue box", "yellow tower")):
-        write_given(Path("photos", name), wall_session(THINGS[name], ring(8, 64), seed=seed))
+        write_posed_photos(Path("photos", name), wall_session(THINGS[name], ring(8, 64), seed=seed))
     said = commands()
     assert len(said) == 5
     for line in said:

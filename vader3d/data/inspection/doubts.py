@@ -11,11 +11,13 @@ from vader3d.data.reading.carving import carved, fit_of, seen_at, thickness
 
 CELLS, SIDE = 40, 64  # cells of a hull's side; px of pictures that are asked
 PLAIN = 6.0  # mean deviation of an object's colours, of 255, below which they tell nothing
-CLEARLY, NO_BETTER = 0.9, 0.93  # how a spread of colours compares that another reading of cameras would explain
-AGREED, SOUND = (
-    0.2,
-    0.14,
-)  # of an object's own deviation: what colours of a place that agree have at most, and those beyond doubt
+CLEARLY, MUCH, NO_BETTER = (
+    0.9,
+    0.6,
+    0.93,
+)  # how a spread of colours compares that another reading of cameras would explain
+AGREED, SOUND = 0.1, 0.14  # of an object's own deviation: what colours that agree have; less is beyond doubt
+MANY = 10  # views: of fewer, focal lengths cannot be told by colours
 FOCALS = (0.5, 0.67, 1.5, 2.0)
 
 
@@ -23,14 +25,19 @@ def colour_doubts(views: ObjectViews) -> list[str]:
     """Faults of cameras whose silhouettes may be explained, and whose colours are not; none where colours are plain."""
     views = small(views)
     own, plain = spread(views)
-    if not np.isfinite(own) or plain < PLAIN or own < SOUND * plain:
+    if not np.isfinite(own) or plain < PLAIN:
+        return []
+    if len(views.pictures) >= MANY:
+        focal, best = min(((focal, spread(refocused(views, focal))[0]) for focal in FOCALS), key=lambda pair: pair[1])
+        better = best < min(CLEARLY * own, AGREED * plain) or best < min(MUCH * own, 2 * AGREED * plain)
+        if better and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
+            more = "are they for another picture size?"
+            return [f"colours agree better with focal lengths of {focal:g} times these: {more}"]
+    if own < SOUND * plain:
         return []
     turned = spread(changed(views, lambda matrices: matrices @ torch.diag(matrices.new_tensor([-1, -1, 1, 1]))))[0]
     if turned < CLEARLY * own:
         return ["colours agree better with pictures turned by 180 degrees: are they or the poses upside down?"]
-    focal, best = min(((focal, spread(refocused(views, focal))[0]) for focal in FOCALS), key=lambda pair: pair[1])
-    if best < min(CLEARLY * own, AGREED * plain) and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
-        return [f"colours agree better with focal lengths of {focal:g} times these: are they for another picture size?"]
     order = np.random.default_rng(0).permutation(len(views.pictures))
     shuffled = spread(views._replace(pictures=views.pictures[order]))[0]
     if own > NO_BETTER * shuffled:

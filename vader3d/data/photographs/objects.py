@@ -24,7 +24,7 @@ from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.transforms import read_document
 from vader3d.data.reading.upright import levelled
 from vader3d.data.writer import PreparedObject
-from vader3d.files import write_bytes, write_text
+from vader3d.files import remove_leftovers, write_bytes, write_text
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import check_placement, placed
 
@@ -64,6 +64,8 @@ def object_of(source: Path, name: str, room: Path, how: Photography, matte: Matt
     `room` keeps images/, masks/ (named as COLMAP names them), sparse/0/, sheet.jpg and facts.json; what was made of the
     same files with the same settings is taken from there. ValueError says what is wrong; facts.json says it too.
     """
+    for place in (room, room / "images", room / "masks"):  # whoever makes an object does it alone
+        remove_leftovers(place)
     key = key_of(source, how.frames, matte)
     facts: dict[str, Any] = {"name": name, "outcome": BROKEN, "reason": "", "key": key}
     try:

@@ -36,6 +36,8 @@ def labelled(path: Path) -> list[tuple[Path, Any]]:
     """The pictures that a dataset.json names, with what it says of each."""
     labels = read_json(path)
     labels = labels.get("labels") if isinstance(labels, dict) else None
+    if not isinstance(labels, list):
+        raise ValueError(f"{path}: wanted a list of labels, [picture, numbers]; got none")
     with parsing(path, "a list of labels, [picture, numbers]"):
         return [(inside(path.parent, str(file)), label) for file, label in labels]
 

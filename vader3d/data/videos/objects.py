@@ -21,7 +21,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.videos.clips import Box, Clip, Moment, cuts_between, frame_files, mask_source, moments, small
 from vader3d.data.videos.crops import cropped, largest_only, pieces_of, several, square_about, steadied
 from vader3d.data.writer import PreparedObject
-from vader3d.files import write_bytes, write_text
+from vader3d.files import remove_leftovers, write_bytes, write_text
 from vader3d.geometry.cameras import FOV_DEGREES, unposed_cameras
 from vader3d.untrusted import reason_of
 
@@ -74,6 +74,7 @@ def object_of(clip: Clip, room: Path, how: Videography, matte: Matte) -> Prepare
 
     What was made of the same file with the same settings is taken from there.
     """
+    remove_leftovers(room)  # whoever makes an object does it alone
     masks = mask_source(clip.source)
     key = key_of(clip.source, clip, how, matte, key_of(masks) if masks else "")
     facts: dict[str, Any] = {"name": clip.name, "outcome": SKIPPED, "reason": "", "key": key}
