@@ -155,15 +155,15 @@ def create_app(
         return job.shown()
 
     @app.get("/v1/jobs")
-    async def list_jobs(before: int | None = None, most: int = 50) -> list[dict[str, Any]]:
+    async def list_jobs(before: int | None = None, most: int = 50) -> Response:
         """The gallery, the newest first, numbered below `before`."""
         Range(at_least=1, at_most=200).check("most", most)
-        return [job.shown() for job in gallery.newest(before=before, most=most)]
+        return JSONResponse([job.shown() for job in gallery.newest(before=before, most=most)])
 
     @app.get("/v1/jobs/{id:job}")
-    async def get_job(id: str) -> dict[str, Any]:
+    async def get_job(id: str) -> Response:
         """One job: queued, running, done, failed (with the reason), cancelled, damaged."""
-        return gallery.get(id).shown()
+        return JSONResponse(gallery.get(id).shown())
 
     @app.delete("/v1/jobs/{id:job}")
     async def cancel(id: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -61,7 +61,7 @@ class Job:
         return self.state in ENDED
 
     def shown(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name not in ("recipes", "key")}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("recipes", "key")}
 
 
 class Gallery:

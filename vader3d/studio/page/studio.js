@@ -59,6 +59,7 @@ async function submit(request, place) {
     take(job);
     watch();
   } catch (error) {
+    $("work").hidden = !$("progress-words").textContent; // nothing was made yet
     tell(place, error);
   }
 }
@@ -118,7 +119,8 @@ function showWork(job) {
   const done = job.assets.filter((asset) => asset.state !== "waiting").length;
   const step = job.steps && job.state === "running" ? `, step ${job.step} of ${job.steps}` : "";
   $("progress-words").textContent = `${job.state}: ${done} of ${job.assets.length} objects${step}`;
-  if ($("said").textContent !== (step ? `${done} of ${job.assets.length} made` : job.state)) $("said").textContent = step ? `${done} of ${job.assets.length} made` : job.state;
+  const said = step ? `${done} of ${job.assets.length} made` : job.state; // aloud, so not every step
+  if ($("said").textContent !== said) $("said").textContent = said;
   $("progress").value = job.assets.length ? Math.min(1, (done + (job.steps && done < job.assets.length ? job.step / job.steps / 2 : 0)) / job.assets.length) : 0;
   $("work-title").textContent = ENDED.includes(job.state) ? "Made last" : "In the making";
   if (ENDED.includes(job.state)) return; // its last previews stay, so that nothing jumps
@@ -238,7 +240,7 @@ function choose(asset, moves = true) {
   state.chosen = asset.id;
   state.mine = null;
   $(`asset-${asset.id}`)?.setAttribute("aria-pressed", "true");
-  $("doing").hidden = $("ways").hidden = false;
+  $("doing").hidden = $("ways").hidden = $("near").hidden = false;
   $("look-title").textContent = asset.prompt || "Object";
   const mesh = asset.faces ? `${asset.faces} faces, watertight: ${asset.watertight ? "yes" : "no"}, shells: ${asset.shells}` : "no mesh";
   const like = asset.likeness && asset.likeness < 0.5 ? "; its mesh is unlike its pictures" : "";
@@ -450,6 +452,7 @@ async function start() {
   } catch (error) {
     tell("trouble", error);
   }
+  document.body.classList.remove("starting"); // shown when it is known what there is, so that nothing jumps
 }
 
 start();
