@@ -4,7 +4,7 @@
     vader3d train autodecoder --data chairs.zip --output ae --preset small-text
     for E in vocabulary minilm; do
         vader3d train diffusion --autodecoder ae --output gen-$E --preset medium-text --set text_encoder=$E \\
-            --set unet.model_channels=64 --set unet.head_channels=64 --set loop.objects_seen=64000
+            --set unet.model_channels=64 --set unet.head_channels=64 --set loop.objects_seen=24000
     done
     python benchmarks/wordings.py --autodecoder ae gen-vocabulary gen-minilm
 
