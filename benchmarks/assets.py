@@ -44,9 +44,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "export"))
 from rasteriser import rasterise, read_splats
 
 PROMPTS = (
-    "a wooden chair", "a blue chair with arms", "a green stool", "a yellow round wooden table", "a white cabinet",
-    "a bed", "a red sofa", "",
-)  # fmt: skip
+    "a wooden chair",
+    "a blue chair with arms",
+    "a green stool",
+    "a yellow round wooden table",
+    "a white cabinet",
+    "a bed",
+    "a red sofa",
+    "",
+)
 SIZE = 256  # px of the pictures that are compared: the rasteriser's least width of a splat is then a third of a voxel
 EYES = torch.arange(8) * 45.0 + 25, torch.tensor([0.0, 20, 40, -10, 20, 30, -30, 60])  # azimuths, elevations
 DISTANCE, FOV = 4.5, 30.0  # of all cameras here

@@ -1,7 +1,7 @@
 """What broke in others' programs, tried on an object that ships.
 
-Judges of other hands compare its files with its volume. Colours of all 256 values, seams and padding, `usdchecker` and the splats' names: test_formats.py, test_texture.py,
-test_splats.py, on solids whose truth is known.
+Judges of other hands compare its files with its volume. Colours of all 256 values, seams and padding, `usdchecker` and
+the splats' names: test_formats.py, test_texture.py, test_splats.py, on solids whose truth is known.
 """
 
 import io
