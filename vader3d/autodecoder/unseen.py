@@ -1,6 +1,7 @@
 """How well a model explains views that no training saw.
 
-Where poses are learned such views have none of their own: the network gives one, which the volume may refine. Both are scored, apart.
+Where poses are learned such views have none of their own: the network gives one, which the volume
+may refine. Both are scored, apart.
 """
 
 import torch
