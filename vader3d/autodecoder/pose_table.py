@@ -1,11 +1,12 @@
 """One learned pose for each training picture, from a rough start."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from vader3d.autodecoder.posing import PoseConfig
+from vader3d.autodecoder.posing import PoseConfig, shifted
 from vader3d.data.batches.views import PosedViews, Views
-from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.geometry.skinning import inverse
 from vader3d.training.optimisers import RowAdam
 
@@ -26,9 +27,7 @@ class PoseTable(nn.Module):
 
     def forward(self, objects: Tensor, numbers: Tensor) -> Tensor:
         moves = self.moves(objects[:, None] * self.views + numbers)
-        start = self.start[objects[:, None], numbers]
-        rotation = rotation_from_vector(moves[..., :3]) @ start[..., :3]
-        return torch.cat([rotation, start[..., 3:] + moves[..., 3:, None]], -1)
+        return shifted(self.start[objects[:, None], numbers], moves)
 
 
 def most_views(config: PoseConfig, views: Views) -> int:
@@ -46,10 +45,11 @@ def place_table(table: PoseTable, config: PoseConfig, views: Views, base: Tensor
     generator = torch.Generator().manual_seed(seed)
     for number in range(len(views)):
         seen = views.views_of(torch.tensor([number]), torch.arange(views.view_count(number))[None])
+        assert seen.numbers is not None
         pose = inverse(seen.cameras.world_from_camera[0, :, :3])
-        vectors = torch.randn(len(pose), 3, generator=generator) * torch.tensor(config.start_noise).deg2rad()
-        turned = rotation_from_vector(vectors / MEDIAN_LENGTH) @ pose[..., :3]
-        table.start[number, seen.numbers[0]] = torch.cat([turned, pose[..., 3:]], -1)
+        moves = torch.zeros(len(pose), 6)
+        moves[:, :3] = torch.randn(len(pose), 3, generator=generator) * math.radians(config.start_noise) / MEDIAN_LENGTH
+        table.start[number, seen.numbers[0]] = shifted(pose, moves)
 
 
 def table_of_poses_optimiser(table: PoseTable, config: PoseConfig) -> torch.optim.Optimizer:

@@ -19,6 +19,7 @@ from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.pnp import SOLVERS, finite_gradient
+from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.geometry.skinning import inverse, moved
 from vader3d.render import RenderConfig, Volume, render_views
 
@@ -126,6 +127,12 @@ def cameras_at(poses: Tensor, like: Cameras) -> Cameras:
     """Cameras with the intrinsics of `like` [B, V] and poses, camera from object, [B, V, 3, 4]."""
     last = poses.new_tensor([0.0, 0, 0, 1]).expand(*poses.shape[:2], 1, 4)
     return Cameras(torch.cat([inverse(poses), last], 2), like.intrinsics, like.height, like.width)
+
+
+def shifted(poses: Tensor, moves: Tensor) -> Tensor:
+    """Poses [..., 3, 4], camera from object, after moves [..., 6]: a turn about the object's middle, a shift."""
+    rotation = rotation_from_vector(moves[..., :3]) @ poses[..., :3]
+    return torch.cat([rotation, poses[..., 3:] + moves[..., 3:, None]], -1)
 
 
 @torch.no_grad()

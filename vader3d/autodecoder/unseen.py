@@ -1,50 +1,49 @@
-"""How well views that no training saw are explained, where poses are learned.
+"""How well a model explains views that no training saw.
 
-Such views have no pose of their own: the network gives one, which the volume may refine. Both are scored, apart.
+Where poses are learned such views have none of their own: the network gives one, which the volume
+may refine. Both are scored, apart.
 """
-
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.autodecoder.posing import posed_cameras, smaller
+from vader3d.autodecoder.posing import cameras_at, posed_cameras, shifted, smaller
 from vader3d.data.batches.views import ViewBatch, Views
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.rotations import rotation_from_vector
+from vader3d.geometry.skinning import inverse
 from vader3d.measures.pictures import psnr
 from vader3d.measures.poses import rotation_scores
 from vader3d.render import RenderConfig, Volume, render_views
 
-STAGES = ((16, 12, 0.03), (32, 8, 0.015))  # of a refinement: pictures' size in px, steps, learning rate
+STAGES = ((32, 12, 0.01), (64, 8, 0.004))  # of a refinement: pictures' size in px, steps, learning rate
 MOST_OBJECTS, MOST_VIEWS, AT_ONCE = 32, 4, 8
 
 
 def refined(volume: Volume, cameras: Cameras, target: ViewBatch, config: RenderConfig) -> Cameras:
-    """The cameras [B, V] moved to where `volume`, which stays, renders `target` best: 20 steps of Adam."""
-    volume, start = volume.with_grid(volume.grid.detach()), cameras.world_from_camera.detach()
+    """The cameras [B, V] moved to where `volume`, which stays, renders `target` better: 20 steps of Adam.
+
+    One that renders its picture no better afterwards stays where it was.
+    """
+    volume, start = volume.with_grid(volume.grid.detach()), inverse(cameras.world_from_camera[:, :, :3].detach())
     moves = start.new_zeros(*start.shape[:2], 6).requires_grad_()
     optimiser = torch.optim.Adam([moves], betas=(0.8, 0.9))
+
+    def wrong(seen: ViewBatch, moves: Tensor) -> Tensor:
+        colour, opacity = render_views(volume, cameras_at(shifted(start, moves), seen.cameras), config)
+        colours, masks = (colour - seen.colour).square(), (opacity - seen.mask).square()
+        return colours.mean((-1, -2, -3)) + 0.5 * masks.mean((-1, -2, -3))
+
     with torch.enable_grad():
         for size, steps, rate in STAGES:
             seen = smaller(target, size)
             optimiser.param_groups[0]["lr"] = rate
             for _ in range(steps):
-                moved_cameras = replace(seen.cameras, world_from_camera=turned(start, moves))
-                colour, opacity = render_views(volume, moved_cameras, config)
-                wrong = (colour - seen.colour).square().mean((-1, -2, -3)).sum()
-                wrong = wrong + 0.5 * (opacity - seen.mask).square().mean((-1, -2, -3)).sum()
-                (moves.grad,) = torch.autograd.grad(wrong, moves)
+                (moves.grad,) = torch.autograd.grad(wrong(seen, moves).sum(), moves)
                 optimiser.step()
-    return replace(cameras, world_from_camera=turned(start, moves.detach()))
-
-
-def turned(world_from_camera: Tensor, moves: Tensor) -> Tensor:
-    """Matrices [..., 4, 4] of cameras that are turned and shifted, in their own axes, by [..., 6]."""
-    step = torch.cat([rotation_from_vector(moves[..., :3]), moves[..., 3:, None]], -1)
-    last = moves.new_tensor([0.0, 0, 0, 1]).expand(*moves.shape[:-1], 1, 4)
-    return world_from_camera @ torch.cat([step, last], -2)
+    final = moves.detach()
+    better = wrong(target, final) < wrong(target, torch.zeros_like(final))
+    return cameras_at(shifted(start, final * better[..., None]), cameras)
 
 
 @torch.no_grad()

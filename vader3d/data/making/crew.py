@@ -1,5 +1,6 @@
 """Processes that make one object after another, and may die of it."""
 
+import errno
 import os
 import pickle
 import signal
@@ -40,6 +41,7 @@ class Death(NamedTuple):
 
 
 Result = PreparedObject | Exception
+FULL = (errno.ENOSPC, errno.EDQUOT)  # would befall every object
 Deaths = Callable[[Death | None], str]  # notes one, if any; gives why the object is given up, or ""
 
 
@@ -50,6 +52,8 @@ class Stopped(RuntimeError):
 def attempt(job: Job) -> Result:
     try:
         return job.make(*job.arguments)
+    except OSError as error:
+        return error if error.errno in FULL else ValueError(reason_of(error))
     except Exception as error:  # readers of foreign files raise whatever they meet; one object must not stop the rest
         return ValueError(reason_of(error))
 
