@@ -104,14 +104,14 @@ def test_readers_see_the_shards_that_are_there_while_more_come(tmp_path, monkeyp
         shards = open_archive(ledger.output.path)
         assert not shards.whole
         assert {int(shards.read(i).pictures[0, 0, 0, 0]) - 2 for i in range(len(shards))} == {
-            item.index for part in (4, 1, 6)[: len(seen) + 1] for item in shares[part]
+            item.number for part in (4, 1, 6)[: len(seen) + 1] for item in shares[part]
         }
         seen.append(shards)
     assert len({shards.fingerprint for shards in seen}) == 3
     convert(jobs_of(VALUES), ledger.output, processes=1)
     assert open_archive(ledger.output.path).whole
     first = seen[0]  # what was there then is there still
-    assert [first.read(i).pictures[0, 0, 0, 0] - 2 for i in range(len(first))] == [item.index for item in shares[4]]
+    assert [first.read(i).pictures[0, 0, 0, 0] - 2 for i in range(len(first))] == [item.number for item in shares[4]]
 
 
 def test_what_three_commands_died_at_is_made_apart(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Many objects into one data set, by many processes and machines, past broken ones."""
+"""Many objects into one data set, by many processes, past broken ones."""
 
 import json
 import time
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vader3d.captions import Caption, CaptionFile, joined, read_captions
+from vader3d.data.archive.reader import Archive
 from vader3d.data.dataset import DataSet
 from vader3d.data.making.crew import Crew, Here, Job
 from vader3d.data.making.engines import engine_of
@@ -15,7 +16,7 @@ from vader3d.data.making.finishing import PrepareReport, finish
 from vader3d.data.making.ledger import FINISHED, LEDGER, Item, Ledger, Output, digest_of, ledger_for
 from vader3d.data.making.part import make_part
 from vader3d.data.making.work import Work, place_of
-from vader3d.data.named import open_archive
+from vader3d.data.shards.reader import Shards
 from vader3d.files import held, write_text
 from vader3d.progress import progress_bar
 from vader3d.untrusted import read_json
@@ -141,7 +142,8 @@ def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool
             report.notes.append(f"it was finished before; to make it anew delete {ledger.folder} first")
             return report
         if not (ledger.folder / LEDGER).exists():
-            return PrepareReport(ledger.output.path, len(open_archive(ledger.output.path)), notes=["others ended it"])
+            path, in_shards = ledger.output.path, ledger.output.objects_per_shard is not None
+            return PrepareReport(path, len(Shards(path) if in_shards else Archive(path)), notes=["others ended it"])
         report = finish(ledger, subsets)
         if keep:
             values = {name: value for name, value in asdict(report).items() if name != "output"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from vader3d.config import config_from_dict
 from vader3d.data.archive.reader import Archive
@@ -172,7 +173,7 @@ def index_so_far(ledger: Ledger) -> None:
         with held(ledger.folder, "index"):
             if path.exists() and time.time() - path.stat().st_mtime < INDEX_SECONDS:
                 return
-            known = read_json(path) if path.exists() else {"whole": False, "shards": []}
+            known: dict[str, Any] = read_json(path) if path.exists() else {"whole": False, "shards": []}
             if known.get("whole", True):
                 return
             shards = [config_from_dict(Shard, entry) for entry in known["shards"]]

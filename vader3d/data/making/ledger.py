@@ -1,4 +1,4 @@
-"""Which parts of a data set are made, by whom: a folder of notes that any number of commands share.
+"""Notes on which parts of a data set are made, shared by all commands.
 
 `OUTPUT.parts/`: `ledger.json` says of what command it is. An object belongs to the part that its name's hash says. Who
 makes a part holds it (`files.held`: a lock with signs of life, so that others take over what a dead one held); what it
@@ -57,7 +57,7 @@ class Output(NamedTuple):
 class Item(NamedTuple):
     """A job, its number among all, and captions that come before those it has."""
 
-    index: int
+    number: int
     job: Job
     captions: tuple[Caption, ...] = ()
 

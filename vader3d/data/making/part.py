@@ -83,17 +83,18 @@ def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | 
                 if isinstance(result, Exception):
                     raise result
                 if result.identity and result.identity in identities:
-                    raise ValueError(f"the same as {identities[result.identity]}")
+                    note.skipped.append((item.number, item.job.name, f"the same as {identities[result.identity]}"))
+                    continue
                 writer = writer or part_writer(ledger, number)
                 if isinstance(writer, PartWriter):
-                    writer.key = item.index
+                    writer.key = item.number
                 record = replace(result.record, captions=joined(item.captions, result.record.captions))
                 writer.add(replace(result, record=record))
             except ValueError as error:
-                note.skipped.append((item.index, item.job.name, str(error)))
+                note.skipped.append((item.number, item.job.name, str(error)))
                 continue
             identities[result.identity] = record.name
-            note.made.append(Made(item.index, record.name, result.identity, result.note))
+            note.made.append(Made(item.number, record.name, result.identity, result.note))
         if writer is not None and writer.records:
             writer.publish()
             note.shard = asdict(writer.shard) if isinstance(writer, PartWriter) and writer.shard else None
