@@ -74,9 +74,8 @@ class Autodecoder(nn.Module):
 
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""
-        tables = [] if self.averages_codes else [self.codes.table]
-        tables += filter(None, [self.poses, self.parts])
-        return [parameter for table in tables for parameter in table.parameters()]
+        tables: list[nn.Module | None] = [None if self.averages_codes else self.codes.table, self.poses, self.parts]
+        return [parameter for table in tables if table is not None for parameter in table.parameters()]
 
 
 def save_autodecoder(path: Path, model: Autodecoder, config: AutodecoderConfig, *, data: str) -> None:

@@ -52,9 +52,9 @@ def departures(study: Study, protocol: Protocol) -> list[str]:
 def evaluated(run: Path, study: Study, protocol: Protocol, archive: DataSet, root: Path) -> tuple[Path, dict[str, Any]]:
     """The folder `root`/evaluations/RUN-PROTOCOL, where what is missing is computed, and the report in it."""
     folder = root / "evaluations" / f"{run.name}-{fingerprint(protocol)}"
-    if not (folder / REPORT).is_file():
-        protocol_run = ProtocolRun(protocol, load_protocol(study.protocol)[1], departures(study, protocol))
-        with held(folder, rooms=(CHUNKS,)):
+    with held(folder, rooms=(CHUNKS,)):  # a finished one too, whose lock may be left
+        if not (folder / REPORT).is_file():
+            protocol_run = ProtocolRun(protocol, load_protocol(study.protocol)[1], departures(study, protocol))
             evaluation = evaluate(open_judged_model(run, archive), protocol_run, folder)
             assert evaluation is not None, "a study is one process"
             write_text(folder / REPORT, json.dumps(evaluation.report, indent=2) + "\n")
