@@ -2,21 +2,18 @@
 
     python benchmarks/assets.py surface --count 4                # 32 objects of the model that ships: minutes
     python benchmarks/assets.py judges --three FOLDER            # 8 of them; FOLDER: where `npm install three` was run
-    python benchmarks/assets.py judges --blender                 # where `import bpy` works: its own Python
 
 Judges read a file as it was written and draw eight views, which are compared with the volume's own pictures (four
 points a voxel; foreground PSNR in dB, IoU of silhouettes). Colours are drawn without light. trimesh and usd-core read
-only; a depth buffer draws what they found. three.js and Blender's Cycles draw themselves; splats are drawn by the plain
+only; a depth buffer draws what they found. three.js draws itself; splats are drawn by the plain
 rasteriser of the tests.
 """
 
 import argparse
 import base64
-import json
 import mimetypes
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -145,42 +142,6 @@ def three_judge(installed: Path) -> Iterator[Callable[[Path], Pictures]]:
         browser.close()
 
 
-BLENDER = """
-import bpy, json, math, sys
-from mathutils import Vector
-path, eyes, output, size, fov = json.loads(sys.argv[-1])
-bpy.ops.wm.read_factory_settings(use_empty=True)
-bpy.ops.import_scene.gltf(filepath=path)
-scene = bpy.context.scene
-for material in bpy.data.materials:
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    glow = nodes.new('ShaderNodeEmission')
-    links.new(next(n for n in nodes if n.type == 'TEX_IMAGE').outputs['Color'], glow.inputs['Color'])
-    links.new(glow.outputs['Emission'], next(n for n in nodes if n.type == 'OUTPUT_MATERIAL').inputs['Surface'])
-camera = bpy.data.objects.new('camera', bpy.data.cameras.new('camera'))
-camera.data.angle = math.radians(fov)
-scene.collection.objects.link(camera)
-scene.camera, scene.render.engine = camera, 'CYCLES'
-scene.cycles.samples, scene.cycles.max_bounces, scene.cycles.use_denoising = 16, 0, False
-scene.cycles.pixel_filter_type = 'BOX'
-scene.render.resolution_x = scene.render.resolution_y = size
-scene.render.film_transparent, scene.view_settings.view_transform = True, 'Standard'
-for number, eye in enumerate(eyes):
-    camera.location = eye
-    camera.rotation_euler = (-Vector(eye)).to_track_quat('-Z', 'Y').to_euler()
-    scene.render.filepath = f'{output}/{number}.png'
-    bpy.ops.render.render(write_still=True)
-"""
-
-
-def by_blender(path: Path) -> Pictures:
-    with tempfile.TemporaryDirectory() as output:
-        task = json.dumps([str(path), CAMERAS.centres.tolist(), output, SIZE, FOV])
-        subprocess.run([sys.executable, "-c", BLENDER, task], check=True, stdout=subprocess.DEVNULL)
-        pictures = [np.asarray(Image.open(f"{output}/{view}.png").convert("RGBA")) for view in range(len(EYES[0]))]
-    return torch.from_numpy(np.stack(pictures)).movedim(-1, 1) / 255
-
-
 def truth(asset: Asset) -> tuple[Tensor, Tensor]:
     """The volume's own pictures, a ray a pixel: colour on black, opacity."""
     return asset.finely().render(CAMERAS)
@@ -212,7 +173,7 @@ def surface(assets: list[Asset], **_: object) -> None:
     print(f"IoU of .95 or more: {sum(each.iou >= 0.95 for each in likenesses)} of {len(likenesses)}")
 
 
-def judges(assets: list[Asset], *, three: Path | None = None, blender: bool = False) -> None:
+def judges(assets: list[Asset], *, three: Path | None = None) -> None:
     """A table: an object a line, a judge a column."""
     named: dict[str, tuple[str, Callable[[Path], Pictures]]] = {
         "trimesh, GLB": ("glb", by_trimesh),
@@ -222,8 +183,6 @@ def judges(assets: list[Asset], *, three: Path | None = None, blender: bool = Fa
     with ExitStack() as open_things:
         if three:
             named["three.js, GLB"] = "glb", open_things.enter_context(three_judge(three))
-        if blender:
-            named["Blender, GLB"] = "glb", by_blender
         folder = Path(open_things.enter_context(tempfile.TemporaryDirectory()))
         print("| object |" + "".join(f" {name} |" for name in named))
         print("|---|" + "---|" * len(named), flush=True)
@@ -242,10 +201,9 @@ def main() -> None:
     parser.add_argument("what", choices=("surface", "judges"))
     parser.add_argument("--count", type=int, default=1, help="objects of each of eight prompts")
     parser.add_argument("--three", type=Path)
-    parser.add_argument("--blender", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    run = surface if chosen.what == "surface" else partial(judges, three=chosen.three, blender=chosen.blender)
+    run = surface if chosen.what == "surface" else partial(judges, three=chosen.three)
     run(objects(chosen.count))
 
 
