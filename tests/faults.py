@@ -127,8 +127,9 @@ class Room:
         if child == 0:
             code = 1
             try:
+                said = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 for stream in (1, 2):
-                    os.dup2(os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+                    os.dup2(said, stream)
                 self.preloaded.faults_arm(os.fsencode(self.folder), mode, ctypes.c_long(at))
                 main(self.arguments)
                 code = 0
@@ -171,7 +172,8 @@ class Room:
             return f"ended with {code}: {said[-500:]}"
         if mode != KILL and code not in (0, 2):
             return f"ended with {code}: {said[-500:]}"
-        if code == 2 and (str(self.folder) not in said.splitlines()[-1] or "Traceback" in said):
+        error = [line for line in said.splitlines() if line.startswith("error: ")][-1:]
+        if code == 2 and (str(self.folder) not in "".join(error) or "Traceback" in said):
             return f"names no file: {said[-500:]}"
         if code and (again := self.life(COUNT)[0]):
             return f"cannot go on, {again}: {self.said.read_text()[-500:]}"

@@ -27,7 +27,7 @@ from hostile import damaged, reworded, spoilt_member, swapped_json
 from PIL import Image
 
 from vader3d.captions import read_captions
-from vader3d.data.making.conversion import Job, attempt
+from vader3d.data.making.crew import Job, attempt
 from vader3d.data.making.surface import load_surface
 from vader3d.data.photographs.frames import chosen_frames
 from vader3d.data.photographs.objects import given_views

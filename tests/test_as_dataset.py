@@ -144,7 +144,8 @@ def test_the_command_makes_a_data_set_that_our_commands_read(model, tmp_path, ca
 def test_an_object_of_the_data_set_can_be_made_again(model, tmp_path, capsys):
     generate(model, tmp_path / "files", "--count", "2", "--formats", "ply")
     generate(model, tmp_path / "new", "--count", "2", "--as-dataset", "--format", "json")
-    said = json.loads(capsys.readouterr().out.partition("\n")[2])
+    printed = capsys.readouterr().out
+    said = json.loads(printed[printed.index("{") :])
     scene = said["scenes"]["seed0-001"]
     assert read_provenance(scene) == read_provenance(tmp_path / "files" / "seed0-001.ply")
     generate(model, tmp_path / "again", "--again", scene, "--formats", "ply")

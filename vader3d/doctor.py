@@ -17,6 +17,7 @@ EXTRAS = {
     "distributed": (("accelerate",), "training on several processes"),
     "cluster": (("distributed",), "prepare on a Dask cluster"),
     "shards": (("fsspec", "s3fs"), "data sets in tar shards at URLs (S3, HTTP)"),
+    "heads": (("anny",), "clips of parametric people: prepare heads"),
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
     "studio": (("fastapi", "uvicorn"), "the studio in the browser"),
     "text": (("transformers",), "text encoders and captions of others' networks"),

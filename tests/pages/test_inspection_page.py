@@ -106,7 +106,8 @@ def test_a_browser_draws_the_page(look, width):
         page.locator("iframe").scroll_into_view_if_needed()
         inner.evaluate("show()")
         drawn = inner.evaluate(
-            "() => new Set(new Uint32Array(pen.getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"
+            "() => { const canvas = document.querySelector('canvas'), pen = canvas.getContext('2d');"
+            " return new Set(new Uint32Array(pen.getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size; }"
         )
         wide = page.evaluate("document.documentElement.scrollWidth")
         page.screenshot(path=look / f"{width}.png")

@@ -10,7 +10,9 @@ from tiny import THINGS, ring
 
 from vader3d.cli.main import main
 
-PAGE = (Path(__file__).parents[3] / "docs" / "photos.md").read_text(encoding="utf-8")
+PHOTOS, CLIPS = (
+    (Path(__file__).parents[3] / "docs" / "photos.md").read_text(encoding="utf-8").split("## Clips of moving subjects")
+)
 QUICK = {
     "photos": ["--processes", "1"],
     "autodecoder": ["--preset", "tiny", "--set", "loop.objects_seen=4"],
@@ -20,7 +22,7 @@ QUICK = {
 
 
 def commands():
-    blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\n(.*?)^```", PHOTOS, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.startswith("vader3d ")]
 
 
@@ -39,8 +41,15 @@ def test_every_command_of_the_page_runs(tmp_path, monkeypatch):
     assert list(Path("assets").glob("*.glb"))
 
 
-@pytest.mark.parametrize("option", re.findall(r"`(--[a-z-]+)", PAGE))
-def test_every_option_of_the_page_exists(option, capsys):
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (command, option)
+        for command, text in (("photos", PHOTOS), ("video", CLIPS))
+        for option in re.findall(r"`(--[a-z-]+)", text)
+    ],
+)
+def test_every_option_of_the_page_exists(command, option, capsys):
     with pytest.raises(SystemExit):
-        main(["prepare", "photos", "--help"])
+        main(["prepare", command, "--help"])
     assert option in capsys.readouterr().out

@@ -31,7 +31,7 @@ BAD_INDICES = {
     "a list": (lambda p: (p / "shards.json").write_text("[]"), "wanted format, version"),
     "deep nesting": (lambda p: (p / "shards.json").write_text("[" * 100_000), "recursion"),
     "another format": (lambda p: change_index(p, lambda i: i.update(format="zoo")), "'vader3d-shards'; got 'zoo'"),
-    "newer": (lambda p: change_index(p, lambda i: i.update(version=3)), "wanted at most 2; got 3; update"),
+    "newer": (lambda p: change_index(p, lambda i: i.update(version=4)), "wanted at most 3; got 4; update"),
     "absurd resolution": (lambda p: change_index(p, lambda i: i.update(resolution=[10**6, 1])), "wanted sides of 1 to"),
     "a file elsewhere": (lambda p: change_index(p, lambda i: i["shards"][0].update(file="../x.tar")), "got '/' in"),
     "a wrong count": (lambda p: change_index(p, lambda i: i.update(objects=9)), "wanted 9 objects"),

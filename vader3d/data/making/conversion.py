@@ -139,14 +139,16 @@ def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool
     with held(ledger.folder.parent, f"{ledger.folder.name}.end", wait=True):  # not in there: the folder goes
         if (ledger.folder / FINISHED).exists():
             report = PrepareReport(ledger.output.path, **read_json(ledger.folder / FINISHED))
-            report.notes.append(f"it was finished before; to make it anew delete {ledger.folder} first")
+            if keep:
+                report.notes.append(f"it was finished before; to make it anew delete {ledger.folder} first")
+            else:
+                ledger.forget()
             return report
         if not (ledger.folder / LEDGER).exists():
             path, in_shards = ledger.output.path, ledger.output.objects_per_shard is not None
             return PrepareReport(path, len(Shards(path) if in_shards else Archive(path)), notes=["others ended it"])
         report = finish(ledger, subsets)
-        if keep:
-            values = {name: value for name, value in asdict(report).items() if name != "output"}
-            write_text(ledger.folder / FINISHED, json.dumps(values, ensure_ascii=False))
+        values = {name: value for name, value in asdict(report).items() if name != "output"}
+        write_text(ledger.folder / FINISHED, json.dumps(values, ensure_ascii=False))
         ledger.forget(keep=keep)
         return report

@@ -103,8 +103,8 @@ class Ledger:
         return self.path(number).exists()
 
     def left(self, first: int) -> list[int]:
-        """The parts that are not whole, from the part `first` on and round; none where the ledger is gone."""
-        if not (self.folder / LEDGER).exists():
+        """The parts that are not whole, from the part `first` on and round; none where the whole is."""
+        if not (self.folder / LEDGER).exists() or (self.folder / FINISHED).exists():
             return []
         return [number for number in [*range(first, self.parts), *range(first)] if not self.is_done(number)]
 
@@ -142,8 +142,9 @@ class Ledger:
         self.output.open().close()
 
     def forget(self, *, keep: bool = False) -> None:
-        """Delete all of it, or, keep=True, all but the notes."""
-        for path in self.folder.glob("*"):
+        """Delete all of it, or, keep=True, all but the notes; last what says that the whole is there."""
+        last = [self.folder / FINISHED, self.folder / LEDGER]
+        for path in [*(path for path in self.folder.glob("*") if path not in last), *last]:
             if not (keep and path.suffix == ".json"):
                 discard(path)
 
