@@ -180,7 +180,7 @@ class Room:
         found = contents(self.folder)
         unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         if mode == errno.EIO and not code:  # done, but for what could not be deleted
-            unlike = [name for name in unlike if not name.endswith(".lock")]
+            unlike = [name for name in unlike if not (name.endswith(".lock") or ".parts" in name)]
         return f"leaves other files: {unlike}" if unlike else ""
 
 
