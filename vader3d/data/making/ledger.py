@@ -25,7 +25,7 @@ from vader3d.data.making.crew import DEATHS, Death, Job
 from vader3d.data.making.work import Limits
 from vader3d.data.shards.writer import ShardWriter, check_folder
 from vader3d.data.writer import Writer
-from vader3d.files import discard, held, write_text
+from vader3d.files import discard, held, write_text, writing
 from vader3d.untrusted import read_json, reading
 
 LEDGER, FINISHED, DOING = "ledger.json", "finished.json", ".doing"
@@ -211,7 +211,7 @@ class DeathList:
 
     def note(self, name: str, death: Death, *, apart: bool = True) -> None:
         entry = {"name": name, **death._asdict(), "apart": apart}
-        with self.lock, self.path.open("a", encoding="utf-8") as file:
+        with self.lock, writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         self.count(**entry)
 

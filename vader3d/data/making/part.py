@@ -20,7 +20,7 @@ from vader3d.data.making.ledger import DOING, LEDGER, DeathList, Item, Ledger, M
 from vader3d.data.making.work import Limits
 from vader3d.data.shards.writer import PartWriter
 from vader3d.data.writer import Writer
-from vader3d.files import WATCH_SECONDS, changed, discard, held, note_in, this_machine, write_text
+from vader3d.files import WATCH_SECONDS, changed, discard, held, note_in, this_machine, write_text, writing
 
 SEEN: dict[Path, tuple[int | None, float]] = {}  # locks: when they last changed, and when we saw that first
 OWN = threading.local()  # the crew of a thread of another engine's worker
@@ -133,7 +133,8 @@ def results_here(
             finally:
                 apart.stop()
         else:
-            deaths.doing.write_text(name, "utf-8")
+            with writing(deaths.doing):
+                deaths.doing.write_text(name, "utf-8")
             yield item, workers.submit(item.job, deaths.of(name)).result()
 
 
