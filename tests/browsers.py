@@ -54,7 +54,7 @@ def visited(browser: Any, address: str, code: str, **how: Any) -> Iterator[Any]:
     page.goto(f"{address}/#{code}")
     page.wait_for_selector("#solver option", state="attached")
     yield page
-    assert errors == []
+    assert errors == [], errors
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
     shifts = page.evaluate("window.shifts")
     assert sum(value for value, *_ in shifts) < MOST_SHIFT, shifts

@@ -123,16 +123,15 @@ def counted_quantiles(groups: Tensor, levels: tuple[float, ...]) -> Tensor:
     ranks = torch.tensor([int(level * (len(groups) * groups.shape[2] - 1)) for level in levels])
     left, known = ranks[:, None].repeat(1, kinds), torch.zeros(len(levels), kinds, dtype=torch.long)
     for shift in range(32 - DIGIT_BITS, -1, -DIGIT_BITS):
+        alike = shift == 32 - DIGIT_BITS  # nothing is known yet, and all levels' counts are the first's
         counts = torch.zeros(len(levels), kinds * digits, dtype=torch.long)
         for part in chunks(groups):
             keys = ordered_bits(part)
-            for level in range(
-                1 if shift == 32 - DIGIT_BITS else len(levels)
-            ):  # the first digit's counts are all alike
+            for level in range(1 if alike else len(levels)):
                 chosen = keys >> (shift + DIGIT_BITS) == known[level][:, None]
                 places = (keys[chosen] >> shift) % digits + digits * of_group.expand_as(keys)[chosen]
                 counts[level] += torch.bincount(places, minlength=kinds * digits)
-        if shift == 32 - DIGIT_BITS:
+        if alike:
             counts[:] = counts[:1]
         below = counts.view(len(levels), kinds, digits).cumsum(-1)
         digit = (below <= left[..., None]).sum(-1)

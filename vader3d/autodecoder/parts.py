@@ -14,12 +14,11 @@ from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
 from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside, read_part_poses
-from vader3d.geometry.rotations import rotation_from_vector
+from vader3d.geometry.rotations import random_turns, rotation_from_vector
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import rotation_scores
 
 BESIDE = "beside"
-MEDIAN_LENGTH = 1.538  # of a standard normal vector of three
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,8 @@ def with_file(config: PartConfig, archive: Path | str, *, objects: int, parts: i
 @torch.no_grad()
 def place(module: PartPoses, poses: Tensor, *, noise: float, seed: int) -> None:
     """Let a table begin at poses [N, F, K, 3, 4], each turned by a random angle of so many degrees (median)."""
-    vectors = torch.randn(*poses.shape[:3], 3, generator=torch.Generator().manual_seed(seed))
-    turned = poses[..., :3] @ rotation_from_vector(vectors * (torch.tensor(noise).deg2rad() / MEDIAN_LENGTH))
+    turns = random_turns(*poses.shape[:3], degrees=noise, generator=torch.Generator().manual_seed(seed))
+    turned = poses[..., :3] @ rotation_from_vector(turns)
     module.start.copy_(torch.cat([turned, poses[..., 3:]], -1).flatten(0, 1))
 
 

@@ -1,16 +1,13 @@
 """One learned pose for each training picture, from a rough start."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from vader3d.autodecoder.posing import PoseConfig, shifted
 from vader3d.data.batches.views import PosedViews, Views
+from vader3d.geometry.rotations import random_turns
 from vader3d.geometry.skinning import inverse
 from vader3d.training.optimisers import RowAdam
-
-MEDIAN_LENGTH = 1.538  # of a vector of three numbers from N(0, 1)
 
 
 class PoseTable(nn.Module):
@@ -48,7 +45,7 @@ def place_table(table: PoseTable, config: PoseConfig, views: Views, base: Tensor
         assert seen.numbers is not None
         pose = inverse(seen.cameras.world_from_camera[0, :, :3])
         moves = torch.zeros(len(pose), 6)
-        moves[:, :3] = torch.randn(len(pose), 3, generator=generator) * math.radians(config.start_noise) / MEDIAN_LENGTH
+        moves[:, :3] = random_turns(len(pose), degrees=config.start_noise, generator=generator)
         table.start[number, seen.numbers[0]] = shifted(pose, moves)
 
 

@@ -11,14 +11,13 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.losses import LossConfig, mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
+from vader3d.autodecoder.posing import TRIED_PX, TRIED_SAMPLES
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch, drawn_pixels
 from vader3d.frozen.vgg import load_trunk
 from vader3d.progress import track
 from vader3d.randomness import seeded
 from vader3d.render import Volume, render_views
-
-TRIED_PX, TRIED_SAMPLES = 16, 24  # at which known objects are compared with a new one
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def reconstruct(
     """
     if config.poses.source != "given":
         raise ValueError(
-            "model: wanted one that learned from the data's cameras; got one with poses.source=keypoints, whose world "
-            "is its own"
+            "model: wanted one that learned from the data's cameras; got one with poses.source="
+            f"{config.poses.source}, whose world is its own"
         )
     generator = seeded(how.seed)
     codes = torch.cat([*model.codes.batches()])

@@ -55,8 +55,8 @@ def prepare_photos_command(
         captions: A .csv, .json or .jsonl file, or a folder of texts: captions by objects' names; they come first.
         title: A name for people.
     """
-    from vader3d.data.photographs.objects import Photography
-    from vader3d.data.photographs.prepare import REPORT, prepare_photographs
+    from vader3d.data.photographs.objects import REPORT, Photography
+    from vader3d.data.photographs.prepare import prepare_photographs
     from vader3d.frozen.matting import KINDS, Matting
     from vader3d.machine import chosen_device
     from vader3d.pages.photographs import write_photographs_page

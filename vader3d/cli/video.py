@@ -68,8 +68,9 @@ def prepare_video_command(
         captions: A .csv, .json or .jsonl file, or a folder of texts: captions by clips' names; they come first.
         title: A name for people.
     """
+    from vader3d.data.photographs.objects import REPORT
     from vader3d.data.videos.objects import Videography
-    from vader3d.data.videos.prepare import REPORT, prepare_videos
+    from vader3d.data.videos.prepare import prepare_videos
     from vader3d.frozen.matting import KINDS, Matting, segmenter
     from vader3d.machine import chosen_device
     from vader3d.pages.videos import write_videos_page

@@ -107,7 +107,7 @@ def recognised(source: Path) -> Recognised:
     """What a folder, or a file, is. ValueError: none of the formats, with all that was looked for; or a data set."""
     if not source.exists():
         raise ValueError(f"source: wanted a folder; got {source}, which does not exist")
-    names = [path.name for path in (source,)] if source.is_file() else names_in(source)
+    names = [source.name] if source.is_file() else names_in(source)
     if "shards.json" in names or "archive.json" in names:
         raise ValueError(f"source: wanted files to make a data set of; got {source}, which is one; vader3d inspect it")
     found = [(sign, hits) for sign in SIGNS if (hits := matches(sign, source, names))]

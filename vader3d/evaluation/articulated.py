@@ -76,26 +76,16 @@ def evaluate_articulated(
     return report
 
 
+@dataclass
 class Judge:
     """A model beside the truth of its clips."""
 
-    def __init__(
-        self,
-        model: Autodecoder,
-        parts: PartPoses,
-        render: RenderConfig,
-        archive: Archive,
-        novel: Archive,
-        truth: dict[str, Tensor],
-    ):
-        self.model, self.parts, self.render, self.archive, self.novel, self.truth = (
-            model,
-            parts,
-            render,
-            archive,
-            novel,
-            truth,
-        )
+    model: Autodecoder
+    parts: PartPoses
+    render: RenderConfig
+    archive: Archive
+    novel: Archive
+    truth: dict[str, Tensor]
 
     def report(self, names: tuple[str, ...], how: ArticulatedConfig) -> tuple[dict[str, Any], Image]:
         clips = np.unique(np.linspace(0, len(self.archive) - 1, how.clips).round().astype(int)).tolist()

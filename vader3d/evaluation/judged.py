@@ -55,8 +55,8 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     generator, codes, config, about, header = opened(model_folder(run), device=device)
     if config.poses.source != "given":
         raise ValueError(
-            f"{run}: wanted a model that learned from the data's cameras; got one with poses.source=keypoints, whose "
-            "world is its own; its metrics.jsonl has rotation_error"
+            f"{run}: wanted a model that learned from the data's cameras; got one with poses.source="
+            f"{config.poses.source}, whose world is its own; its metrics.jsonl has rotation_error"
         )
     if config.parts.poses is not None:
         raise ValueError(

@@ -101,6 +101,11 @@ def unposed_cameras(views: int, *, size: int, fov_degrees: float = FOV_DEGREES) 
     return Cameras(matrices, torch.tensor([focal, focal, size / 2, size / 2]).expand(views, 4), size, size)
 
 
+def signs_of(axes: str, *, usual: str) -> tuple[float, float, float]:
+    """What turns the columns of a camera's rotation into OpenCV's; `auto`: the axes that are usual."""
+    return AXES[usual if axes == "auto" else axes]
+
+
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
     """world_from_camera [..., 4, 4] of a camera at `eye` that looks at `target`, picture upright along `up`.
 

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+MEDIAN_LENGTH = 1.538  # of a vector of three numbers from N(0, 1)
+
 
 def cross_matrix(vectors: Tensor) -> Tensor:
     """[..., 3] -> [..., 3, 3], with cross_matrix(a) @ b = a x b."""
@@ -15,6 +17,11 @@ def cross_matrix(vectors: Tensor) -> Tensor:
 def rotation_from_vector(vectors: Tensor) -> Tensor:
     """Axis times angle in radians [..., 3] -> rotations [..., 3, 3]; has a gradient at 0 too."""
     return torch.matrix_exp(cross_matrix(vectors))
+
+
+def random_turns(*shape: int, degrees: float, generator: torch.Generator) -> Tensor:
+    """Vectors [..., 3], as `rotation_from_vector` takes them, of random turns, `degrees` in the median."""
+    return torch.randn(*shape, 3, generator=generator) * (math.radians(degrees) / MEDIAN_LENGTH)
 
 
 def nearest_rotation(matrices: Tensor) -> Tensor:

@@ -209,6 +209,7 @@ class Child:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.log.close()
         for pipe in (self.process.stdin, self.process.stdout):
             try:
                 if pipe is not None:

@@ -24,12 +24,13 @@ from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.transforms import read_document
 from vader3d.data.reading.upright import levelled
 from vader3d.data.writer import PreparedObject
-from vader3d.files import remove_leftovers, write_bytes, write_text
+from vader3d.files import held, remove_leftovers, write_bytes, write_text
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import check_placement, placed
 
 Matte = Callable[[np.ndarray, Path | None], np.ndarray]
-FACTS, SHEET = "facts.json", "sheet.jpg"
+FACTS, SHEET = "facts.json", "sheet.jpg"  # of one object
+REPORT = "report.json"  # of all
 POSED, WITHOUT, BROKEN = "posed", "without cameras", "broken"
 LEAST_VIEWS, HULL_PX, MARGIN = 6, 160, 0.04
 JPEG_QUALITY = 95
@@ -106,6 +107,18 @@ def facts_in(room: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return facts if isinstance(facts, dict) else {}
+
+
+def all_facts(rooms: Path, names: Sequence[str], *, died: str) -> list[dict[str, Any]]:
+    """What is known of each object; `died`: the outcome of those whose process left no facts."""
+    lost = {"outcome": died, "reason": "its process died (out of memory?)"}
+    return [{"name": name, **(facts_in(rooms / name) or lost)} for name in names]
+
+
+def write_report(rooms: Path, summary: dict[str, Any]) -> None:
+    """`REPORT` in the folder of rooms, which other commands may be writing too."""
+    with held(rooms, REPORT, wait=True):
+        write_text(rooms / REPORT, json.dumps(summary, indent=1, ensure_ascii=False))
 
 
 def masks_are_stale(room: Path, key: str) -> bool:

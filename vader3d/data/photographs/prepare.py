@@ -1,7 +1,6 @@
 """Folders of photographs and clips into a data set, with a report."""
 
 import importlib.util
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,14 +15,13 @@ from vader3d.data.photographs.objects import (
     WITHOUT,
     Matte,
     Photography,
-    facts_in,
+    all_facts,
     given_views,
     object_of,
+    write_report,
 )
 from vader3d.data.photographs.structure import check_pycolmap
-from vader3d.files import held, write_text
 
-REPORT = "report.json"
 LINES = 12  # of a kind that are printed
 
 
@@ -83,10 +81,8 @@ def prepare_photographs(
     try:
         report.prepared = convert(jobs, target, work=work, processes=processes, captions=captions)
     finally:
-        died = {"outcome": BROKEN, "reason": "its process died (out of memory?)"}
-        report.facts = [{"name": name, **(facts_in(rooms / name) or died)} for name in names]
-        with held(rooms, REPORT, wait=True):
-            write_text(rooms / REPORT, json.dumps(summary(report.facts), indent=1, ensure_ascii=False))
+        report.facts = all_facts(rooms, names, died=BROKEN)
+        write_report(rooms, summary(report.facts))
     return report
 
 

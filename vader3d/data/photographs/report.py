@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vader3d.data.inspection.looks import GREY, OUTLINE, on_grey
 from vader3d.data.reading.assembly import SourceView
 from vader3d.data.reading.pictures import read_picture
 from vader3d.files import write_bytes
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TILE_PX, TILES = 192, 6
-OUTLINE = (255, 0, 160)
-GREY = 96
 
 
 def mask_faults(views: Sequence[SourceView]) -> list[str]:
@@ -56,9 +55,7 @@ def write_tiles(path: Path, tiles: Sequence[np.ndarray], pictures: np.ndarray | 
 
     row = np.concatenate(tiles, 1)
     if pictures is not None:
-        some = pictures[np.linspace(0, len(pictures) - 1, TILES).round().astype(int)].astype(np.float32)
-        alpha = some[..., 3:] / 255
-        flat = np.rint(some[..., :3] * alpha + GREY * (1 - alpha)).astype(np.uint8)
+        flat = on_grey(pictures[np.linspace(0, len(pictures) - 1, TILES).round().astype(int)])
         below = [np.asarray(Image.fromarray(each).resize((TILE_PX, TILE_PX))) for each in flat]
         row = np.concatenate([row, np.concatenate(below, 1)])
     file = io.BytesIO()

@@ -8,7 +8,7 @@ from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_v
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
 from vader3d.untrusted import reading as parsing
 
@@ -29,7 +29,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
         for number, picture in chosen_views(there, reading.views):
             view = document["views"][number]
             matrix = np.asarray(view["pose"], float).reshape(4, 4)
-            matrix[:3, :3] *= AXES["opengl" if reading.axes == "auto" else reading.axes]
+            matrix[:3, :3] *= signs_of(reading.axes, usual="opengl")
             lens = np.asarray(view["K"], float).reshape(3, 3)[[0, 1, 0, 1], [0, 1, 2, 2]]
             mask = numbered_picture(folder / "segmentation", "segmentation", number)
             views.append(SourceView(picture, matrix, lens, (RENDERED_PX, RENDERED_PX), mask))

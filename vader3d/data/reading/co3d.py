@@ -15,7 +15,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import inside
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import ZIP_FREE_BYTES, ZIP_RATIO
 from vader3d.untrusted import reading as parsing
 
@@ -63,7 +63,7 @@ def source_view(root: Path, frame: Mapping[str, Any], reading: Reading) -> Sourc
     camera_from_world[:3, :3] = np.asarray(seen["R"], float).T
     camera_from_world[:3, 3] = seen["T"]
     matrix = np.linalg.inv(camera_from_world)
-    matrix[:3, :3] *= AXES["pytorch3d" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="pytorch3d")
     half = np.array([width, height]) / 2
     form = seen.get("intrinsics_format", "ndc_norm_image_bounds")
     if form not in ("ndc_norm_image_bounds", "ndc_isotropic"):

@@ -11,7 +11,7 @@ from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import inside
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
 from vader3d.untrusted import reading as parsing
 
@@ -48,7 +48,7 @@ def source_view(picture: Path, label: object, reading: Reading) -> SourceView:
     if numbers.shape != (25,):
         raise ValueError(f"labels: wanted 25 numbers for each picture; got {numbers.shape} for {picture.name}")
     matrix, lens = numbers[:16].reshape(4, 4), numbers[16:].reshape(3, 3)
-    matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
     height, width = picture_size(picture)
     side = width if np.isclose(lens[0, 0], lens[1, 1]) else height  # equal shares are of one side: pixels are square
     intrinsics = lens[[0, 1, 0, 1], [0, 1, 2, 2]] * [width, side, width, height]

@@ -10,7 +10,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import is_litter, read_json
 from vader3d.untrusted import reading as parsing
 
@@ -39,7 +39,7 @@ def source_view(path: Path, reading: Reading) -> SourceView:
         fovs = [float(document["x_fov"]), float(document.get("y_fov", document["x_fov"]))]
         across, down = (math.radians(fov) if fov > math.pi else fov for fov in fovs)
         lens = [width / 2 / math.tan(across / 2), height / 2 / math.tan(down / 2), width / 2, height / 2]
-    matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
     alpha = path.with_name(f"{path.stem}_MatAlpha.png")
     mask = alpha if alpha.is_file() else given_mask(picture)
     return SourceView(picture, matrix, np.array(lens), (height, width), mask)

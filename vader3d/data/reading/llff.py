@@ -10,7 +10,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.projections import pictures_in
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_bytes
 from vader3d.untrusted import reading as parsing
 
@@ -50,7 +50,7 @@ def source_view(picture: Path, row: np.ndarray, reading: Reading) -> SourceView:
     down, right, backwards, centre, (height, width, focal) = numbers.T
     matrix = np.eye(4)
     matrix[:3] = np.stack([right, down, -backwards, centre], 1)
-    matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
     lens = np.array([focal, focal, width / 2, height / 2])
     return SourceView(picture, matrix, lens, (height, width), given_mask(picture))
 

@@ -10,7 +10,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.tables import beginning, found_pictures
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_bytes
 from vader3d.untrusted import reading as parsing
 
@@ -40,7 +40,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
         for label, picture in found:
             camera = by_label[label]
             matrix = moves.get(camera.get("component_id"), np.eye(4)) @ numbers(camera.findtext("transform"), 4)
-            matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+            matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
             lens, size, distortion = lenses[camera.get("sensor_id")]
             views.append(SourceView(picture, matrix, lens, size, given_mask(picture), distortion))
     return assembled_object(name, folder, views, reading, notes=[note])

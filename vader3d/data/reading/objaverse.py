@@ -8,7 +8,7 @@ from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_v
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_bytes
 from vader3d.untrusted import reading as parsing
 
@@ -36,7 +36,7 @@ def source_view(pose: Path, reading: Reading) -> SourceView:
     picture = picture_of(pose)
     assert picture is not None
     matrix = read_pose(pose)
-    matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
     height, width = picture_size(picture)
     focal = 0.5 * width / np.tan(np.deg2rad(reading.fov or FOV_DEGREES) / 2)
     return SourceView(picture, matrix, np.array([focal, focal, width / 2, height / 2]), (height, width))

@@ -11,7 +11,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.projections import pictures_in
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
 from vader3d.untrusted import reading as parsing
 
@@ -36,7 +36,7 @@ def source_view(picture: Path, camera: Path, reading: Reading) -> SourceView:
         lens = np.array([float(document[key]) for key in ("fx", "fy", "cx", "cy")])
         size = (float(document["height"]), float(document["width"]))
         matrix = pose_of(document)
-    matrix[:3, :3] *= AXES["opengl" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opengl")
     return SourceView(picture, matrix, lens, size, given_mask(picture))
 
 

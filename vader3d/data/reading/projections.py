@@ -12,7 +12,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import reading as parsing
 from vader3d.untrusted import zip_member
 
@@ -65,7 +65,7 @@ def source_view(picture: Path, matrices: Mapping[str, np.ndarray], reading: Read
         matrix = np.linalg.inv(matrices["world_mat"])
     else:
         matrix, lens = decomposed((matrices["world_mat"] @ matrices.get("scale_mat", np.eye(4)))[:3])
-    matrix[:3, :3] *= AXES["opencv" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
     return SourceView(picture, matrix, lens, (height, width), given_mask(picture) or numbered_mask(picture))
 
 

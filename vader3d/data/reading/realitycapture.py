@@ -13,7 +13,7 @@ from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.tables import beginning, found_pictures
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_bytes
 from vader3d.untrusted import reading as parsing
 
@@ -44,7 +44,7 @@ def source_view(picture: Path, row: Mapping[str, str], reading: Reading) -> Sour
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("ZXY", angles, degrees=True).as_matrix()
     matrix[:3, 3] = [values["x"], values["y"], values["alt"]]
-    matrix[:3, :3] *= AXES["opengl" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opengl")
     unit = max(width, height) / FILM_MM
     focal, x, y = (values.get(key, 0.0) * unit for key in ("f", "px", "py"))
     distortion = {ours: values[theirs] for theirs, ours in KEYS.items() if values.get(theirs)}

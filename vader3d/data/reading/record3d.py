@@ -9,7 +9,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
 from vader3d.untrusted import reading as parsing
 
@@ -46,7 +46,7 @@ def pose_of(numbers: np.ndarray, reading: Reading) -> np.ndarray:
 
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = Rotation.from_quat(numbers[:4]).as_matrix(), numbers[4:]
-    matrix[:3, :3] *= AXES["opengl" if reading.axes == "auto" else reading.axes]
+    matrix[:3, :3] *= signs_of(reading.axes, usual="opengl")
     return matrix
 
 

@@ -10,7 +10,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_text
 
 INTRINSICS = "intrinsics.txt"
@@ -57,7 +57,7 @@ def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
     if len(numbers) not in (12, 16):
         raise ValueError(f"pose: wanted 16 numbers; got {len(numbers)} in {path.name}")
     matrix = np.reshape([*numbers, 0.0, 0.0, 0.0, 1.0][:16], (4, 4))
-    matrix[:3, :3] *= AXES["opencv" if axes == "auto" else axes]
+    matrix[:3, :3] *= signs_of(axes, usual="opencv")
     return matrix
 
 

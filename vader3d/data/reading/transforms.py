@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vader3d.data.reading.pictures import existing_picture
-from vader3d.geometry.cameras import AXES
+from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
 
 
@@ -97,5 +97,5 @@ def frame_pose(frame: Mapping, picture: str, axes: str = "auto") -> np.ndarray:
         matrix = np.concatenate([matrix, [[0, 0, 0, 1]]])
     if matrix.shape != (4, 4):
         raise ValueError(f"cameras: wanted a transform_matrix of 4 x 4 numbers; got {matrix.shape} for {picture}")
-    matrix[:3, :3] *= AXES["opengl" if axes == "auto" else axes]
+    matrix[:3, :3] *= signs_of(axes, usual="opengl")
     return matrix

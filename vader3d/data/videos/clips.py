@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,8 +125,9 @@ def listed_clips(source: Path, boxes: Path | None = None) -> Listing:
     """
     if not source.exists():
         raise ValueError(f"source: wanted a folder of clips; got {source}, which does not exist")
-    files = sorted(path for path in source.rglob("*") if is_clip(path, source)) if source.is_dir() else [source]
-    folders = {path.parent for path in source.rglob("*") if is_frame(path, source)} if source.is_dir() else set()
+    below = sorted(source.rglob("*")) if source.is_dir() else []
+    files = [path for path in below if is_clip(path, source)] if source.is_dir() else [source]
+    folders = {path.parent for path in below if is_frame(path, source)}
     folders = {folder.parent if folder.name.lower() in PICTURES and folder != source else folder for folder in folders}
     folders -= {file.parent for file in files}  # pictures beside clips are something else
     given = boxes_in(boxes) if boxes is not None else {}
@@ -146,9 +147,7 @@ def listed_clips(source: Path, boxes: Path | None = None) -> Listing:
         )
     if unknown := sorted(set(given) - {clip.name for clip in listing.clips}):
         listing.notes.append(f"{boxes}: {len(unknown)} names are no clip's, e.g. {unknown[0]}")
-    listing.clips = [
-        Clip(clip.source, clip.name, clip.start, clip.stop, given.get(clip.name, clip.boxes)) for clip in listing.clips
-    ]
+    listing.clips = [replace(clip, boxes=given.get(clip.name, clip.boxes)) for clip in listing.clips]
     return listing
 
 

@@ -1,6 +1,5 @@
 """Folders of clips into a data set without cameras, with a report."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +9,14 @@ from typing import Any
 
 from vader3d.captions import files_of_captions
 from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, convert
-from vader3d.data.photographs.objects import Matte, facts_in
+from vader3d.data.photographs.objects import Matte, all_facts, write_report
 from vader3d.data.reading.folders import splits_of
 from vader3d.data.videos.clips import Clip, listed_clips
 from vader3d.data.videos.objects import SKIPPED, TAKEN, Videography, clips_of_shots, object_of
-from vader3d.files import held, write_text
+from vader3d.files import held
 from vader3d.untrusted import reason_of
 
-REPORT = "report.json"
 LINES = 12  # of skipped clips that are printed
-DIED = {"outcome": SKIPPED, "reason": "its process died (out of memory?)"}
 
 
 @dataclass
@@ -93,9 +90,8 @@ def prepare_videos(
             subsets=splits_of([clip.source if source.is_dir() else source for clip in clips], names, source),
         )
     finally:
-        report.facts = [*unread, *({"name": name, **(facts_in(rooms / name) or DIED)} for name in names)]
-        with held(rooms, REPORT, wait=True):
-            write_text(rooms / REPORT, json.dumps(summary(report.facts), indent=1, ensure_ascii=False))
+        report.facts = [*unread, *all_facts(rooms, names, died=SKIPPED)]
+        write_report(rooms, summary(report.facts))
     return report
 
 
