@@ -53,6 +53,7 @@ def visited(browser: Any, address: str, code: str, **how: Any) -> Iterator[Any]:
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{address}/#{code}")
     page.wait_for_selector("#solver option", state="attached")
+    page.wait_for_selector("body:not(.starting)")  # before it knows what there is, its tabs take no keys
     yield page
     assert errors == [], errors
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
