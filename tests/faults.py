@@ -68,8 +68,8 @@ COMMANDS |= {
     "generate": "generate --model {inputs}/model --output {room}/out --count 2 --steps 1 --formats glb obj ply webp "
     "--texture-size 64 --faces 500",
     "animate": "animate --model {inputs}/figure --seed 1 --driving {inputs}/nod.json --size 16 --output {room}/out.mp4",
-    "reconstruct": "reconstruct --model {inputs}/model --data {inputs}/one.zip --output {room}/out --steps 2 --fine-steps 1 "
-    "--colour vertex",
+    "reconstruct": "reconstruct --model {inputs}/model --data {inputs}/one.zip --output {room}/out --steps 2 "
+    "--fine-steps 1 --colour vertex",
     "save": "save {inputs}/model --output {room}/out",
     "demo": "demo --data {inputs}/things.zip --output {room}/out",
 }

@@ -126,7 +126,7 @@ def save_model(source: str | Path, target: Path, *, card: str = "", half: bool =
     with held(target):
         check_target(target)
         if not (target / CONFIG).is_file():  # of a save that is stopped, which fit nothing there
-            write_notes(target, {name: "" for name in weights_in(folder)}, {})
+            write_notes(target, dict.fromkeys(weights_in(folder), ""), {})
         for name in weights_in(folder):
             copy_weights(folder / name, target / name, half=half)
         sums = {name: checksum_of(target / name) for name in weights_in(target)}
