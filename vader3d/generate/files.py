@@ -212,9 +212,9 @@ def save_path(folder: Path, recipes: Sequence[Recipe]) -> Path | None:
 
 
 def schema(model: str) -> dict[str, Any]:
-    """What a model takes and makes, as a JSON schema of the inputs of `vader3d generate`."""
+    """What a model takes and makes, as a JSON schema of the inputs of `vader3d generate`; ValueError: stage 1 alone."""
     folder = model_folder(model)
-    header = read_header(folder / MODEL)
+    header = read_header(folder / MODEL, "denoiser")
     text = text_of(header)
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     properties: dict[str, Any] = {
