@@ -69,6 +69,13 @@ def test_prompts_of_a_file_ends_of_a_way_and_signs_alone_are_heeded(tmp_path, ge
     assert "prompt '🪑': not learned, left out: 🪑" in said
 
 
+def test_of_many_remarks_the_first_are_said(tmp_path, generate):
+    (tmp_path / "prompts.txt").write_text("".join(f"a red zorb{number}\n" for number in range(18)))
+    _, said = generate("--prompts-file", str(tmp_path / "prompts.txt"), "--steps", "1")
+    assert said.count("not learned") == 16
+    assert "\nand 2 more such lines\n" in said
+
+
 def test_each_prompt_varies_a_file(tmp_path, generate):
     made, _ = generate("--prompt", "a red chair", "--steps", "2")
     file = made[0]["files"][0]

@@ -103,6 +103,7 @@ def generate_command(
     from vader3d.export.surface import surface_for
     from vader3d.generate import Generator
     from vader3d.generate.files import (
+        MOST_SAID,
         are_seeds,
         between,
         generate_dataset,
@@ -130,9 +131,12 @@ def generate_command(
     generator = Generator.from_pretrained(model, device=device, text_encoder=text_encoder)
     generator = generator.compiled() if compiled else generator
     ends = interpolate if interpolate and not are_seeds(*interpolate) else ()
-    for text in (*prompts, *ends, negative_prompt):
-        for remark in remarks(generator.text_encoder, text) if generator.text_encoder else ():
+    if encoder := generator.text_encoder:
+        said = [remark for text in (*prompts, *ends, negative_prompt) for remark in remarks(encoder, text)]
+        for remark in said[:MOST_SAID]:
             note(remark)
+        if more := said[MOST_SAID:]:
+            note(f"and {len(more)} more such lines")
     guide_checksum = generator.add_guide(guide) if guide else None
     recipes: list[Recipe]
     if again is not None:

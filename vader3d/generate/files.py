@@ -29,7 +29,7 @@ from vader3d.snapshots import MODEL, read_header
 from vader3d.untrusted import reading
 
 ROWS, COLUMNS = 32, 16  # of a grid
-MOST_SAID = 16  # meshes with a line of their own
+MOST_SAID = 16  # meshes, and remarks about prompts, with a line of their own
 
 
 def generate_files(
