@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vader3d.data.making.meshes import LIBRARY_SUFFIX, MESH_SUFFIXES
 from vader3d.data.photographs.frames import CLIPS, PHOTOS
 from vader3d.data.reading import metashape, realitycapture
+from vader3d.data.videos.clips import celebv_sets
 from vader3d.untrusted import is_litter, read_json
 
 MOST_FILES = 2_000_000  # that are looked at
@@ -44,7 +45,7 @@ def has(pattern: str) -> Callable[[Path, Sequence[str]], bool]:
 def lists_clips(folder: Path, names: Sequence[str]) -> bool:
     paths = sorted(folder.glob("*info*.json")) if folder.is_dir() else []
     documents = (read_json(path) for path in paths)
-    return any(isinstance(document, dict) and isinstance(document.get("clips"), dict) for document in documents)
+    return any(celebv_sets(document) for document in documents)
 
 
 # The first that holds is taken: from what only one format has to what many have.
