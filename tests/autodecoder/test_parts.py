@@ -9,6 +9,7 @@ import torch
 from figures import PARTS, figure, nodding
 from near import assert_near
 
+from vader3d.autodecoder import model
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.autodecoder.parts import BESIDE, PartConfig, PartPoses, part_scores, place, with_file
@@ -30,7 +31,7 @@ from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import aligned_degrees
 from vader3d.presets import preset
 from vader3d.render import render_views
-from vader3d.snapshots import save_snapshot
+from vader3d.snapshots import load_snapshot, save_snapshot
 
 CLIPS, FRAMES, SIZE = 3, 8, 24
 FRONT = front_camera(SIZE)
@@ -169,10 +170,12 @@ def test_a_run_reports_both_parts_errors_beside_their_controls(run):
     assert scores["head_rotation_error"] == pytest.approx(last["head_rotation_error"], abs=3)
 
 
-def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys):
-    path = tmp_path / "a.glb"
+def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys, monkeypatch):
+    path, read = tmp_path / "a.glb", []
     arguments = ["--model", str(run), "--identity", "clip 2", "--driving", "clip 0", "--output", str(path)]
+    monkeypatch.setattr(model, "load_snapshot", lambda *args: read.append(args) or load_snapshot(*args))
     main(["animate", *arguments, "--colour", "vertex"])
+    assert len(read) == 1  # object and motion come from one reading of the model
     assert f"clip 2, {FRAMES} frames, 0.3 s, parts torso, head" in capsys.readouterr().out
     known, its_config, _ = load_autodecoder(run)
     motion = known.parts.motion(0, its_config.parts.names, FRONT.world_from_camera[0])
