@@ -157,7 +157,7 @@ PRESETS = {
             losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
             loop=replace(SMALL_STAGE1.loop, objects_seen=16_000, batch=4, ema_half_life=200, log_seconds=20.0),
             codes=CodeConfig(update="faded", average=True),
-            poses=PoseConfig(source="keypoints"),
+            poses=PoseConfig(source="keypoints", keep_distance=1.0),
             views_per_object=6,
             code_noise=0.05,
         ),
