@@ -8,11 +8,11 @@ import pytest
 import torch
 from figures import two_balls as toy
 
-from vader3d.autodecoder.parts import PartConfig
+from vader3d.autodecoder.parts import PartConfig, moved_by
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.data.archive.reader import Archive
 from vader3d.data.making.heads import novel_path, prepare_heads, read_truth
-from vader3d.evaluation.articulated import ArticulatedConfig, degrees_of, evaluate_articulated, moved_by
+from vader3d.evaluation.articulated import ArticulatedConfig, degrees_of, evaluate_articulated
 from vader3d.presets import preset
 
 

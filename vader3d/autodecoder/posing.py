@@ -41,8 +41,8 @@ class PoseConfig(Checked):
     azimuths: tuple[float, ...] = ranged((-45.0, 0.0, 45.0))  # degrees from the front: where each hypothesis starts
     elevation: float = ranged(15.0, above=-90, below=90)  # degrees, of all of them
     distance: float = ranged(4.0, above=1)  # of the cameras, which the size of the pictures' objects goes with
-    # weight of the squared logarithm of the mean distance of all hypotheses over this one: else worlds outgrow the cube.
-    # Of the picked ones alone it would keep poses from being found
+    # weight of the squared logarithm of all hypotheses' mean distance over this one: else worlds outgrow the cube. Of
+    # the picked ones alone it would keep poses from being found
     keep_distance: float = ranged(0.0, at_least=0)
     points_across: int = ranged(3, at_least=2)  # the object's points start as a grid of its cube
     projection: float = ranged(1.0, at_least=0)  # weight of the distance between points seen and projected

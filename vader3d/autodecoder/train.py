@@ -82,7 +82,7 @@ class AutodecoderTask:
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
         if moved is not None and self.true_parts is not None:
-            place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed)
+            place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed, smooth=parts.smooth)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
