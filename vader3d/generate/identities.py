@@ -53,6 +53,11 @@ def driven(
     """
     check_chosen(seed, identity)
     motion = read_motion(Path(driving)) if driving.lower().endswith(".json") else None
+    if motion is None and Path(driving).exists():
+        raise ValueError(
+            f"driving: wanted a motion in JSON or a learned clip's name; got {driving}; "
+            "`vader3d reconstruct --video` makes motion.json of a clip"
+        )
     folder = model_folder(model)
     known = opened(folder, device=device)
     if motion is None:
