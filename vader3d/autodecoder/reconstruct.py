@@ -1,4 +1,4 @@
-"""An unseen object from posed pictures, or a clip of one that moves: its code, then the decoder.
+"""An unseen object from its pictures: its code, then the decoder.
 
 Where a model knows parts, each picture's begin at those of a known one that looks most alike, and learn with the code.
 """
