@@ -42,6 +42,7 @@ def test_a_report_has_every_score_beside_its_control(made):
     pairs = {
         "head_rotation_error": "head_shuffled_error",
         "torso_rotation_error": "torso_constant_error",
+        "head_yaw_correlation": "head_shuffled_yaw_correlation",
         "heldout_psnr": "heldout_psnr_at_start",
         "depth_correlation": "depth_correlation_of_another",
         "parts_iou": "parts_iou_of_one_part",
