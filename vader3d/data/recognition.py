@@ -72,6 +72,7 @@ SIGNS = (
         has(r"(^|/)(mvimgnet_category\.txt$|(MVImgNet_)?masks?/\d+/[^/]+/[^/]+\.png$)"),
     ),
     Sign("colmap", "a COLMAP model (sparse/0/cameras.bin or .txt)", r"(^|/)sparse/(0/)?cameras\.(bin|txt)$"),
+    Sign("colmap", "cameras.txt or .bin of COLMAP", r"(^|/)cameras\.(bin|txt)$", has(r"(^|/)images\.(bin|txt)$")),
     Sign("dtu", "cameras.npz or cameras_sphere.npz beside image/", r"(^|/)cameras(_sphere)?\.npz$"),
     Sign("llff", "poses_bounds.npy", r"(^|/)poses_bounds\.npy$"),
     Sign("srn", "rgb/ beside pose/", r"(^|/)pose/[^/]+\.txt$", has(r"(^|/)rgb/")),
