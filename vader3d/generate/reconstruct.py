@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vader3d.assets import Asset
-from vader3d.autodecoder.model import load_autodecoder, save_autodecoder
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, save_autodecoder
 from vader3d.autodecoder.reconstruct import ReconstructConfig, Reconstruction, as_model, reconstruct, views_in
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
@@ -54,17 +54,9 @@ def reconstruct_object(
     folder = model_folder(model)
     record, views = object_of(data, name, size)
     known, config, _ = load_autodecoder(source := autodecoder_file(folder))
-    chosen = chosen_device(device)
-    whole = view_batch(torch.zeros(1, dtype=torch.long), [Picked(views, range(len(views.pictures)))]).to(chosen)
-    count = len(views.pictures)
-    seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
-    judged = judged if len(judged) else seen
     with held(output):
-        found = reconstruct(known.to(chosen), config, views_in(whole, seen), how or ReconstructConfig())
-        truth = views_in(whole, judged)
-        scores, sheet = scored(found, truth, replace(config.render, density_noise=0.0))
-        report = {"object": record.name, "views": len(seen), "judged": len(judged), "held_out": count > len(seen)}
-        report |= {"psnr": scores["psnr"], "foreground_psnr": scores["foreground_psnr"]}
+        found, judged, sheet = reconstructed(known.to(chosen_device(device)), config, views, how or ReconstructConfig())
+        report = {"object": record.name, **judged}
         own, its_config = as_model(config, found)
         save_autodecoder(output / MODEL, own.cpu(), its_config, data="")
         write_objects(output / OBJECTS, [record])
@@ -75,6 +67,21 @@ def reconstruct_object(
         write_bytes(output / PICTURE, png_bytes(sheet))
         write_text(output / REPORT, json.dumps(report, indent=1) + "\n")
     return report
+
+
+def reconstructed(
+    known: Autodecoder, config: AutodecoderConfig, views: ObjectViews, how: ReconstructConfig, **more: Any
+) -> tuple[Reconstruction, dict[str, Any], Any]:
+    """What was found by five of six views, how near the others are to it, and the picture. more: as `reconstruct`'s."""
+    count = len(views.pictures)
+    picked = [Picked(views, range(count))]
+    whole = view_batch(torch.zeros(1, dtype=torch.long), picked).to(next(known.parameters()).device)
+    seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
+    judged = judged if len(judged) else seen
+    found = reconstruct(known, config, views_in(whole, seen), how, **more)
+    scores, sheet = scored(found, views_in(whole, judged), replace(config.render, density_noise=0.0))
+    about = {"views": len(seen), "judged": len(judged), "held_out": count > len(seen), **scores}
+    return found, about, sheet
 
 
 def object_of(data: str | Path, name: str, size: int) -> tuple[ObjectRecord, ObjectViews]:
