@@ -6,6 +6,7 @@ Without an address it starts a studio of its own on 127.0.0.1, which nobody else
 `pip install gradio 'vader3d[studio]'`.
 """
 
+import atexit
 import os
 import subprocess
 import sys
@@ -21,16 +22,17 @@ from vader3d.studio.client import Client
 OWN_PORT = 7871
 
 
-def own_studio(folder: Path) -> Client:
+def own_studio(folder: Path, port: int = OWN_PORT) -> Client:
     """A studio that lives as long as this process, once it answers."""
-    line = [sys.executable, "-m", "vader3d", "studio", "--output", str(folder), "--port", str(OWN_PORT)]
+    line = [sys.executable, "-m", "vader3d", "studio", "--output", str(folder), "--port", str(port)]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    atexit.register(process.terminate)
     while process.poll() is None:
         try:
-            client = Client(f"http://127.0.0.1:{OWN_PORT}", (folder / "token").read_text().strip())
+            client = Client(f"http://127.0.0.1:{port}", (folder / "token").read_text().strip())
             client.ask("GET", "/v1/model")
             return client
-        except OSError:
+        except (OSError, ValueError):  # none answers yet, or another one, as ours will say
             time.sleep(0.2)
     raise SystemExit("the studio did not start; its reason stands above")
 

@@ -21,7 +21,7 @@ from vader3d.export.formats import table_text
 from vader3d.export.placement import ExportConfig
 from vader3d.files import checksum_of
 from vader3d.generate import Generator
-from vader3d.generate.files import generate_files
+from vader3d.generate.files import GROUND, generate_files, save_grid
 from vader3d.generate.recipes import recipes_for
 from vader3d.render import RenderConfig, Volume
 
@@ -281,6 +281,16 @@ def test_crumbs_and_empty_objects_are_reported(tmp_path):
     assert block.mesh_likeness() > 0.9
     assert sorted(path.name for path in saved.files) == ["block.glb", "block.webp", "crumbs.glb", "crumbs.webp"]
     assert listed(tmp_path)["nothing"]["empty"]
+
+
+def test_a_grid_shows_objects_on_a_light_ground(generator, tmp_path):
+    recipes = recipes_for(None, count=2)
+    generate_files(generator, tmp_path, recipes, formats=("webp",))
+    with Image.open(save_grid(tmp_path, recipes)) as grid:
+        side = grid.height - 16
+        assert grid.size == (2 * side + 2, side + 16)
+        assert [grid.getpixel((x, 16)) for x in (0, side + 2)] == [GROUND[:3]] * 2
+        assert len(grid.crop((0, 16, side, side + 16)).getcolors(1 << 20)) > 8
 
 
 def test_a_mesh_is_turned_as_its_volume_is():

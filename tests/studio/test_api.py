@@ -228,6 +228,7 @@ def test_the_description_holds_every_call_and_field(idle):
         "get /v1/shelf",
         "post /v1/jobs",
         "post /v1/session",
+        "post /v1/uploads",
     ]
     body = described["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["additionalProperties"] is False

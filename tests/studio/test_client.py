@@ -1,13 +1,17 @@
 """The client for scripts, and the examples that are made of it, their hosts being fakes."""
 
+import json
 import runpy
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import trimesh
-from processes import ROOT
+from processes import ROOT, environment
+from studios import waited
 
 from vader3d.studio.client import Client
 
@@ -59,6 +63,26 @@ def test_a_gradio_page_makes_an_object(studio, token, monkeypatch):
     assert [part.label for part in page.inputs] == ["Prompt", "Seed"]
     assert len(trimesh.load(page.make("", 78.0), force="mesh").faces) > 0
     assert studio.get("/v1/jobs?most=1").json[0]["request"]["seeds"] == [78]
+
+
+def test_a_space_has_a_studio_of_its_own_as_long_as_it_lives(studio, tmp_path):
+    """In a process of its own, by the model that ships; one whose port is taken says so."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = (
+        "import runpy, sys; from pathlib import Path\n"
+        "names = runpy.run_path(sys.argv[1], run_name='space')\n"
+        "client = names['own_studio'](Path(sys.argv[2]), int(sys.argv[3]))\n"
+        "print(client.ask('GET', '/v1/model').decode())"
+    )
+    line = [sys.executable, "-c", program, str(ROOT / "examples" / "gradio_space.py"), str(tmp_path)]
+    said = subprocess.run([*line, str(port)], env=environment(), capture_output=True, text=True)
+    assert json.loads(said.stdout)["schema"]["title"] == "vader3d generate --model furniture", said.stderr
+    waited(lambda: socket.socket().connect_ex(("127.0.0.1", port)), bool)
+    refused = subprocess.run([*line, str(studio.port)], env=environment(), capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "which is in use" in refused.stderr
 
 
 def test_a_comfyui_node_makes_a_mesh_and_a_picture(studio, token, tmp_path, monkeypatch):

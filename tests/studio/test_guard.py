@@ -269,12 +269,19 @@ def test_a_token_in_an_address_opens_nothing(idle):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-def test_nobody_else_reads_the_folder(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "server_for", lambda app: SimpleNamespace(run=lambda sockets: None))
+def test_nobody_else_reads_the_folder(model, tmp_path, monkeypatch, capsys):
+    """Nor reaches the port, unless that was asked for; and then a token is needed, too."""
+    heard = []
+    keep = SimpleNamespace(run=lambda sockets: heard.append(sockets[0].getsockname()[0]))
+    monkeypatch.setattr(server, "server_for", lambda app: keep)
     monkeypatch.setattr(server, "Foreman", lambda *what: SimpleNamespace(gallery=what[0], start=list, stop=list))
     server.serve(str(model), folder=tmp_path / "gallery", port=0)
     assert stat.S_IMODE((tmp_path / "gallery").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "gallery" / "token").stat().st_mode) == 0o600
+    token = (tmp_path / "gallery" / "token").read_text().strip()
+    server.serve(str(model), folder=tmp_path / "gallery", port=0, host="0.0.0.0")
+    assert heard == ["127.0.0.1", "0.0.0.0"]
+    assert capsys.readouterr().out.count(token) == 2
 
 
 def test_a_browser_is_told_what_it_may_do(idle):

@@ -7,9 +7,12 @@ import re
 import pytest
 import trimesh
 from browsers import chromium, colours, pixels, tab_to, visited
+from figures import nodding
 from processes import ROOT
 from studios import SECONDS, log_line, studio_of, waited
+from tiny import THINGS
 
+from vader3d.data.motion import write_motion
 from vader3d.files import held
 from vader3d.studio.api import PAGE, PAGE_FILES, page_file
 
@@ -186,6 +189,51 @@ def test_data_and_a_training_are_browsed_live(page, run):
         )
 
 
+def test_an_object_moves_as_it_is_told_and_stops(browser, moving, tmp_path):
+    """By a clip that was learned, then by a motion from a file; the viewer plays it until it is paused."""
+    write_motion(tmp_path / "mine.json", nodding(8, degrees=60))
+    moving.make(seeds=[61])
+    with visited(browser, moving.address, moving.keys.new_code()) as page:
+        page.wait_for_selector("#move")
+        assert page.locator("#clip option").all_text_contents() == [*THINGS, "a motion of mine"]
+        page.locator("#move button").click()
+        waited(lambda: page.locator("#gallery li:first-child h3").text_content(), lambda words: words == "moving")
+        page.wait_for_selector("#gallery li:first-child .thing[aria-pressed=true]")
+        assert page.locator("#vary").is_hidden()
+        page.locator("#clip").select_option("")
+        page.locator("#motion").set_input_files(tmp_path / "mine.json")
+        page.locator("#move button").click()
+        waited(lambda: page.locator("#gallery li h3").all_text_contents().count("moving"), lambda count: count == 2)
+        page.wait_for_selector("#gallery li:first-child .thing[aria-pressed=true]")
+        viewer = "document.querySelector('model-viewer')"
+        waited(lambda: page.evaluate(f"{viewer}?.availableAnimations?.length"), lambda count: count == 1)
+        page.wait_for_selector("#pause")
+        before = pixels(page)
+        waited(lambda: pixels(page), lambda now: now != before)  # of itself
+        page.locator("#pause").click()
+        assert page.evaluate(f"{viewer}.paused")
+        page.locator("#ways button", has_text="Turntable").click()
+        waited(lambda: page.evaluate("document.querySelector('#stage > img')?.naturalWidth"), bool)
+        assert page.locator("#pause").is_hidden()
+
+
+def test_an_object_is_made_of_photographs_that_were_dropped(page, studio, scene):
+    assert page.locator("#move").is_hidden()  # this model's objects have no parts
+    page.locator("summary", has_text="From photographs").click()
+    page.locator("#photos").set_input_files([*sorted((scene / "images").iterdir()), scene / "transforms.json"])
+    page.locator("#rebuild button").click()
+    waited(lambda: page.locator("#gallery li:first-child h3").text_content(), lambda words: words == "of photographs")
+    assert page.locator("#sent").text_content() == "6 sent"
+    waited(lambda: page.locator("#gallery li:first-child .thing").count(), lambda count: count == 1)
+    assert "held-out pictures: " in page.locator("#gallery li:first-child p").text_content()
+    page.locator("#gallery li:first-child .thing").click()
+    waited(lambda: page.evaluate("document.querySelector('model-viewer')?.loaded"), bool)
+    page.locator("#photos").set_input_files([scene / "transforms.json"])
+    page.locator("#rebuild button").click()
+    page.wait_for_selector("#trouble-pictures:not(:empty)")
+    assert page.locator("#trouble-pictures").text_content() == "None of the photographs is named in transforms.json."
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_by_machines_that_read_aloud(browser, studio, scheme):
     """axe-core, with an object chosen and in the other tab."""
@@ -193,6 +241,7 @@ def test_it_is_readable_by_machines_that_read_aloud(browser, studio, scheme):
     studio.make(seeds=[51])
     with visited(browser, studio.address, studio.keys.new_code(), color_scheme=scheme) as page:
         chosen_and_looked_at(page)
+        page.locator("summary", has_text="From photographs").click()
         faults = axe.run(page).response["violations"]
         page.locator("#tab-browse").click()
         page.wait_for_selector("#views .thing")

@@ -4,6 +4,7 @@ Where a model knows parts, each picture's begin at those of a known one that loo
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -53,9 +54,16 @@ class Reconstruction(NamedTuple):
 
 
 def reconstruct(
-    model: Autodecoder, config: AutodecoderConfig, target: ViewBatch, how: ReconstructConfig
+    model: Autodecoder,
+    config: AutodecoderConfig,
+    target: ViewBatch,
+    how: ReconstructConfig,
+    *,
+    told: Callable[[int, Volume], None] = lambda step, volume: None,
 ) -> Reconstruction:
     """One object from `target`, its views [1, V] with their cameras, by a trained model on the same device.
+
+    told: is called after each step, with its number, of the code's and the decoder's together, and its volume.
 
     ValueError: the model learned poses of its own, in whose world the cameras do not stand.
     """
@@ -83,7 +91,9 @@ def reconstruct(
         noise = max(0.0, 1 - 2 * step / how.steps) ** 2 * how.code_noise
         drawn = noise * torch.randn(away.shape, generator=generator).to(away)
         slow_down(optimiser, step / how.steps)
-        learn(optimiser, compare(decoder((start + spread * (away + drawn))[None])))
+        volume = decoder((start + spread * (away + drawn))[None])
+        learn(optimiser, compare(volume))
+        told(step + 1, volume)
     code = (start + spread * away).detach()
     volumes["code"] = decoded(decoder, code)
 
@@ -94,6 +104,7 @@ def reconstruct(
         volume = fine(code[None])
         kept = (volume.grid - volumes["code"].grid).abs().mean()
         learn(optimiser, compare(volume) + how.keep * kept)
+        told(how.steps + step + 1, volume)
     volumes["fine"] = decoded(fine.requires_grad_(False), code)
     return Reconstruction(code, fine, volumes, compare.poses())
 

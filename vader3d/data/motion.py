@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,17 +59,22 @@ def read_motion(path: Path) -> Motion:
     """What docs/animation.md describes. ValueError: it names the file that is something else; OSError: no such file."""
     found = read_json(path, "a motion")
     with reading(path, "a motion"):
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError(f"format: wanted {FORMAT}; got another; docs/animation.md says what a motion's file holds")
-        if found.get("version") != VERSION:
-            raise ValueError(f"version: wanted {VERSION}; got {found.get('version')!r}")
-        parts = found["parts"]
-        poses = [part_poses(str(part["name"]), part["rotations"], part["translations"]) for part in parts]
-        if not poses or len({len(each) for each in poses}) > 1:
-            frames = {str(part["name"]): len(each) for part, each in zip(parts, poses, strict=True)}
-            raise ValueError(f"parts: wanted as many frames of each; got {frames}")
-        names = tuple(str(part["name"]) for part in parts)
-        return Motion(names, torch.stack(poses, 1), float(found.get("frames_per_second", FRAMES_PER_SECOND)))
+        return motion_from(found)
+
+
+def motion_from(found: Any) -> Motion:
+    """The motion of a document. ValueError, KeyError, TypeError: it is something else."""
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"format: wanted {FORMAT}; got another; docs/animation.md says what a motion's file holds")
+    if found.get("version") != VERSION:
+        raise ValueError(f"version: wanted {VERSION}; got {found.get('version')!r}")
+    parts = found["parts"]
+    poses = [part_poses(str(part["name"]), part["rotations"], part["translations"]) for part in parts]
+    if not poses or len({len(each) for each in poses}) > 1:
+        frames = {str(part["name"]): len(each) for part, each in zip(parts, poses, strict=True)}
+        raise ValueError(f"parts: wanted as many frames of each; got {frames}")
+    names = tuple(str(part["name"]) for part in parts)
+    return Motion(names, torch.stack(poses, 1), float(found.get("frames_per_second", FRAMES_PER_SECOND)))
 
 
 def part_poses(name: str, rotations: list, translations: list) -> Tensor:

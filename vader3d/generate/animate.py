@@ -1,6 +1,6 @@
 """Objects that move: films and skinned meshes of what a motion drives."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,8 +113,15 @@ def front_camera(size: int, turned: float = 0.0) -> Cameras:
     return orbit_cameras(torch.tensor([FRONT_DEGREES + turned]), torch.zeros(1), size=size)
 
 
-def film_frames(asset: Asset, motion: Motion, config: FilmConfig, *, seen: np.ndarray | None = None) -> np.ndarray:
-    """RGBA uint8 [F, H, W, 4]: the pictures of each frame, from left to right."""
+def film_frames(
+    asset: Asset,
+    motion: Motion,
+    config: FilmConfig,
+    *,
+    seen: np.ndarray | None = None,
+    told: Callable[[int], None] = lambda number: None,
+) -> np.ndarray:
+    """RGBA uint8 [F, H, W, 4]: the pictures of each frame, from left to right. told: is called after each."""
     count, frames = len(motion.poses), []
     for number, posed in enumerate(posed_assets(asset, motion)):
         swing = SIDE_DEGREES * float(np.sin(2 * np.pi * number / count))
@@ -126,6 +133,7 @@ def film_frames(asset: Asset, motion: Motion, config: FilmConfig, *, seen: np.nd
         turned = (torch.nn.functional.normalize(normals[0], dim=0) + 1) / 2
         pictures += [torch.cat([each, opacity]) for each in (near, turned)]
         frames.append((torch.cat(pictures, 2) * 255).round().to(torch.uint8).movedim(0, -1).numpy())
+        told(number + 1)
     whole = np.stack(frames)
     return whole if seen is None else np.concatenate([fitting(seen, config.size), whole], 2)
 

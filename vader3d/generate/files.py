@@ -29,6 +29,7 @@ from vader3d.snapshots import MODEL, read_header
 from vader3d.untrusted import reading
 
 ROWS, COLUMNS = 32, 16  # of a grid
+GROUND = (232, 232, 232, 255)  # light, so that dark objects are seen, and not white, so that white ones are
 MOST_SAID = 16  # meshes, and remarks about prompts, with a line of their own
 
 
@@ -170,14 +171,13 @@ def like(
 
 
 def first_frame(folder: Path, recipe: Recipe) -> "Image.Image | None":
-    """How an object looks at the beginning of its turntable; None: it has none."""
+    """How an object looks at the beginning of its turntable, on a light ground; None: it has none."""
     path = folder / f"{recipe.name}.webp"
     if not path.is_file():
         return None
     with reading(path, "a turntable"), Image.open(path) as animation:
         frame = animation.convert("RGBA")
-        black = Image.new("RGBA", frame.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, frame).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", frame.size, GROUND), frame).convert("RGB")
 
 
 def save_grid(folder: Path, recipes: Sequence[Recipe]) -> Path | None:

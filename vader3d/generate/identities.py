@@ -75,17 +75,23 @@ def clip_motion(folder: Path, known: Opened, clip: str) -> Motion:
     return known.parts.motion(number, known.config.parts.names, front_camera(1).world_from_camera[0])
 
 
-def number_of(identity: str, folder: Path, objects: int, *, what: str = "identity") -> int:
-    """The number of a training object by its name, as stage 1 notes them in its run's folder, or by that number."""
+def names_of(folder: Path, objects: int) -> list[str]:
+    """The names of the training objects, as stage 1 notes them; none where it noted none, or others'."""
     path = next(
         (each / OBJECTS for each in (folder, folder.parent / "autodecoder") if (each / OBJECTS).is_file()), None
     )
     names = [each.name for each in read_objects(path)] if path else []
-    if len(names) == objects and identity in names:
+    return names if len(names) == objects else []
+
+
+def number_of(identity: str, folder: Path, objects: int, *, what: str = "identity") -> int:
+    """The number of a training object by its name, as stage 1 notes them in its run's folder, or by that number."""
+    names = names_of(folder, objects)
+    if identity in names:
         return names.index(identity)
     if identity.isdecimal() and int(identity) < objects:
         return int(identity)
-    near = f", such as {', '.join(names[:3])}" if len(names) == objects else ""
+    near = f", such as {', '.join(names[:3])}" if names else ""
     raise ValueError(
         f"{what}: wanted a number below {objects} or the name of a training object{near}; got {identity!r}"
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vader3d.assets import Asset
-from vader3d.autodecoder.model import load_autodecoder, save_autodecoder
+from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, save_autodecoder
 from vader3d.autodecoder.parts import refined_parts, rough_parts
 from vader3d.autodecoder.reconstruct import ReconstructConfig, Reconstruction, as_model, reconstruct, still, views_in
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
@@ -65,29 +65,13 @@ def reconstruct_object(
     folder = model_folder(model)
     record, views = object_of(data, name, size)
     known, config, _ = load_autodecoder(source := autodecoder_file(folder))
-    chosen = chosen_device(device)
-    whole = view_batch(torch.zeros(1, dtype=torch.long), [Picked(views, range(len(views.pictures)))]).to(chosen)
-    if known.parts is not None:
-        whole = replace(whole, cameras=in_front(whole.cameras))
-    elif whole.cameras.world_from_camera.isnan().any():
+    if known.parts is None and views.cameras.world_from_camera.isnan().any():
         raise ValueError(f"{data}: wanted pictures with cameras; got none; a model of parts (parts.poses) needs none")
-    count = len(views.pictures)
-    seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
-    judged = judged if len(judged) else seen
+    known = known.to(chosen_device(device))
     with held(output):
-        found = reconstruct(known.to(chosen), config, views_in(whole, seen), how or ReconstructConfig())
-        truth, render = views_in(whole, judged), still(config)
-        poses, every = None, None
-        if known.parts is not None and found.poses is not None:
-            poses = rough_parts(known.parts, found.volumes["fine"], truth, render)
-            poses = refined_parts(found.volumes["fine"], truth, poses, render, steps=REFINED, rate=REFINING_RATE)
-            every = found.poses.new_zeros(count, *found.poses.shape[2:])
-            every[judged], every[seen] = poses[0], found.poses[0]
-            every = composed(inverse(whole.cameras.world_from_camera[0, :, None, :3]), inverse(every))
-        scores, sheet = scored(found, truth, render, poses)
-        report = {"object": record.name, "views": len(seen), "judged": len(judged), "held_out": count > len(seen)}
-        report |= {"psnr": scores["psnr"], "foreground_psnr": scores["foreground_psnr"]}
-        own, its_config = as_model(config, found, poses=every)
+        found, judged, sheet, poses = reconstructed(known, config, views, how or ReconstructConfig())
+        report = {"object": record.name, **judged}
+        own, its_config = as_model(config, found, poses=poses)
         save_autodecoder(output / MODEL, own.cpu(), its_config, data="")
         write_objects(output / OBJECTS, [record])
         if own.parts is not None:
@@ -116,6 +100,31 @@ def in_front(cameras: Cameras) -> Cameras:
     """The same lenses, before what faces them."""
     front = front_camera(1).world_from_camera.to(cameras.world_from_camera)
     return replace(cameras, world_from_camera=front.expand_as(cameras.world_from_camera))
+
+
+def reconstructed(
+    known: Autodecoder, config: AutodecoderConfig, views: ObjectViews, how: ReconstructConfig, **more: Any
+) -> tuple[Reconstruction, dict[str, Any], Any, Tensor | None]:
+    """What five of six views give, how near the others are to it, the picture, and all views' poses of parts.
+
+    Those are from rest to the camera, [V, K, 3, 4]; of held-out views no more is learned. more: of `reconstruct`.
+    """
+    count, device = len(views.pictures), next(known.parameters()).device
+    whole = view_batch(torch.zeros(1, dtype=torch.long), [Picked(views, range(count))]).to(device)
+    whole = whole if known.parts is None else replace(whole, cameras=in_front(whole.cameras))
+    seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
+    judged = judged if len(judged) else seen
+    found = reconstruct(known, config, views_in(whole, seen), how, **more)
+    truth, render, poses, every = views_in(whole, judged), still(config), None, None
+    if known.parts is not None and found.poses is not None:
+        poses = rough_parts(known.parts, found.volumes["fine"], truth, render)
+        poses = refined_parts(found.volumes["fine"], truth, poses, render, steps=REFINED, rate=REFINING_RATE)
+        every = found.poses.new_zeros(count, *found.poses.shape[2:])
+        every[judged], every[seen] = poses[0], found.poses[0]
+        every = composed(inverse(whole.cameras.world_from_camera[0, :, None, :3]), inverse(every))
+    scores, sheet = scored(found, truth, render, poses)
+    about = {"views": len(seen), "judged": len(judged), "held_out": count > len(seen), **scores}
+    return found, about, sheet, every
 
 
 def object_of(data: str | Path, name: str, size: int) -> tuple[ObjectRecord, ObjectViews]:

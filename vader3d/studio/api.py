@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,13 @@ from vader3d.export.formats import FORMATS, check_formats
 from vader3d.export.placement import ExportConfig
 from vader3d.export.surface import surface_for
 from vader3d.files import checksum_of
-from vader3d.generate.recipes import Recipe, recipe_from_dict
 from vader3d.studio.browse import Shelf, browsing
 from vader3d.studio.foreman import Foreman
 from vader3d.studio.guard import App, Guard, Keys
-from vader3d.studio.jobs import ASSET_ID, JOB_ID, Job, Refused, files_of, nearest_in
+from vader3d.studio.jobs import ASSET_ID, JOB_ID, UPLOADS, Job, Refused, files_of, nearest_in
 from vader3d.studio.maker import usual
-from vader3d.studio.requests import recipes_of, request_from, request_schema
+from vader3d.studio.requests import check_able, request_from, request_schema, values_of
+from vader3d.studio.uploads import Uploads, uploading
 
 PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {  # where each lies
@@ -83,8 +83,10 @@ def create_app(
         register_url_convertor(name, type(name, (StringConvertor,), {"regex": pattern})())
 
     gallery, streams, shelf = foreman.gallery, [0], shelf or Shelf()
+    uploads = Uploads(gallery.folder / UPLOADS)
     app = FastAPI(title="vader3d studio", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(browsing(shelf))
+    app.include_router(uploading(uploads))
 
     @app.exception_handler(RequestValidationError)
     async def unprocessable(request: Request, error: RequestValidationError) -> Response:
@@ -115,9 +117,9 @@ def create_app(
     async def not_written(request: Request, error: OSError) -> Response:
         return JSONResponse({"detail": str(error)}, 507)
 
-    def recipe_of(asset: str) -> Recipe:
+    def known(asset: str) -> dict[str, Any]:
         try:
-            return recipe_from_dict(gallery.recipe_values(asset))
+            return gallery.recipe_values(asset)
         except KeyError as error:
             raise ValueError(f"source: wanted an asset of the gallery; got {asset!r}; choose one") from error
 
@@ -135,10 +137,10 @@ def create_app(
 
     @app.get("/v1/model")
     async def get_model() -> dict[str, Any]:
-        """What the model takes and makes, whether it is loaded, and which formats there are."""
+        """What the model takes, makes and, once it is loaded, can do besides; and which formats there are."""
         formats = {name: {"what": form.what, "here": is_here(name)} for name, form in FORMATS.items()}
         state = {"state": foreman.model_state, "reason": foreman.model_reason, "device": foreman.used_device}
-        return {**state, "schema": model, "formats": formats, "version": __version__}
+        return {**state, "can": foreman.can, "schema": model, "formats": formats, "version": __version__}
 
     @app.post("/v1/jobs", status_code=201, openapi_extra=json_body(request_schema()))
     async def submit(request: Request, idempotency_key: str = Header("", max_length=64)) -> dict[str, Any]:
@@ -146,11 +148,10 @@ def create_app(
         asked = request_from(await request.json())
         if foreman.model_state == "failed":
             raise Refused(503, foreman.model_reason)
-        recipes = recipes_of(asked, recipe_of)
-        texts = [text for recipe in recipes for text in recipe.texts]
-        if any(texts) and "prompt" not in model["properties"]:
+        values = values_of(asked, known)
+        if any(map(is_prompted, values)) and "prompt" not in model["properties"]:
             raise ValueError("prompts: wanted none, this model was trained without texts; got some; leave them out")
-        values = [recipe.to_dict() for recipe in recipes]
+        check_able(asked, foreman.can, uploads)
         job = await asyncio.to_thread(gallery.submit, config_to_dict(asked), values, idempotency_key)
         return job.shown()
 
@@ -275,6 +276,10 @@ def create_app(
         )
 
     return Guard(app, keys=keys, hosts=hosts)
+
+
+def is_prompted(recipe: Mapping[str, Any]) -> bool:
+    return bool(recipe.get("prompt") or recipe.get("negative_prompt"))
 
 
 def json_body(schema: dict[str, Any]) -> dict[str, Any]:

@@ -21,12 +21,13 @@ POLL_SECONDS = 0.05
 class Foreman:
     """One process makes everything; the server's own never runs the model, so that it always answers.
 
-    `model_state`: loading, ready, or failed, with `model_reason`.
+    `model_state`: loading, ready, or failed, with `model_reason`; `can`: what the model can do besides making objects.
     """
 
     def __init__(self, gallery: Gallery, model: str, device: str = "auto"):
         self.gallery, self.model, self.device = gallery, model, device
         self.model_state, self.model_reason, self.used_device = "loading", "", ""
+        self.can: dict[str, Any] = {}
         self.stopped = threading.Event()
         self.lock = threading.Lock()
         self.pipe: Connection | None = None
@@ -84,7 +85,7 @@ class Foreman:
         missing = [i for i, asset in enumerate(job.assets) if asset["state"] == "waiting"]
         self.job = job
         self.gallery.change(job, state="running", reason="")
-        self.send("job", job.id, {job.assets[i]["id"]: job.recipes[i] for i in missing})
+        self.send("job", job.id, {job.assets[i]["id"]: job.recipes[i] for i in missing}, job.request)
 
     def send(self, *message: Any) -> bool:
         """Whether there was a process to hear it."""
@@ -96,7 +97,8 @@ class Foreman:
     def note(self, kind: str, *said: Any) -> None:
         """What the process told."""
         if kind == "ready":
-            self.model_state, self.used_device = "ready", said[0]
+            self.used_device, self.can = said
+            self.model_state = "ready"
         elif kind == "unusable":
             self.fail(said[0])
         elif kind == "exported":

@@ -17,6 +17,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 MOST_BODY, BODY_SECONDS = 1 << 16, 10.0
+UPLOADS = "/v1/uploads"  # takes larger bodies of these kinds, a few at once
+MOST_UPLOAD = {"application/json": 1 << 22, "image/png": 1 << 24, "image/jpeg": 1 << 24, "image/webp": 1 << 24}
+UPLOAD_SECONDS, UPLOADS_AT_ONCE = 60.0, 4
 OPEN = ("/v1/session",)  # of the API: where the token is shown
 POLICY = (  # model-viewer brings styles and WebAssembly of its own, and reads what it made as blob: addresses
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' "
@@ -64,6 +67,7 @@ class Guard:
 
     def __init__(self, app: App, *, keys: Keys, hosts: Collection[str] = ()):
         self.app, self.keys, self.hosts = app, keys, {"localhost", *(host.lower() for host in hosts)}
+        self.uploads = 0  # that are on their way
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -72,13 +76,22 @@ class Guard:
             return None  # no other kind is spoken here
         guarded = with_headers(send, lasting=not scope["path"].startswith("/v1/"))
         refusal = self.refusal(scope)
-        if refusal is None and scope["method"] in ("POST", "PUT", "PATCH"):
-            body = await whole_body(scope, receive)
-            refusal = body if isinstance(body, tuple) else None
-            receive = receive if isinstance(body, tuple) else again(body, receive)
+        sends = refusal is None and scope["method"] in ("POST", "PUT", "PATCH")
+        uploads = sends and scope["path"] == UPLOADS
+        if uploads and self.uploads >= UPLOADS_AT_ONCE:
+            refusal = 429, f"uploads: wanted at most {UPLOADS_AT_ONCE} at once; got more; send one after another"
         if refusal is not None:
             return await answer(guarded, *refusal)
-        return await self.app(scope, receive, guarded)
+        self.uploads += uploads
+        try:
+            if sends:
+                body = await whole_body(scope, receive)
+                if isinstance(body, tuple):
+                    return await answer(guarded, *body)
+                receive = again(body, receive)
+            return await self.app(scope, receive, guarded)
+        finally:
+            self.uploads -= uploads
 
     def refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
         """Status and words where the request may not pass."""
@@ -141,15 +154,21 @@ def cookies_of(scope: MutableMapping[str, Any], cookie: str) -> list[str]:
 
 
 async def whole_body(scope: MutableMapping[str, Any], receive: Receive) -> bytes | tuple[int, str]:
-    """A JSON body, read and looked at; else status and words."""
-    if [value.partition(";")[0].strip().lower() for value in values_of(scope, b"content-type")] != ["application/json"]:
-        return 415, "Content-Type: wanted application/json; got another"
+    """A body, read, and looked at if it is JSON; else status and words."""
+    uploads = scope["path"] == UPLOADS
+    most = MOST_UPLOAD if uploads else {"application/json": MOST_BODY}
+    kinds = [value.partition(";")[0].strip().lower() for value in values_of(scope, b"content-type")]
+    if len(kinds) != 1 or kinds[0] not in most:
+        return 415, f"Content-Type: wanted {' or '.join(most)}; got another"
+    seconds = UPLOAD_SECONDS if uploads else BODY_SECONDS
     try:
-        body = await asyncio.wait_for(read(receive), BODY_SECONDS)
+        body = await asyncio.wait_for(read(receive, most[kinds[0]]), seconds)
     except asyncio.TimeoutError:
-        return 408, f"body: wanted within {BODY_SECONDS:.0f} s; got a part"
+        return 408, f"body: wanted within {seconds:.0f} s; got a part"
     if body is None:
-        return 413, f"body: wanted at most {MOST_BODY} bytes; got more"
+        return 413, f"body: wanted at most {most[kinds[0]]} bytes; got more"
+    if kinds[0] != "application/json":
+        return body
     try:
         value = json.loads(body, parse_constant=not_a_number)
     except (ValueError, RecursionError):
@@ -161,18 +180,18 @@ def not_a_number(name: str) -> None:
     raise ValueError(f"body: wanted numbers; got {name}")
 
 
-async def read(receive: Receive) -> bytes | None:
-    """None: it is too long, or was broken off."""
-    body = b""
+async def read(receive: Receive, most: int) -> bytes | None:
+    """None: it is longer than `most`, or was broken off."""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
             return None
         body += message.get("body", b"")
-        if len(body) > MOST_BODY:
+        if len(body) > most:
             return None
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def again(body: bytes, receive: Receive) -> Receive:

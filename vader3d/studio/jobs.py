@@ -21,6 +21,7 @@ ASSET_STATES = ("waiting", "ready", "empty", "damaged")
 ENDED = ("done", "failed", "cancelled", "damaged")
 JOB_ID, ASSET_ID = re.compile("[0-9a-f]{16}"), re.compile("[0-9a-f]{16}-[0-9]{1,2}")
 NEAREST = "nearest.json"  # beside an asset's files: objects of the training that are most like it
+UPLOADS = "uploads"  # folder of what browsers sent
 QUEUE = 16  # jobs that wait at most
 DAY = 86400.0
 WRITTEN = ("id", "number", "created", "request", "recipes", "key", "state", "reason", "remarks", "assets")

@@ -1,13 +1,14 @@
 """Which objects of the training lie nearest to a new one."""
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.generate import Generator
+from vader3d.generate.identities import names_of
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.memorisation import nearest_others, nearness
 
@@ -29,6 +30,9 @@ class Training:
     def __init__(self, generator: Generator, model: str):
         autodecoder, config, _ = load_autodecoder(autodecoder_file(model_folder(model)))
         self.generator, self.codes, self.copies = generator, autodecoder.codes, config.yaw_copies
+        self.model, self.config, self.clips = model, config, []
+        if autodecoder.parts is not None:
+            self.clips = names_of(model_folder(model), len(self.codes)) or [*map(str, range(len(self.codes)))]
         self.objects = len(self.codes) // self.copies
         self.known = self.objects > 1 and len(self.codes) * prod(generator.latent_shape) <= MOST_NUMBERS
         self.middle, self.seen = torch.zeros(0), torch.zeros(0)
@@ -51,6 +55,12 @@ class Training:
             [Neighbour(number, round(distance, 4), copy and i == 0) for i, (number, distance) in enumerate(found)]
             for found, copy in zip(map(zip, numbers.tolist(), distances.tolist()), copies, strict=True)
         ]
+
+    @property
+    def can(self) -> dict[str, Any]:
+        """What the model can do besides making objects: how many parts of them move, as what; new ones of pictures."""
+        parts, poses = self.config.decoder.extra_channels, self.config.poses.source
+        return {"parts": parts, "clips": self.clips, "reconstruct": poses == "given"}
 
     def latent(self, number: int) -> Tensor:
         """The raw latent [1, C, D, H, W] of an object."""

@@ -7,9 +7,11 @@ from typing import Any, Literal, get_args, get_type_hints
 from vader3d.config import Checked, Range, config_from_dict, ranged
 from vader3d.diffusion.solver_names import SolverName
 from vader3d.generate.files import like
-from vader3d.generate.recipes import Recipe, recipes_for
+from vader3d.generate.recipes import Recipe, recipe_from_dict, recipes_for
+from vader3d.studio.uploads import UPLOAD_ID, Uploads
 
-Kind = Literal["make", "vary", "between"]
+Kind = Literal["make", "vary", "between", "animate", "reconstruct"]
+ALONE = ("animate", "reconstruct")  # kinds that make one object, without a recipe of their own
 MOST_OBJECTS, MOST_LETTERS = 64, 500  # of one job, of one prompt
 LARGEST_SEED = (1 << 53) - 1  # what JavaScript counts exactly
 Known = Callable[[str], Recipe]  # an asset's id -> its recipe; ValueError: there is none
@@ -20,7 +22,8 @@ class Request(Checked):
     """One job. ValueError names the field that is wrong.
 
     make: `count` objects of every prompt and every seed. vary: `count` like the asset `source`. between: `count` on the
-    way from the asset `source` to the asset `towards`, both among them.
+    way from the asset `source` to the asset `towards`, both among them. animate: the asset `source` moves as `driving`
+    does. reconstruct: an object of `pictures`; `steps` are those of its code.
     """
 
     kind: Kind = "make"
@@ -36,12 +39,16 @@ class Request(Checked):
     towards: str = ""
     strength: float = ranged(0.4, at_least=0, at_most=1)  # of vary: 0 changes nothing, 1 everything
     keep_box: tuple[float, ...] | None = ranged(None, at_least=-1, at_most=1)  # of vary: x, y, z of two corners
+    driving: str = ""  # of animate: a clip that the model learned, or the id of a motion that was sent
+    relative: bool = False  # of animate: the motion from its first frame on
+    pictures: tuple[str, ...] = ()  # of reconstruct: the id of their cameras, or theirs
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for text in (*self.prompts, self.negative_prompt):
             check_text(text)
-        objects = self.count * (len(self.prompts) * len(self.seeds) if self.kind == "make" else 1)
+        objects = 1 if self.kind in ALONE else self.count
+        objects *= len(self.prompts) * len(self.seeds) if self.kind == "make" else 1
         Range(at_least=1, at_most=MOST_OBJECTS).check("objects", objects)
         if self.keep_box is not None and not is_box(self.keep_box):
             raise ValueError(
@@ -100,6 +107,39 @@ def recipes_of(request: Request, known: Known) -> list[Recipe]:
         for seed in request.seeds
     ]
     return [*dict.fromkeys(recipe for each in recipes for recipe in each)]
+
+
+def values_of(request: Request, known: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is written of each object: its recipe, or what stands for it. Errors: as those of `recipes_of`, `known`."""
+
+    def recipe(asset: str) -> Recipe:
+        values = known(asset)
+        if "pictures" in values:
+            raise ValueError(f"source: wanted an object that the model drew; got {asset}, made of pictures")
+        return recipe_from_dict(values)
+
+    if request.kind == "animate":
+        return [dict(known(request.source))]
+    if request.kind == "reconstruct":
+        return [{"prompt": "", "seed": request.seeds[0], "index": 0, "pictures": [*request.pictures]}]
+    return [each.to_dict() for each in recipes_of(request, recipe)]
+
+
+def check_able(request: Request, can: Mapping[str, Any], uploads: Uploads) -> None:
+    """ValueError: not what this model can do, or uploads that are not there. can: empty while that is not known."""
+    if request.kind == "animate":
+        if can and not can["parts"]:
+            raise ValueError("kind: wanted what this model can do; got animate, and its objects have no parts")
+        if UPLOAD_ID.fullmatch(request.driving):
+            uploads.path(request.driving, "driving")
+        elif can and request.driving not in can["clips"]:
+            raise ValueError(
+                f"driving: wanted a clip that the model learned, or a motion's id; got {request.driving!r:.60}"
+            )
+    if request.kind == "reconstruct":
+        if can and not can["reconstruct"]:
+            raise ValueError("kind: wanted what this model can do; got reconstruct, and its cameras are its own")
+        uploads.check(request.pictures)
 
 
 def request_schema() -> dict[str, Any]:

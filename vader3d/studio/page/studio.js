@@ -33,6 +33,14 @@ async function loadModel() {
   const known = model.schema["x-model"].words;
   $("known").hidden = !known;
   $("known-words").textContent = known ? known.join(", ") : "";
+  const { reconstruct, parts, clips } = model.can;
+  $("from-pictures").hidden = !reconstruct;
+  $("move").hidden = !parts;
+  if (parts && !$("clip").options.length) {
+    const own = element("option", { value: "", textContent: "a motion of mine" });
+    $("clip").append(...clips.map((name) => element("option", { value: name, textContent: name })), own);
+    showMotion();
+  }
   if (!$("solver").options.length) {
     const solver = model.schema.properties.solver;
     $("solver").append(...solver.enum.map((name) => element("option", { textContent: name, value: name })));
@@ -85,6 +93,62 @@ $("surprise").addEventListener("click", () => {
   const seed = Math.floor(Math.random() * 1e9);
   $("seeds").value = seed;
   submit({ prompts: [""], seeds: [seed], count: Number($("count").value) || 4, ...settings() }, "trouble");
+});
+
+// Files: sent one after another; the server knows them by what they hold
+
+async function send(body, type) {
+  const answer = await fetch("v1/uploads", { method: "POST", headers: { "Content-Type": type }, body });
+  if (answer.status === 401) throw new Unwelcome();
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.detail);
+  return said.id;
+}
+
+const bare = (name) => name.split(/[\\/]/).pop().replace(/\.[a-z]+$/i, "");
+
+async function pictures(files) {
+  const ids = new Map();
+  const cameras = files.find((file) => file.name.toLowerCase().endsWith(".json"));
+  const photos = files.filter((file) => file !== cameras);
+  for (const photo of photos) {
+    $("sent").textContent = `sending ${ids.size + 1} of ${photos.length}`;
+    ids.set(bare(photo.name), await send(photo, photo.type));
+  }
+  $("sent").textContent = `${photos.length} sent`;
+  if (!cameras) return [...ids.values()];
+  const known = JSON.parse(await cameras.text());
+  const frames = (known.frames ?? []).map((frame) => ({ ...frame, file_path: ids.get(bare(frame.file_path ?? "")) })).filter((frame) => frame.file_path);
+  if (!frames.length) throw new Error(`None of the photographs is named in ${cameras.name}.`);
+  return [await send(JSON.stringify({ ...known, frames }), "application/json")];
+}
+
+$("rebuild").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  tell("trouble-pictures", null);
+  try {
+    await submit({ kind: "reconstruct", pictures: await pictures([...$("photos").files]) }, "trouble-pictures");
+  } catch (error) {
+    tell("trouble-pictures", error);
+  }
+});
+
+function showMotion() {
+  $("motion-label").hidden = Boolean($("clip").value);
+  $("motion").required = !$("clip").value;
+}
+
+$("clip").addEventListener("change", showMotion);
+
+$("move").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  tell("trouble-here", null);
+  try {
+    const driving = $("clip").value || (await send($("motion").files[0], "application/json"));
+    await submit({ kind: "animate", source: state.chosen, driving, relative: $("relative").checked }, "trouble-here");
+  } catch (error) {
+    tell("trouble-here", error);
+  }
 });
 
 // Watching: one job at a time by events, since a browser opens few connections
@@ -176,7 +240,7 @@ function take(job) {
 function entry(job) {
   const request = job.request;
   const prompts = (request.prompts ?? []).filter(Boolean).join(" / ");
-  const title = { vary: "varied", between: "a way between two" }[request.kind] ?? (prompts || "whatever the model knows");
+  const title = { vary: "varied", between: "a way between two", animate: "moving", reconstruct: "of photographs" }[request.kind] ?? (prompts || "whatever the model knows");
   const notes = [job.state, job.reason, ...job.remarks].filter(Boolean).join("; ");
   const rows = request.kind === "make" && request.prompts.length > 1 ? request.prompts : [null]; // a grid: a row a prompt
   const things = rows.flatMap((prompt) => {
@@ -245,10 +309,13 @@ function choose(asset, moves = true) {
   const mesh = asset.faces ? `${asset.faces} faces, watertight: ${asset.watertight ? "yes" : "no"}, shells: ${asset.shells}` : "no mesh";
   const like = asset.likeness && asset.likeness < 0.5 ? "; its mesh is unlike its pictures" : "";
   $("facts").textContent = `${asset.name}: ${mesh}${like}`;
+  const job = state.jobs.get(asset.id.split("-")[0]);
+  const drawn = !["animate", "reconstruct"].includes(job.request.kind); // only those have others like them
+  $("vary").hidden = $("way-card").hidden = !drawn;
   $("from").disabled = state.from === asset.id;
   $("to").disabled = !state.from || state.from === asset.id;
   tell("trouble-here", null);
-  for (const button of $("ways").children) button.hidden = asset.state === "empty" && MESHES.includes(button.dataset.way);
+  for (const button of $("ways").querySelectorAll("[data-way]")) button.hidden = asset.state === "empty" && MESHES.includes(button.dataset.way);
   show(asset.state === "empty" && MESHES.includes(state.way) ? "webp" : state.way, asset);
   neighbours(asset.id).catch((error) => tell("trouble-here", error));
   if (moves) {
@@ -260,7 +327,8 @@ function choose(asset, moves = true) {
 async function show(way, asset = null) {
   const id = asset?.id ?? state.chosen;
   state.way = way;
-  for (const button of $("ways").children) button.setAttribute("aria-pressed", String(button.dataset.way === way));
+  if (!["glb", "wire"].includes(way)) $("pause").hidden = true;
+  for (const button of $("ways").querySelectorAll("[data-way]")) button.setAttribute("aria-pressed", String(button.dataset.way === way));
   try {
     await ({ glb: orbit, wire: orbit, splats }[way] ?? picture)(id, way);
   } catch (error) {
@@ -285,13 +353,26 @@ async function orbit(id, way) {
   const phone = state.model.formats.usdz.here ? `v1/assets/${id}.usdz` : "";
   const there = $("stage").querySelector("model-viewer");
   const viewer = there ?? element("model-viewer");
-  const settings = { src: address, "ios-src": phone, alt: "the object, to be turned", "camera-controls": "", "shadow-intensity": "1", "touch-action": "pan-y", "interaction-prompt": "none", ar: "", "ar-modes": "webxr quick-look" };
+  const settings = { src: address, "ios-src": phone, alt: "the object, to be turned", "camera-controls": "", "shadow-intensity": "1", "touch-action": "pan-y", "interaction-prompt": "none", autoplay: "", ar: "", "ar-modes": "webxr quick-look" };
   for (const [name, value] of Object.entries(settings)) if (viewer.getAttribute(name) !== value) viewer.setAttribute(name, value);
   if (there) return wire(there);
-  viewer.addEventListener("load", () => wire(viewer));
+  viewer.addEventListener("load", () => {
+    wire(viewer);
+    $("pause").hidden = !viewer.availableAnimations.length;
+    pause(false);
+  });
   viewer.addEventListener("error", () => tell("trouble-here", new Error("This mesh could not be shown.")));
   $("stage").replaceChildren(viewer);
 }
+
+function pause(still) {
+  const viewer = $("stage").querySelector("model-viewer");
+  if (still) viewer?.pause();
+  else viewer?.play();
+  $("pause").textContent = still ? "Play" : "Pause";
+}
+
+$("pause").addEventListener("click", () => pause($("pause").textContent === "Pause"));
 
 // The viewer has no wireframes of its own; its scene is that of three.js.
 function wire(viewer) {
@@ -341,7 +422,7 @@ for (const [way, words] of Object.entries(WAYS)) {
   const button = element("button", { type: "button", textContent: words });
   button.dataset.way = way;
   button.addEventListener("click", () => show(way));
-  $("ways").append(button);
+  $("ways").insertBefore(button, $("pause"));
 }
 
 $("take").addEventListener("submit", async (event) => {
