@@ -1,8 +1,8 @@
 """Commands that are killed, or whose disk fills up or breaks, at every event of every file.
 
-As a program, with faults.cpp preloaded: `faults.py INPUTS COMMAND STRIDE ...` runs each command for every STRIDE-th event
-of an undisturbed one, disturbed there in each of the `WAYS` and then once more, and prints a line of JSON: what is `wrong`
-where that does not lead to what the undisturbed one gives, how many `events` there are, and how many were `tried`.
+As a program, with faults.cpp preloaded: `faults.py INPUTS COMMAND STRIDE ...` runs each command for every STRIDE-th
+event of an undisturbed one, disturbed there in each of the `WAYS` and then once more, and prints a line of JSON: what
+is `wrong` where that does not lead to what the undisturbed one gives, how many `events` there are, how many were `tried`.
 """
 
 import contextlib
