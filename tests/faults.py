@@ -22,6 +22,8 @@ from typing import Any
 import judged_models
 import torch
 import torch.utils.tensorboard
+from clips import passing, write_clip
+from figures import nodding
 from foreign import trimesh_views, write_srn
 from photographed import wall_session, write_posed_photos
 from PIL import WebPImagePlugin  # noqa: F401
@@ -29,6 +31,7 @@ from tiny import THINGS, ring, write_things
 
 from vader3d import assets
 from vader3d.cli.main import main
+from vader3d.data.motion import write_motion
 from vader3d.demo import run as demo_run
 from vader3d.evaluation import chunks, runner
 from vader3d.export import mesh_pictures
@@ -46,7 +49,11 @@ OFTEN = "--set loop.checkpoint_seconds=0 --set loop.log_seconds=0 --set loop.pre
 COMMANDS = {
     "prepare srn": "prepare srn {inputs}/cars --output {room}/out.zip --size 16 --processes 1",
     "prepare photos": "prepare photos {inputs}/photos --output {room}/out.zip --size 16 --processes 1",
+    "prepare video": "prepare video {inputs}/clips --output {room}/out.zip --size 16 --processes 1 --views 4",
     "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1",
+    "prepare join": "prepare join {inputs}/things.zip {inputs}/one.zip --output {room}/out.zip",
+    "prepare captions": "prepare captions {inputs}/things.zip --output {room}/out.zip",
+    "inspect": "inspect {inputs}/things.zip --output {room}/out",
     "train autodecoder": "train autodecoder --data {inputs}/things.zip --output {room}/out --preset tiny "
     f"--set loop.objects_seen=6 --set loop.batch=2 {OFTEN}",
     "train diffusion": "train diffusion --autodecoder {inputs}/ae --output {room}/out --preset tiny "
@@ -60,6 +67,10 @@ COMMANDS = {
 COMMANDS |= {
     "generate": "generate --model {inputs}/model --output {room}/out --count 2 --steps 1 --formats glb obj ply webp "
     "--texture-size 64 --faces 500",
+    "animate": "animate --model {inputs}/figure --seed 1 --driving {inputs}/nod.json --size 16 --output {room}/out.mp4",
+    "reconstruct": "reconstruct --model {inputs}/model --data {inputs}/one.zip --output {room}/out --steps 2 "
+    "--fine-steps 1 --colour vertex",
+    "save": "save {inputs}/model --output {room}/out",
     "demo": "demo --data {inputs}/things.zip --output {room}/out",
 }
 CLOCKS = ("seconds", "time", "share_of_peak")  # what no two runs have alike
@@ -75,7 +86,14 @@ def write_inputs(folder: Path) -> None:
     for number in range(2):  # with cameras, before a wall: masks are made, nothing is matched
         session = wall_session(THINGS["green table"], ring(8, 32), seed=number)
         write_posed_photos(folder / "photos" / f"table {number}", session)
+    for number in range(2):
+        write_clip(folder / "clips" / f"disc {number}.mp4", passing(12, seed=number)[0])
+    write_things(folder / "one.zip", dict(list(THINGS.items())[2:3]), views=6, size=12)
     judged_models.write_model(folder / "model", archive)
+    decoder = replace(preset("tiny").autodecoder.decoder, extra_channels=2)
+    (folder / "figure").mkdir()
+    judged_models.write_model(folder / "figure", archive, decoder=decoder)
+    write_motion(folder / "nod.json", nodding(2))
     judged_models.write_protocol(
         folder / "tiny.json", samples=2, steps=[1], sets=["reconstruction", "generated"], memorisation=2, resamples=2
     )

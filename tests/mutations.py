@@ -36,7 +36,8 @@ from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.readers import READERS
 from vader3d.untrusted import reason_of
 
-LONGEST_SECONDS, MOST_BYTES = 20, 2**30  # that one spoilt file may take
+LONGEST_SECONDS, MOST_BYTES = 20, 2**30  # of the processor, and of memory, that one spoilt file may take
+WAITING = 10  # times as long by the clock: other processes may have the processor
 WORDS = {".json", ".txt", ".obj", ".mtl", ".off", ".csv", ".tsv", ".jsonl", ".dae", ".gltf"}
 VIEWS = 3
 Write, Read = Callable[[Path], object], Callable[[Path], object]
@@ -207,11 +208,12 @@ def outcome(read: Callable[[], object], place: str, tally: Tally) -> None:
     heard = logging.Handler()
     heard.emit = logged.append  # type: ignore[method-assign]
     logging.getLogger().addHandler(heard)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WAITING * LONGEST_SECONDS)
     try:
         read()
     except Endless:
-        tally.faults.append(f"{place}: took more than {LONGEST_SECONDS} s")
+        tally.faults.append(f"{place}: took more than {LONGEST_SECONDS} s of the processor")
     except (ValueError, OSError) as error:
         tally.refused += 1
         tally.reasons[" ".join(str(error).split("; got")[0].split()[:6])[-60:]] += 1
@@ -220,6 +222,7 @@ def outcome(read: Callable[[], object], place: str, tally: Tally) -> None:
     except Exception as error:
         tally.faults.append(f"{place}: {reason_of(error)}")
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         logging.getLogger().removeHandler(heard)
         tally.faults += [f"{place}: logs a traceback: {record.getMessage()}" for record in logged if record.exc_info]
@@ -233,14 +236,15 @@ class Limits:
     """Within: an alarm raises `Endless`, and memory beyond what there is now is limited."""
 
     def __enter__(self) -> None:
-        self.handler = signal.signal(signal.SIGALRM, endless)
+        self.handlers = {kind: signal.signal(kind, endless) for kind in (signal.SIGALRM, signal.SIGPROF)}
         self.before = resource.getrlimit(resource.RLIMIT_AS)
         now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + MOST_BYTES, self.before[1]))
 
     def __exit__(self, *_: object) -> None:
         resource.setrlimit(resource.RLIMIT_AS, self.before)
-        signal.signal(signal.SIGALRM, self.handler)
+        for kind, handler in self.handlers.items():
+            signal.signal(kind, handler)
 
 
 if __name__ == "__main__":

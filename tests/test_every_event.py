@@ -13,14 +13,21 @@ from vader3d.native import build
 COMPILER = build.find_compiler()
 pytestmark = pytest.mark.skipif(not (sys.platform == "linux" and COMPILER), reason="no C++ compiler, or not Linux")
 SAMPLE = {  # every so many events: the cheap ones more often
-    "prepare srn": 5,
+    "prepare srn": 21,
     "prepare photos": 61,
+    "prepare video": 61,
     "prepare shards": 11,
+    "prepare join": 21,
+    "prepare captions": 21,
+    "inspect": 61,
     "evaluate": 101,
     "train autodecoder": 401,
     "train diffusion": 701,
     "study": 1000,
     "generate": 61,
+    "animate": 21,
+    "reconstruct": 61,
+    "save": 21,
     "demo": 400,
 }
 

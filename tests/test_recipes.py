@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from vader3d.generate.files import between
 from vader3d.generate.recipes import Recipe, recipe_from_dict, recipes_for, what_a_batch_shares
 
 BASE = Recipe(prompt="a red chair", seed=3, index=2)
@@ -40,6 +41,12 @@ def test_names_tell_recipes_apart():
     assert all("/" not in name and len(name.encode()) < 200 for name in names)
     assert Recipe(prompt="a red chair", index=7).name == "a-red-chair-seed0-007"
     assert Recipe(seed=5).name == "seed5-000"
+
+
+def test_files_of_a_way_lie_in_its_order():
+    for ends in (("a red chair", "a blue table"), ("1", "2")):
+        names = [recipe.name for recipe in between(Recipe(), *ends, frames=120)]
+        assert names == sorted(names)
 
 
 def test_there_is_a_recipe_for_every_prompt_and_number():

@@ -22,6 +22,7 @@ from vader3d.data.writer import PreparedObject
 from vader3d.export.turntable import straight_alpha
 from vader3d.generate.identities import chosen_object
 from vader3d.generate.reconstruct import object_of
+from vader3d.geometry.cameras import unposed_cameras
 
 QUICK = ("--steps", "60", "--fine-steps", "20", "--colour", "vertex")
 
@@ -137,6 +138,15 @@ def test_what_cannot_be_reconstructed_is_said_in_one_line(model, data, tmp_path,
     (tmp_path / "empty").mkdir()
     assert "wanted transforms.json" in refused(capsys, *to, "--data", str(tmp_path / "empty"))
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_without_cameras_are_refused_by_a_model_without_parts(model, tmp_path, capsys):
+    path = tmp_path / "clip.zip"
+    with ArchiveWriter(path, title="clip", resolution=(16, 16)) as writer:
+        pictures = np.full((4, 16, 16, 4), 255, np.uint8)
+        writer.add(PreparedObject(ObjectRecord("clip"), pictures, unposed_cameras(4, size=16, fov_degrees=30)))
+    said = refused(capsys, "--model", str(model), "--output", str(tmp_path / "out"), "--data", str(path))
+    assert "clip.zip: wanted pictures with cameras; got none" in said
 
 
 def test_a_model_with_poses_of_its_own_is_refused(model):

@@ -57,7 +57,7 @@ class CaptionFile:
     path: Path
     captions: Captions
     asked: set[str] = field(default_factory=set)
-    missing: int = 0
+    missing: list[str] = field(default_factory=list)
 
     def of(self, name: str) -> tuple[Caption, ...]:
         """What is said of an object; none where it is not in the file."""
@@ -65,18 +65,22 @@ class CaptionFile:
             if key in self.captions:
                 self.asked.add(key)
                 return self.captions[key]
-        self.missing += 1
+        self.missing.append(name)
         return ()
 
     def notes(self) -> list[str]:
         """One line about names that no object has, one about objects that have no caption here."""
         notes = []
         if unknown := [name for name in self.captions if name not in self.asked]:
-            listed = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
-            notes.append(f"{self.path}: {len(unknown)} names are no object's: {listed}")
+            notes.append(f"{self.path}: {len(unknown)} names are no object's: {some_of(unknown)}")
         if self.missing:
-            notes.append(f"{self.path}: {self.missing} objects have no caption in it")
+            notes.append(f"{self.path}: {len(self.missing)} objects have no caption in it: {some_of(self.missing)}")
         return notes
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first of them."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def read_captions(path: Path) -> CaptionFile:

@@ -120,19 +120,32 @@ def save_model(source: str | Path, target: Path, *, card: str = "", half: bool =
     finite, or a target that holds something else. OSError: it cannot be written.
     """
     folder = model_folder(source)
-    if target.exists() and not (target / CONFIG).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"output: wanted a new folder, or one of a saved model; got {target}; choose another")
     for name in weights_in(folder):
         check_finite(folder / name)
+    check_target(target)
     with held(target):
+        check_target(target)
+        if not (target / CONFIG).is_file():  # of a save that is stopped, which fit nothing there
+            write_notes(target, dict.fromkeys(weights_in(folder), ""), {})
         for name in weights_in(folder):
             copy_weights(folder / name, target / name, half=half)
-        files = {name: {"sha256": checksum_of(target / name)} for name in weights_in(target)}
-        configurations = {name: read_header(target / name)["config"] for name in files}
-        notes = {"format": "vader3d-model", "version": CONFIG_VERSION, "vader3d": __version__, "files": files}
+        sums = {name: checksum_of(target / name) for name in weights_in(target)}
         write_text(target / CARD, with_front_matter(card or card_of(target), target))
-        write_text(target / CONFIG, json.dumps({**notes, "configurations": configurations}, indent=2) + "\n")
+        write_notes(target, sums, {name: read_header(target / name)["config"] for name in sums})
     return target
+
+
+def check_target(folder: Path) -> None:
+    """ValueError where something else than a saved model lies; locks and what killed writers left are nothing."""
+    empty = not folder.exists() or (folder.is_dir() and all(path.name[0] == "." for path in folder.iterdir()))
+    if not empty and not (folder / CONFIG).is_file():
+        raise ValueError(f"output: wanted a new folder, or one of a saved model; got {folder}; choose another")
+
+
+def write_notes(folder: Path, sums: dict[str, str], configurations: dict[str, dict]) -> None:
+    files = {name: {"sha256": each} for name, each in sums.items()}
+    notes = {"format": "vader3d-model", "version": CONFIG_VERSION, "vader3d": __version__, "files": files}
+    write_text(folder / CONFIG, json.dumps({**notes, "configurations": configurations}, indent=2) + "\n")
 
 
 def copy_weights(source: Path, target: Path, *, half: bool) -> None:

@@ -4,13 +4,18 @@ Parsers raise whatever they meet in damaged or hostile bytes. `reading` makes of
 file; the other functions read the kinds of files that many rooms share, within limits that are checked before parsing.
 """
 
+import bz2
+import gzip
 import json
+import lzma
 import os
+import shutil
+import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 JSON_BYTES, JSON_VALUES = 2**27, 2**23  # of one document: half a million objects, at most 1 GB when parsed
 PIECE_BYTES = 2**20
@@ -108,18 +113,71 @@ def zip_member(opened: zipfile.ZipFile, name: str, *, most: int) -> bytes:
 
 
 def unpack(path: Path, place: Path, *, most: int) -> None:
-    """A zip's files into the folder `place`; ValueError: more than `most` bytes, names that lead elsewhere, damage."""
+    """A zip's or tar's files into `place`; ValueError: more than `most` bytes, names that lead elsewhere, damage."""
+    if path.name.lower().endswith(".zip"):
+        unpack_zip(path, place, most=most)
+    else:
+        unpack_tar(path, place, most=min(most, ZIP_FREE_BYTES + ZIP_RATIO * path.stat().st_size))
+
+
+def unpack_zip(path: Path, place: Path, *, most: int) -> None:
     with reading(path, "a zip"), zipfile.ZipFile(path) as opened:
         files = [info for info in opened.infolist() if not info.is_dir() and not is_litter(PurePath(info.filename))]
         if (size := sum(info.file_size for info in files)) > most:
             raise ValueError(f"zip: wanted at most {most} bytes unpacked; got {size}; unpack it yourself")
         for info in files:
-            target = place / info.filename.replace("\\", "/")
-            if not target.resolve().is_relative_to(place.resolve()):
-                raise ValueError(f"zip: wanted names of files in it; got {info.filename!r}")
             data = zip_member(opened, info.filename, most=min(most, JSON_BYTES * 8))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            inner_place(place, info.filename).write_bytes(data)
+
+
+def unpack_tar(path: Path, place: Path, *, most: int) -> None:
+    """Links and devices are left out."""
+    with reading(path, "a tar"), open_packed(path) as packed, open_tar(Bounded(packed, most)) as opened:
+        for info in opened:
+            member = opened.extractfile(info) if info.isfile() and not is_litter(PurePath(info.name)) else None
+            if member is not None:
+                with open(inner_place(place, info.name), "wb") as file:
+                    shutil.copyfileobj(member, file)
+
+
+def open_tar(file: Any) -> tarfile.TarFile:
+    """Of what only has `read`."""
+    return tarfile.open(fileobj=file, mode="r|")
+
+
+def open_packed(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked if its first ones say that it is packed."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+    kinds: dict[bytes, Callable[[Path], IO[bytes]]] = {
+        b"\x1f\x8b": gzip.open,
+        b"BZh": bz2.open,
+        b"\xfd7zXZ\0": lzma.open,
+    }
+    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), lambda path: open(path, "rb"))(path)
+
+
+class Bounded:
+    """A file that gives so many bytes; ValueError where more are read."""
+
+    def __init__(self, file: IO[bytes], most: int):
+        self.file, self.left, self.most = file, most, most
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise ValueError(f"tar: wanted at most {self.most} bytes unpacked; got more; unpack it yourself")
+        return data
+
+
+def inner_place(place: Path, name: str) -> Path:
+    """Where a packed file goes, its folder made; ValueError for a name that leads elsewhere."""
+    target = place / name.replace("\\", "/")
+    if not target.resolve().is_relative_to(place.resolve()):
+        raise ValueError(f"names: wanted those of files in it; got {name!r}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def is_litter(path: PurePath) -> bool:

@@ -9,9 +9,19 @@ import torch
 from figures import PARTS, figure, nodding
 from near import assert_near
 
+from vader3d.autodecoder import model
 from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.model import load_autodecoder
-from vader3d.autodecoder.parts import BESIDE, PartConfig, PartPoses, part_scores, place, with_file
+from vader3d.autodecoder.parts import (
+    BESIDE,
+    PartConfig,
+    PartPoses,
+    part_scores,
+    place,
+    refined_parts,
+    rough_parts,
+    with_file,
+)
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
 from vader3d.cli.main import main
 from vader3d.data.archive.format import ObjectRecord
@@ -19,18 +29,18 @@ from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import PosedViews
-from vader3d.data.motion import composed
+from vader3d.data.motion import composed, read_motion
 from vader3d.data.part_poses import beside
 from vader3d.data.writer import PreparedObject
 from vader3d.export.turntable import straight_alpha
 from vader3d.generate.animate import front_camera, posed_assets
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.rotations import degrees_between
+from vader3d.geometry.rotations import degrees_between, rotation_from_vector
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import aligned_degrees
 from vader3d.presets import preset
-from vader3d.render import render_views
-from vader3d.snapshots import save_snapshot
+from vader3d.render import Volume, render_views
+from vader3d.snapshots import load_snapshot, save_snapshot
 
 CLIPS, FRAMES, SIZE = 3, 8, 24
 FRONT = front_camera(SIZE)
@@ -81,6 +91,39 @@ def test_a_table_starts_at_the_files_poses_or_as_far_from_them_as_asked():
     assert_near(table(0.0)(objects, numbers), true_poses())
     off = degrees_between(table(20.0)(objects, numbers)[..., :3], true_poses()[..., :3])
     assert 15 < float(off.detach().median()) < 25
+
+
+def test_a_start_is_smoothed_along_its_clip_and_noise_falls():
+    """Slow motion under noise comes nearer to the truth, each clip by itself; a still clip stays."""
+    angle = torch.stack([torch.linspace(start, start + 0.5, 24) for start in (0.0, -2.0)])
+    true = torch.zeros(2, 24, 1, 3, 4)
+    true[..., 0, :, :3] = rotation_from_vector(torch.stack([0 * angle, 0 * angle, angle], -1))
+    true[..., 3] = torch.tensor([0.1, 0.2, 4.0])
+    rough, smooth = (PartPoses(PartConfig(names=("all",), pictures=24), 2) for _ in range(2))
+    place(rough, true, noise=20.0, seed=0)
+    place(smooth, true, noise=20.0, seed=0, smooth=3.0)
+    before, after = (
+        degrees_between(module.start.view_as(true)[..., :3], true[..., :3]).median() for module in (rough, smooth)
+    )
+    assert 15 < before < 25
+    assert after < 0.6 * before
+    assert_near(smooth.start[..., 3], rough.start[..., 3])
+    assert_near(smooth.start[..., :3] @ smooth.start[..., :3].mT, torch.eye(3).expand(48, 1, 3, 3))
+    place(smooth, true[:, :1].expand_as(true), noise=0.0, seed=0, smooth=3.0)
+    assert_near(smooth.start.view_as(true), true[:, :1].expand_as(true))
+
+
+def test_what_is_learned_is_shared_with_neighbours_of_a_clip():
+    module = PartPoses(PartConfig(names=("all",), pictures=12, smooth=2.0), 2)
+    objects, numbers = torch.tensor([1]), torch.tensor([[4, 11]])
+    assert_near(module(objects, numbers), torch.eye(3, 4).expand(1, 2, 1, 3, 4))
+    module(objects, numbers)[0, 0].sum().backward()
+    gradient = module.table.weight.grad.to_dense().norm(dim=1)
+    assert not gradient[:12].any()  # the other clip's
+    assert (gradient[12:].argmax() == 4) & (gradient[12 + 5] > 0.5 * gradient[12 + 4]) & (gradient[12 + 11] < 1e-3)
+    with torch.no_grad():
+        module.table.weight[12:, 3:] = 0.25
+    assert_near(module(objects, numbers)[..., 3], torch.full((1, 2, 1, 3), 0.25))
 
 
 def test_what_is_rendered_is_what_was_pictured(archive):
@@ -169,10 +212,12 @@ def test_a_run_reports_both_parts_errors_beside_their_controls(run):
     assert scores["head_rotation_error"] == pytest.approx(last["head_rotation_error"], abs=3)
 
 
-def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys):
-    path = tmp_path / "a.glb"
+def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys, monkeypatch):
+    path, read = tmp_path / "a.glb", []
     arguments = ["--model", str(run), "--identity", "clip 2", "--driving", "clip 0", "--output", str(path)]
+    monkeypatch.setattr(model, "load_snapshot", lambda *args: read.append(args) or load_snapshot(*args))
     main(["animate", *arguments, "--colour", "vertex"])
+    assert len(read) == 1  # object and motion come from one reading of the model
     assert f"clip 2, {FRAMES} frames, 0.3 s, parts torso, head" in capsys.readouterr().out
     known, its_config, _ = load_autodecoder(run)
     motion = known.parts.motion(0, its_config.parts.names, FRONT.world_from_camera[0])
@@ -195,3 +240,72 @@ def test_files_of_other_data_are_refused(archive, tmp_path):
     save_snapshot(tmp_path / "a.safetensors", {"poses": torch.zeros(3, 2, 3, 4)}, {"kind": "truth", "parts": PARTS})
     with pytest.raises(ValueError, match=r"a\.safetensors: poses: wanted finite \[N, F, 2, 3, 4\]"):
         with_file(PartConfig(poses=str(tmp_path / "a.safetensors")), archive.path, objects=3, parts=2)
+
+
+def tinted(number: int) -> Volume:
+    tint = torch.ones(1, 6, 1, 1, 1)
+    tint[:, number] = 0.5
+    return figure(24).volume.with_grid(figure(24).volume.grid * tint)
+
+
+def test_parts_of_an_unseen_clip_begin_at_known_poses_and_are_refined(archive):
+    """Where its own poses are known these are found; else others', by another identity's volume, and refined."""
+    views = PosedViews(archive, training_views)
+    target = views.views_of(torch.tensor([0]), torch.tensor([[0, 1, 3, 4]]))
+    others = PartPoses(PartConfig(names=PARTS, pictures=FRAMES), CLIPS - 1)
+    place(others, true_poses()[1:], noise=0.0, seed=0)
+    settings = replace(figure(24).settings, samples_per_ray=32)
+    true = table(0.0).of_batch(target).detach()
+
+    def error(poses: torch.Tensor) -> float:
+        return float(degrees_between(poses[..., :3], true[..., :3]).mean())
+
+    assert error(rough_parts(table(0.0), tinted(0), target, settings)) < 1
+    rough = rough_parts(others, tinted(1), target, settings)
+    fine = refined_parts(tinted(0), target, rough, settings, steps=40, rate=0.02)
+    print(f"degrees: {error(rough):.1f} rough, {error(fine):.1f} refined")
+    assert error(fine) < 0.6 * error(rough)
+    assert torch.equal(refined_parts(tinted(0), target, rough, settings, steps=0, rate=0.02), rough)
+
+
+def test_a_clip_is_reconstructed_without_poses_and_drives(run, archive, tmp_path, capsys):
+    out, film = tmp_path / "out", tmp_path / "a.glb"
+    quick = ("--steps", "6", "--fine-steps", "3", "--size", str(SIZE), "--colour", "vertex")
+    data = ("--data", str(archive.path), "--object", "clip 1")
+    main(["reconstruct", "--model", str(run), "--output", str(out), *data, *quick])
+    report = json.loads((out / "report.json").read_text())
+    assert (report["views"], report["judged"]) == (7, 1)
+    motion = read_motion(out / "motion.json")
+    known, its_config, _ = load_autodecoder(out)
+    assert motion.names == PARTS == its_config.parts.names
+    again = known.parts.motion(0, PARTS, FRONT.world_from_camera[0])
+    assert_near(motion.poses, again.poses)
+    assert len(motion.poses) == FRAMES
+    assert degrees_between(motion.poses[1:, :, :, :3], motion.poses[:-1, :, :, :3]).amax() > 1
+    drive = ("--driving", str(out / "motion.json"), "--output", str(film), "--colour", "vertex")
+    for model_of, identity in ((out, "clip 1"), (run, "clip 2")):
+        main(["animate", "--model", str(model_of), "--identity", identity, *drive])
+        assert f"{identity}, {FRAMES} frames" in capsys.readouterr().out
+
+
+def test_a_film_is_reconstructed(run, tmp_path, capsys):
+    """A clip on a plain background, as it comes from a camera; what it is not is said in one line."""
+    av = pytest.importorskip("av")
+    clip, out = tmp_path / "nod.mp4", tmp_path / "out"
+    frames = [straight_alpha(*posed.render(front_camera(64)))[0] for posed in posed_assets(figure(24), clip_motion(0))]
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "4"})
+        stream.width = stream.height = 64
+        for frame in frames:
+            grey = (frame[:3] * frame[3:] + 0.5 * (1 - frame[3:])).movedim(0, -1)
+            picture = (grey * 255).round().to(torch.uint8).numpy()
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    quick = ("--steps", "3", "--fine-steps", "1", "--size", str(SIZE), "--colour", "vertex")
+    main(["reconstruct", "--model", str(run), "--video", str(clip), "--output", str(out), *quick])
+    assert "nod from" in capsys.readouterr().out
+    assert len(read_motion(out / "motion.json").poses) == FRAMES
+    for wrong in (["--video", str(clip), "--data", "x.zip"], []):
+        with pytest.raises(SystemExit):
+            main(["reconstruct", "--model", str(run), "--output", str(out), *wrong])
+        assert f"data: wanted it or --video; got {'both' if wrong else 'neither'}" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Poses learned with the objects: they start at home, the best hypothesis is picked, and errors are told apart."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from vader3d.autodecoder.posing import (
     best,
     cameras_at,
     chosen,
+    equivariance,
     fits,
     leaning,
     picked,
@@ -87,7 +89,7 @@ def test_gradients_of_the_start_are_finite_and_reach_all(solver):
     posing = Posing(dataclasses.replace(POSES, solver=solver))
     found = posing(torch.cat([batch.colour, batch.mask], 2), batch.cameras)
     posing_optimiser(posing)
-    (found.poses.square().sum() + found.poses[..., 0, 0].sum() + found.projection).backward()
+    (found.poses.square().sum() + found.poses[..., 0, 0].sum() + found.losses["projection"]).backward()
     gradients = {name: parameter.grad for name, parameter in posing.named_parameters()}
     assert all(gradient.isfinite().all() for gradient in gradients.values())
     assert gradients["points"].any()
@@ -112,7 +114,7 @@ def test_the_hypothesis_that_fits_is_chosen():
     target = seen_batch(volume, cameras)
     bases = Posing(POSES).bases.expand(1, 3, 3, 3, 4)
     found = torch.ones(1, 3, 3, dtype=torch.bool)
-    hypotheses = Hypotheses(bases, found, torch.zeros(()), torch.zeros(()))
+    hypotheses = Hypotheses(bases, found, torch.zeros(()), {})
     assert chosen(volume, hypotheses, target).tolist() == [[0, 1, 2]]
     badness = fits(volume, bases, target)
     assert badness.argmin(-1).tolist() == [[0, 1, 2]]
@@ -148,6 +150,36 @@ def test_points_are_read_where_their_maps_are_high():
     assert_near(soft_maxima(maps, home)[0, 0], torch.tensor([12.5 / 8 - 1, 3.5 / 8 - 1]))
     network = KeypointNetwork(2).eval()
     assert (network(torch.rand(1, 4, 48, 48), home) - home).abs().max() < 0.05
+
+
+def middle_of(pictures: torch.Tensor) -> torch.Tensor:
+    """Where the light of pictures [P, 1, H, W] is, [P, 1, 2]."""
+    size = pictures.shape[-1]
+    line = (torch.arange(size) + 0.5) / size * 2 - 1
+    share = pictures[:, 0] / pictures.sum((1, 2, 3))[:, None, None]
+    return torch.stack([(share.sum(1) * line).sum(1), (share.sum(2) * line).sum(1)], -1)[:, None]
+
+
+def test_points_that_move_with_what_they_are_on_are_equivariant():
+    """A dot's middle is (up to its stretching); one that stays, or goes the other way, is not."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
+    dots = torch.stack([(-((x - a) ** 2 + (y - b) ** 2) / 0.005).exp() for a, b in ((0.3, -0.2), (-0.1, 0.4))])[:, None]
+    places = middle_of(dots)
+    off = [
+        float(equivariance(network, dots, places, torch.Generator().manual_seed(0)))
+        for network in (middle_of, lambda pictures: places, lambda pictures: 2 * places - middle_of(pictures))
+    ]
+    assert off[0] < 0.02 < 0.05 < off[1] < off[2]
+
+
+def test_equivariance_is_a_loss_where_it_is_asked_for(archive):
+    views = PosedViews(archive, training_views)
+    task = AutodecoderTask(
+        dataclasses.replace(tiny_config(), poses=dataclasses.replace(POSES, equivariance=10.0)), views
+    )
+    terms = task.losses(objects_seen=0, batch=4, progress=0.0, generator=torch.Generator().manual_seed(0))
+    terms["equivariance"].backward()
+    assert task.model.posing.network.head.weight.grad.any()
 
 
 def test_pictures_are_made_smaller_with_their_cameras():
@@ -223,6 +255,22 @@ class WithoutPlaces:
         batch = self.views.training_batch(**which)
         nowhere = torch.full_like(batch.cameras.world_from_camera, torch.nan)
         return dataclasses.replace(batch, cameras=dataclasses.replace(batch.cameras, world_from_camera=nowhere))
+
+
+def test_poses_are_drawn_to_their_distance_where_that_is_asked_for(archive):
+    """Without it the term is not there; with it its gradient shrinks an object that is seen as if from too far."""
+    views = PosedViews(archive, training_views)
+    poses = dataclasses.replace(POSES, keep_distance=1.0)
+    step = dict(objects_seen=0, batch=4, progress=0.0)
+    task, free = (AutodecoderTask(dataclasses.replace(tiny_config(), poses=each), views) for each in (poses, POSES))
+    assert "far" not in free.losses(**step, generator=torch.Generator().manual_seed(0))
+    home = task.losses(**step, generator=torch.Generator().manual_seed(0))["far"].item()
+    with torch.no_grad():
+        task.model.posing.points.mul_(1.3)  # the same picture, from farther
+    far = task.losses(**step, generator=torch.Generator().manual_seed(0))["far"]
+    assert home < 0.01 < far.item() == pytest.approx(math.log(1.3) ** 2, rel=0.4)
+    far.backward()
+    assert (task.model.posing.points.grad * task.model.posing.points).sum() > 0
 
 
 def test_given_cameras_stay_as_they_are(tmp_path):

@@ -15,12 +15,14 @@ import torch
 from document import Document
 from tiny import THINGS, write_things
 
+from vader3d import assets
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.cli.main import main
 from vader3d.demo import clock, page, run
 from vader3d.demo.run import run_demo
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.evaluation import runner
+from vader3d.export import mesh_pictures
 from vader3d.generate import previews
 from vader3d.presets import preset
 from vader3d.snapshots import load_snapshot
@@ -63,8 +65,10 @@ def brief():
     )
     small = {"preset": lambda name: recipe, "load_features": lambda: None, "ASSETS": ASSETS}
     pictured = {"PREVIEWED": 4, "PREVIEW_STEPS": 2, "PREVIEW_PX": 16}
+    looked = {"LOOKS": 2, "COLOUR_LOOKS": 2, "LOOK_SIZE": 8}
+    drawn = {"SAMPLES_PER_SIDE": 1}
     with pytest.MonkeyPatch.context() as patch:
-        for place, values in ((run, small), (previews, pictured)):
+        for place, values in ((run, small), (previews, pictured), (assets, looked), (mesh_pictures, drawn)):
             for name, value in values.items():
                 patch.setattr(place, name, value)
         patch.setattr(runner, "load_features", lambda name, **_: judged_models.tiny_features("tiny"))

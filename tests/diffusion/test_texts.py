@@ -313,6 +313,11 @@ def test_long_captions_are_said(stage1, tmp_path, capsys):
     assert "text: 5 of 5 captions are longer than 1 tokens: 'a red chair' without 'chair'" in capsys.readouterr().err
 
 
+def test_stage_1_alone_has_no_schema(stage1):
+    with pytest.raises(ValueError, match="wanted denoiser; got a snapshot of kind 'autodecoder'"):
+        schema(str(stage1))
+
+
 def test_the_schema_has_all_that_guides(short_run):
     inputs = schema(str(short_run))["properties"]
     assert {"prompt", "negative_prompt", "guidance", "guide"} < {*inputs}

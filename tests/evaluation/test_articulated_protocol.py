@@ -8,11 +8,11 @@ import pytest
 import torch
 from figures import two_balls as toy
 
-from vader3d.autodecoder.parts import PartConfig
+from vader3d.autodecoder.parts import PartConfig, moved_by
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.data.archive.reader import Archive
 from vader3d.data.making.heads import novel_path, prepare_heads, read_truth
-from vader3d.evaluation.articulated import ArticulatedConfig, degrees_of, evaluate_articulated, moved_by
+from vader3d.evaluation.articulated import ArticulatedConfig, degrees_of, evaluate_articulated
 from vader3d.presets import preset
 
 
@@ -42,6 +42,7 @@ def test_a_report_has_every_score_beside_its_control(made):
     pairs = {
         "head_rotation_error": "head_shuffled_error",
         "torso_rotation_error": "torso_constant_error",
+        "head_yaw_correlation": "head_shuffled_yaw_correlation",
         "heldout_psnr": "heldout_psnr_at_start",
         "depth_correlation": "depth_correlation_of_another",
         "parts_iou": "parts_iou_of_one_part",

@@ -82,7 +82,8 @@ CHAIR = [-1, -1, 1, 1, 1, 1, -1, -1]  # models that were trained with these word
 def test_unknown_words_are_said_with_the_nearest_and_leave_no_token():
     encoder = vocabulary()
     assert encoder.unknown("a rad seat with purple xylophones") == [("rad", ["red"]), ("purple", []), ("xylophone", [])]
-    assert encoder.unknown("TWO blue seats") == []
+    assert encoder.unknown("TWO blue seats") == encoder.unknown(" ") == []
+    assert [encoder.unknown(text) for text in ("\U0001fa91 ", "the")] == [[("\U0001fa91", [])], [("the", [])]]
     assert torch.equal(*encoder.encode(["a seat", "a purple seat"]))
     assert not encoder.encode(["purple xylophones", "", "the", " ,;"]).any()
 

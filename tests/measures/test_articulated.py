@@ -7,7 +7,7 @@ import torch
 
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.geometry.rotations import rotation_from_vector
-from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
+from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou, yaws
 
 
 def turning(clips: int = 4, frames: int = 12, *, noise: float = 0.0) -> torch.Tensor:
@@ -26,6 +26,18 @@ def test_turned_worlds_are_forgiven_and_shuffled_frames_are_not():
     assert scores["rotation_error"] < 0.1
     assert scores["shuffled_error"] > 5
     assert scores["constant_error"] > 5
+
+
+def test_yaws_are_told_past_the_camera_and_by_correlation():
+    to_camera = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # it stands at -y
+    turn = rotation_from_vector(torch.tensor([[0.0, 0, 0], [0, 0, math.radians(20)], [0.3, 0, 0]]))
+    assert yaws(to_camera @ turn).tolist() == pytest.approx([0, 20, 0], abs=1e-3)
+    true = to_camera @ turning()
+    shaken = to_camera @ turning(noise=6.0)
+    same, rough = moving_scores(true, true), moving_scores(shaken, true)
+    assert same["yaw_correlation"] == pytest.approx(1)
+    assert 0.9 < rough["yaw_correlation"] < 0.999
+    assert rough["shuffled_yaw_correlation"] < 0.8
 
 
 def test_depth_is_told_by_correlation():

@@ -100,7 +100,7 @@ def moved(studio, figure, tmp_path, **request) -> tuple[dict, dict]:
 
 def test_an_object_moves_as_a_clip_that_was_learned_and_as_a_motion_that_was_sent(moving, figure, tmp_path):
     can = moving.get("/v1/model").json["can"]
-    assert can == {"parts": 2, "clips": ["red ball", "blue box", "green table", "yellow tower"], "reconstruct": True}
+    assert can == {"parts": 2, "clips": ["red ball", "blue box", "green table", "yellow tower"], "reconstruct": False}
     write_motion(tmp_path / "motion.json", nodding(4))
     motion = sent(moving, (tmp_path / "motion.json").read_bytes(), "application/json").json
     assert motion["kind"] == "motion"

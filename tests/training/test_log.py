@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from vader3d.training.log import MetricLog, read_metrics
+from vader3d.training.log import MetricLog, log_once, read_metrics
 
 
 def test_numbers_are_kept_and_lines_after_the_state_dropped(tmp_path):
@@ -31,6 +31,16 @@ def test_damaged_lines_are_dropped_and_do_not_block_the_run(tmp_path):
     log = MetricLog(tmp_path, objects_seen=12)
     log.close()
     assert [line["seen"] for line in read_metrics(tmp_path)] == [4, 12]
+
+
+def test_what_is_known_at_the_end_is_written_once_at_every_end(tmp_path):
+    for seen in (10, 20):  # the second time the run goes on
+        log = MetricLog(tmp_path, objects_seen=seen - 10)
+        log.write(seen, {"loss": 1.0})
+        log.close()
+        for _ in range(2):
+            log_once(tmp_path, {"psnr": float(seen)})
+    assert [line["psnr"] for line in read_metrics(tmp_path) if "psnr" in line] == [10.0, 20.0]
 
 
 def test_no_log_no_lines(tmp_path):

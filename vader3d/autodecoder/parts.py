@@ -14,11 +14,15 @@ from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
 from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside, read_part_poses
-from vader3d.geometry.rotations import random_turns, rotation_from_vector
+from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.rotations import nearest_rotation, random_turns, rotation_from_vector
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import rotation_scores
+from vader3d.render import RenderConfig, Volume, render_views
 
 BESIDE = "beside"
+SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
+KNOWN, TRIED_PX = 64, 32  # poses that a new clip's frames are compared with, in pictures that are at most so large
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class PartConfig(Checked):
     # a file of part poses for every picture; "beside": OUT.truth.safetensors of `prepare heads`; None: nothing moves
     poses: str | None = None
     start_noise: float = ranged(0.0, at_least=0)  # degrees (median) by which test beds turn them first
+    # pictures (standard deviation) over which each clip's start is smoothed, for bodies move smoothly, and over half of
+    # which what is learned is; 0: each picture by itself
+    smooth: float = ranged(0.0, at_least=0)
     hold: float = ranged(0.5, at_least=0, at_most=1)  # share of the run in which they stay
     lr: float = ranged(1e-2, at_least=0)  # radians, and units of the cube
     names: tuple[str, ...] = ()  # the file's; training fills them in
@@ -39,7 +46,7 @@ class PartPoses(nn.Module):
 
     def __init__(self, config: PartConfig, objects: int):
         super().__init__()
-        self.parts, self.pictures = len(config.names), config.pictures
+        self.parts, self.pictures, self.smooth = len(config.names), config.pictures, config.smooth
         still = torch.eye(3, 4).repeat(objects * config.pictures, self.parts, 1, 1)
         self.start = nn.Parameter(still, requires_grad=False)
         self.table = nn.Embedding(objects * config.pictures, 6 * self.parts, sparse=True)
@@ -48,12 +55,19 @@ class PartPoses(nn.Module):
     def forward(self, objects: Tensor, numbers: Tensor, *, held: bool = False) -> Tensor:
         """Poses [B, V, K, 3, 4] of the pictures `numbers` [B, V] of objects [B]; `held` ones get no gradient."""
         rows = objects[:, None] * self.pictures + numbers
-        turns, shifts = self.table(rows).unflatten(-1, (self.parts, 6)).split(3, -1)
+        turns, shifts = self.moves(objects, rows, numbers).unflatten(-1, (self.parts, 6)).split(3, -1)
         if held:
             turns, shifts = 0 * turns, 0 * shifts  # every process then has a gradient to exchange
         start = self.start[rows]
         turned = start[..., :3] @ rotation_from_vector(turns)
         return torch.cat([turned, start[..., 3:] + shifts[..., None]], -1)
+
+    def moves(self, objects: Tensor, rows: Tensor, numbers: Tensor) -> Tensor:
+        """What was learned [B, V, 6 K]: of the pictures alone, or of their neighbours with them."""
+        if not self.smooth:
+            return self.table(rows)
+        whole = self.table(objects[:, None] * self.pictures + torch.arange(self.pictures, device=objects.device))
+        return bell(self.pictures, self.smooth / 2).to(whole)[numbers] @ whole
 
     def of_batch(self, target: ViewBatch, *, held: bool = False) -> Tensor:
         """What `render_views` takes: from the world of the batch's cameras to rest. ValueError: views of shards."""
@@ -86,11 +100,28 @@ def with_file(config: PartConfig, archive: Path | str, *, objects: int, parts: i
 
 
 @torch.no_grad()
-def place(module: PartPoses, poses: Tensor, *, noise: float, seed: int) -> None:
-    """Let a table begin at poses [N, F, K, 3, 4], each turned by a random angle of so many degrees (median)."""
+def place(module: PartPoses, poses: Tensor, *, noise: float, seed: int, smooth: float = 0.0) -> None:
+    """Let a table begin at poses [N, F, K, 3, 4], each turned by a random angle of so many degrees (median).
+
+    smooth: as in `PartConfig`, after that.
+    """
     turns = random_turns(*poses.shape[:3], degrees=noise, generator=torch.Generator().manual_seed(seed))
-    turned = poses[..., :3] @ rotation_from_vector(turns)
-    module.start.copy_(torch.cat([turned, poses[..., 3:]], -1).flatten(0, 1))
+    rough = torch.cat([poses[..., :3] @ rotation_from_vector(turns), poses[..., 3:]], -1)
+    module.start.copy_(smoothed(rough, smooth).flatten(0, 1))
+
+
+def smoothed(poses: Tensor, width: float) -> Tensor:
+    """Means of poses [N, F, K, 3, 4] over neighbours in F, as `bell` weighs them; 0: the poses."""
+    if not width:
+        return poses
+    means = torch.einsum("fg,ng...->nf...", bell(poses.shape[1], width), poses)
+    return torch.cat([nearest_rotation(means[..., :3]), means[..., 3:]], -1)
+
+
+def bell(count: int, width: float) -> Tensor:
+    """Weights [F, F], of which each row sums to 1: of neighbours, by their distance, with this standard deviation."""
+    number = torch.arange(count)
+    return (-0.5 * ((number[:, None] - number) / width).square()).softmax(1)
 
 
 @torch.no_grad()
@@ -108,3 +139,56 @@ def part_scores(module: PartPoses, poses: Tensor, names: tuple[str, ...], *, mos
         started = rotation_scores(start[:, part, :, :3], true[:, part, :, :3])
         scores[f"{name}_start_error"] = started["rotation_error"]
     return scores
+
+
+def moved_by(poses: Tensor, moves: Tensor) -> Tensor:
+    """Poses [..., 3, 4], from the world to rest, with a turn about the object's middle and a shift, [..., 6], after."""
+    turns, shifts = moves.split(3, -1)
+    return composed(torch.cat([rotation_from_vector(turns), shifts[..., None]], -1), poses)
+
+
+def refined_parts(
+    volume: Volume, target: ViewBatch, start: Tensor, render: RenderConfig, *, steps: int, rate: float
+) -> Tensor:
+    """Poses like `start` [B, V, K, 3, 4], from the world to rest: the best of so many steps by `target`, all together.
+
+    The volume stays.
+    """
+    volume, start = volume.with_grid(volume.grid.detach()), start.detach()
+    moves = torch.zeros(*start.shape[:3], 6, device=start.device, requires_grad=True)
+    optimiser, best, least = torch.optim.Adam([moves], lr=rate), start, float("inf")
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = rate * (1 - step / steps)
+        poses = moved_by(start, moves)
+        colour, opacity = render_views(volume, target.cameras, render, poses=poses)
+        loss = (colour - target.colour).square().mean() + SILHOUETTE * (opacity - target.mask).square().mean()
+        if loss.item() < least:
+            best, least = poses.detach(), loss.item()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return best
+
+
+@torch.no_grad()
+def rough_parts(module: PartPoses, volume: Volume, target: ViewBatch, render: RenderConfig) -> Tensor:
+    """For `target` [1, V] poses [1, V, K, 3, 4], from the world to rest: each that of a known picture.
+
+    Of `KNOWN` poses of the table that by which a small picture of `volume` [1] is most like the target's.
+    """
+    size = min(TRIED_PX, target.cameras.height)
+    small = target.cameras.resized(size, size)
+    rows = torch.linspace(0, len(module.start) - 1, min(KNOWN, len(module.start))).long().unique()
+    poses = module(rows // module.pictures, (rows % module.pictures)[:, None])[:, 0].to(volume.grid.device)
+    tried = composed(inverse(poses), inverse(small.world_from_camera[0, 0, :3]))
+    each = Cameras(
+        small.world_from_camera[:, :1].expand(1, len(rows), 4, 4),
+        small.intrinsics[:, :1].expand(1, len(rows), 4),
+        size,
+        size,
+    )
+    seen = torch.cat(render_views(volume, each, render, poses=tried[None]), 2)[0]
+    wanted = torch.cat([target.colour, target.mask], 2)[0]
+    wanted = torch.nn.functional.interpolate(wanted, size=(size, size), mode="area")
+    nearest = (wanted[:, None] - seen).square().flatten(2).mean(-1).argmin(1)
+    return tried[nearest][None]

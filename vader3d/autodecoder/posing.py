@@ -7,12 +7,13 @@ evenly, and volumes lean back, which tells left from right. Intrinsics are the d
 read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from vader3d.autodecoder.keypoints import KeypointNetwork
 from vader3d.config import Checked, ranged
@@ -27,6 +28,7 @@ FRONT_DEGREES = -90.0  # azimuth of the camera that an object faces
 NEAREST, FARTHEST = 0.5, 2.0  # of the distance, that poses are clamped to
 TRIED_PX, TRIED_SAMPLES = 16, 24  # at which hypotheses are compared
 LARGEST_GRADIENT = 0.1  # of the network's weights
+WARPED = 0.1  # standard deviation of the numbers of warps
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class PoseConfig(Checked):
     azimuths: tuple[float, ...] = ranged((-45.0, 0.0, 45.0))  # degrees from the front: where each hypothesis starts
     elevation: float = ranged(15.0, above=-90, below=90)  # degrees, of all of them
     distance: float = ranged(4.0, above=1)  # of the cameras, which the size of the pictures' objects goes with
+    # weight of the squared logarithm of all hypotheses' mean distance over this one: else worlds outgrow the cube. Of
+    # the picked ones alone it would keep poses from being found
+    keep_distance: float = ranged(0.0, at_least=0)
     points_across: int = ranged(3, at_least=2)  # the object's points start as a grid of its cube
     projection: float = ranged(1.0, at_least=0)  # weight of the distance between points seen and projected
+    # weight of how far points seen in pictures warped at random are from where they should be: a second pass a step
+    equivariance: float = ranged(0.0, at_least=0)
     lr: float = ranged(1e-3, at_least=0)  # of the network
     points_lr: float = ranged(2e-3, at_least=0)  # of the points
     # of a table: one pose for all, or the data's cameras where these are rough
@@ -60,12 +67,12 @@ class PoseConfig(Checked):
 
 
 class Hypotheses(NamedTuple):
-    """`poses` [B, V, H, 3, 4], camera from object; `found` [B, V, H], `projection` (a loss), `clamped` (a share)."""
+    """`poses` [B, V, H, 3, 4], camera from object; `found` [B, V, H]; `clamped`, a share; `losses`, by their names."""
 
     poses: Tensor
     found: Tensor
-    projection: Tensor
     clamped: Tensor
+    losses: dict[str, Tensor]
 
 
 class Posing(nn.Module):
@@ -90,17 +97,18 @@ class Posing(nn.Module):
         self.points = nn.Parameter(grid.clone())
         self.network = KeypointNetwork(len(azimuths) * len(self.grid))
 
-    def forward(self, pictures: Tensor, cameras: Cameras) -> Hypotheses:
-        """pictures: [B, V, 4, H, W]; cameras: [B, V], of which only the intrinsics are read."""
-        shape, (count, points) = pictures.shape[:2], (len(self.bases), len(self.grid))
+    def forward(self, pictures: Tensor, cameras: Cameras, generator: torch.Generator | None = None) -> Hypotheses:
+        """pictures: [B, V, 4, H, W]; cameras: [B, V], of which only the intrinsics are read; generator: of warps."""
+        config, shape, (count, points) = self.config, pictures.shape[:2], (len(self.bases), len(self.grid))
         size = cameras.intrinsics.new_tensor([cameras.width, cameras.height])
         focal, centre = cameras.intrinsics.flatten(0, 1)[:, None].split(2, -1)
         local = moved(self.grid, self.bases)
         home = (local[..., :2] / local[..., 2:]).flatten(0, 1) * focal + centre
-        places = self.network(pictures.flatten(0, 1), (home / size * 2 - 1).clamp(-0.95, 0.95))
+        home = (home / size * 2 - 1).clamp(-0.95, 0.95)
+        places = self.network(pictures.flatten(0, 1), home)
         seen = finite_gradient(((places + 1) / 2 * size - centre) / focal).view(-1, points, 2)
-        reach = (NEAREST * self.config.distance, FARTHEST * self.config.distance)
-        solved = SOLVERS[self.config.solver](self.points.expand(len(seen), -1, -1), seen, depth=reach)
+        reach = (NEAREST * config.distance, FARTHEST * config.distance)
+        solved = SOLVERS[config.solver](self.points.expand(len(seen), -1, -1), seen, depth=reach)
         bases = self.bases.repeat(len(seen) // count, 1, 1)
         rotation = solved.rotation.where(solved.found[:, None, None], bases[..., :3])
         translation = solved.translation.where(solved.found[:, None], bases[..., 3])
@@ -108,10 +116,30 @@ class Posing(nn.Module):
         poses = torch.cat([rotation, torch.cat([across, depth.clamp(*reach)], -1)[..., None]], -1)
         local = moved(self.points, poses)
         left = (local[..., :2] / local[..., 2:].clamp_min(0.2) - seen) * (2 * focal / size).repeat_interleave(count, 0)
-        projection = left.abs().clamp_max(2)[solved.found].sum() / left.numel()
+        losses = {"projection": config.projection * left.abs().clamp_max(2)[solved.found].sum() / left.numel()}
+        if config.keep_distance:
+            far = (depth.clamp(*reach).mean() / config.distance).log()
+            losses["far"] = config.keep_distance * far.square()
+        if config.equivariance and generator is not None:
+            warped = equivariance(lambda warped: self.network(warped, home), pictures.flatten(0, 1), places, generator)
+            losses["equivariance"] = config.equivariance * warped
         clamped = ((depth <= reach[0]) | (depth >= reach[1])).float().mean()
         found = solved.found.view(*shape, count)
-        return Hypotheses(poses.view(*shape, count, 3, 4), found, projection, clamped)
+        return Hypotheses(poses.view(*shape, count, 3, 4), found, clamped, losses)
+
+
+def equivariance(
+    network: Callable[[Tensor], Tensor], pictures: Tensor, places: Tensor, generator: torch.Generator
+) -> Tensor:
+    """How far `places` [P, N, 2] in pictures [P, C, H, W] are from those in the same pictures, warped, taken back.
+
+    A picture is read at A x in the place x, so that what is seen at x is at A x, for an affine A near the identity.
+    """
+    warp = torch.eye(2, 3) + WARPED * torch.randn(len(pictures), 2, 3, generator=generator)
+    warp = warp.to(pictures)
+    read = affine_grid(warp, list(pictures.shape), align_corners=False)
+    there = network(grid_sample(pictures, read, padding_mode="reflection", align_corners=False))
+    return (places - there @ warp[..., :2].mT - warp[:, None, :, 2]).abs().mean()
 
 
 def posing_optimiser(posing: Posing) -> torch.optim.Optimizer:

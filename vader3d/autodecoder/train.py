@@ -82,7 +82,7 @@ class AutodecoderTask:
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
         if moved is not None and self.true_parts is not None:
-            place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed)
+            place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed, smooth=parts.smooth)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
@@ -127,7 +127,7 @@ class AutodecoderTask:
         posed: dict[str, Tensor] = {}
         if self.model.posing is not None:
             volume = leaning(volume, config.poses.lean * (1 - progress / LEANING))
-            target, posed = self.pose(target, volume, progress, pixels)
+            target, posed = self.pose(target, volume, progress, pixels, generator)
         parts = self.model.parts
         moved = None if parts is None else parts.of_batch(target, held=progress < config.parts.hold)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
@@ -158,13 +158,13 @@ class AutodecoderTask:
             raise without_cameras(records[int(target.objects[unknown][0]) % len(records)].name)
 
     def pose(
-        self, target: ViewBatch, volume: Volume, progress: float, pixels: Pixels
+        self, target: ViewBatch, volume: Volume, progress: float, pixels: Pixels, generator: torch.Generator
     ) -> tuple[ViewBatch, dict[str, Tensor]]:
         """What to compare, small at first, with the cameras that it is compared from, and the losses of these."""
         posing, config = self.model.posing, self.config.poses
         assert posing is not None
-        hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras)
-        terms = {"projection": config.projection * hypotheses.projection}
+        hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras, generator)
+        terms = hypotheses.losses
         if self.model.poses is None:
             balance = config.balance * max(0.0, 1 - progress / BALANCED)
             numbers = chosen(volume, hypotheses, target, balance=balance)

@@ -37,17 +37,18 @@ def animate_command(
         device: auto takes a GPU where there is one.
     """
     from vader3d.export.surface import surface_for
+    from vader3d.files import held
     from vader3d.generate.animate import FilmConfig, check_end, check_parts, save_animation
-    from vader3d.generate.identities import chosen_object, driving_motion
+    from vader3d.generate.identities import driven
 
     check_end(output)
     film = FilmConfig(size, yaw_sweep)
     surface = surface_for(None, faces=faces, colour=colour)
-    motion = driving_motion(driving, model)
+    asset, motion = driven(model, driving, seed=seed, identity=identity, device=device)
     motion = motion.relative() if relative else motion
-    asset = chosen_object(model, seed=seed, identity=identity, device=device)
     check_parts(asset, motion)
-    alike = save_animation(asset, motion, output, film=film, surface=surface)
+    with held(output.parent, output.name):
+        alike = save_animation(asset, motion, output, film=film, surface=surface)
     seconds = len(motion.poses) / motion.frames_per_second
     print(f"{output}: {asset.name}, {len(motion.poses)} frames, {seconds:.1f} s, parts {', '.join(motion.names)}")
     if alike is not None:

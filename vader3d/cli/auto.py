@@ -27,7 +27,7 @@ def prepare_auto_command(
     """Recognise what a folder holds, say by what, and do what the command for it does.
 
     Args:
-        source: A folder, or a .zip of one: posed pictures of any format, meshes, photographs, clips.
+        source: A folder, or a .zip or .tar.gz of one: posed pictures of any format, meshes, photographs, clips.
         output: The archive to write; a folder, with --objects-per-shard.
         size: Width and height of the pictures in pixels.
         views: At most so many pictures of each object; default: what the command takes.

@@ -75,7 +75,8 @@ def generate_command(
         stochastic: Add fresh noise while sampling, as in the paper's main results.
         interpolate: Two prompts, or two seeds: --frames objects from the one to the other, and an animation.
         frames: How many of --interpolate.
-        vary: A file that was generated: --count more like it.
+        vary: A file that was generated: --count more like it, of its prompt or another --prompt, with its guidance,
+            steps and solver.
         strength: How far --vary goes: 0 changes nothing, 1 everything.
         keep_box: With --vary: x0 y0 z0 x1 y1 z1, a box in [-1, 1]^3 whose inside stays as it is.
         again: A file that was generated: the same object anew.
@@ -102,13 +103,15 @@ def generate_command(
     from vader3d.export.surface import surface_for
     from vader3d.generate import Generator
     from vader3d.generate.files import (
+        MOST_SAID,
+        are_seeds,
         between,
         generate_dataset,
         generate_files,
         like,
-        lines_of,
         listed,
         meshes_said,
+        prompts_in,
         read_recipe,
         save_grid,
         save_path,
@@ -121,21 +124,27 @@ def generate_command(
     check_formats(formats, formats)
     config = ExportConfig(size_cm=size_cm, pivot=pivot)
     surface = surface_for(preset, faces=faces, colour=colour, texture_size=texture_size, lods=lods)
-    prompts = [*prompt, *(lines_of(prompts_file) if prompts_file else [])]
+    prompts = [*prompt, *(prompts_in(prompts_file) if prompts_file else [])]
+    check_alone(again=again, vary=vary, interpolate=interpolate, prompt=None if vary else prompts or None)
+    if keep_box is not None and vary is None:
+        raise ValueError("keep_box: wanted a generated file beside it; got none; name it: --vary FILE")
     generator = Generator.from_pretrained(model, device=device, text_encoder=text_encoder)
     generator = generator.compiled() if compiled else generator
-    for text in (*prompts, negative_prompt):
-        for remark in remarks(generator.text_encoder, text) if generator.text_encoder else ():
+    ends = interpolate if interpolate and not are_seeds(*interpolate) else ()
+    if encoder := generator.text_encoder:
+        said = [remark for text in (*prompts, *ends, negative_prompt) for remark in remarks(encoder, text)]
+        for remark in said[:MOST_SAID]:
             note(remark)
+        if more := said[MOST_SAID:]:
+            note(f"and {len(more)} more such lines")
     guide_checksum = generator.add_guide(guide) if guide else None
     recipes: list[Recipe]
     if again is not None:
         recipes = [read_recipe(again, generator)]
     elif vary is not None:
         base = read_recipe(vary, generator)
-        recipes = like(base, prompts[0] if prompts else base.prompt, count, seed, strength=strength, box=keep_box)
-    elif keep_box is not None:
-        raise ValueError("keep_box: wanted a generated file beside it; got none; name it: --vary FILE")
+        ways = [like(base, text, count, seed, strength=strength, box=keep_box) for text in prompts or [base.prompt]]
+        recipes = [recipe for way in ways for recipe in way]
     else:
         texts = prompts or None
         if interpolate is not None:
@@ -174,6 +183,13 @@ def generate_command(
     if saved.unlike:
         print(f"unlike their turntables, since too foggy for a mesh: {', '.join(saved.unlike)}")
     return None
+
+
+def check_alone(**given: object) -> None:
+    """ValueError where two are given of what cannot go together."""
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"{names[0]}: wanted it without {names[1]}; got both; leave one out")
 
 
 def print_dataset(folder: Path, seen: dict[str, bool], report: str) -> None:

@@ -57,6 +57,7 @@ def prepare_photos_command(
     """
     from vader3d.data.photographs.objects import REPORT, Photography
     from vader3d.data.photographs.prepare import prepare_photographs
+    from vader3d.data.reading.folders import unpacked
     from vader3d.frozen.matting import KINDS, Matting
     from vader3d.machine import chosen_device
     from vader3d.pages.photographs import write_photographs_page
@@ -66,18 +67,19 @@ def prepare_photos_command(
     how = Photography(size, views, frames, least_registered, most_error, least_explained)
     where = "cpu" if masks in KINDS else str(chosen_device(device))
     try:
-        report = prepare_photographs(
-            source,
-            output,
-            how,
-            Matting(masks, labels, download, where),
-            title=title or output.stem,
-            quality=quality,
-            objects_per_shard=objects_per_shard,
-            processes=processes,
-            work=work,
-            captions=captions,
-        )
+        with unpacked(source) as place:
+            report = prepare_photographs(
+                place,
+                output,
+                how,
+                Matting(masks, labels, download, where),
+                title=title or output.stem,
+                quality=quality,
+                objects_per_shard=objects_per_shard,
+                processes=processes,
+                work=work,
+                captions=captions,
+            )
         print(report)
     finally:
         if (rooms / REPORT).is_file():

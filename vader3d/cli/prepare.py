@@ -1,6 +1,7 @@
 """The `vader3d prepare` commands."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -112,7 +113,7 @@ def prepare_meshes_command(
     """Render meshes (glb, obj, ply, stl, ...) and Sweet Home 3D libraries (.sh3f) from all round into an archive.
 
     Args:
-        sources: Mesh files, libraries, or folders of them.
+        sources: Mesh files, libraries, folders of them, or a .zip or .tar.gz of such.
         output: The archive to write, for instance chairs.zip; a folder, with --objects-per-shard.
         views: Pictures of each object.
         size: Width and height of the pictures in pixels.
@@ -125,6 +126,7 @@ def prepare_meshes_command(
         title: A name for people.
     """
     from vader3d.data.making.meshes import Photography, prepare_meshes
+    from vader3d.data.reading.folders import unpacked
 
     subsets = {}
     for pair in subset:
@@ -132,19 +134,21 @@ def prepare_meshes_command(
         if not equals:
             raise ValueError(f"subset: wanted NAME=FILE; got {pair}")
         subsets[name] = Path(file)
-    report = prepare_meshes(
-        sources,
-        output,
-        Photography(views, size),
-        quality=quality,
-        objects_per_shard=objects_per_shard,
-        up=up,
-        processes=processes,
-        work=work,
-        subsets=subsets,
-        captions=captions,
-        title=title or output.stem,
-    )
+    with ExitStack() as stack:
+        places = [stack.enter_context(unpacked(source)) for source in sources]
+        report = prepare_meshes(
+            places,
+            output,
+            Photography(views, size),
+            quality=quality,
+            objects_per_shard=objects_per_shard,
+            up=up,
+            processes=processes,
+            work=work,
+            subsets=subsets,
+            captions=captions,
+            title=title or output.stem,
+        )
     print(report)
 
 

@@ -11,8 +11,10 @@ from vader3d.cli.parsing import checked
 @checked
 def reconstruct_command(
     *,
-    data: str,
     output: Path,
+    data: str = "",
+    video: Path | None = None,
+    masks: str = "auto",
     model: str = "",
     name: Annotated[str, tyro.conf.arg(name="object")] = "",
     steps: int = 300,
@@ -26,9 +28,11 @@ def reconstruct_command(
     """A new object from its posed pictures, by a model that knows others: its code first, then the decoder, gently.
 
     Args:
-        data: An archive or shards, or a folder with transforms.json of nerfstudio. Every sixth picture is held out.
         output: Folder for the mesh, a turntable, pictures beside the true ones, report.json, and the model of this one
-            object, which other commands take.
+            object, which other commands take; of a clip also motion.json, which `animate` is driven by.
+        data: An archive or shards, or a folder with transforms.json of nerfstudio. Every sixth picture is held out.
+        video: A clip instead, or a folder of its frames, for a model of parts; it is prepared in OUTPUT/clip.zip.
+        masks: How its subject is told from the background: as of `prepare video`.
         model: A run folder of either stage, a saved model, or OWNER/NAME of a hub; default: one that ships.
         name: Which object of the data, where there are several.
         steps: In which the code alone learns.
@@ -41,8 +45,12 @@ def reconstruct_command(
     """
     from vader3d.autodecoder.reconstruct import ReconstructConfig
     from vader3d.export.surface import surface_for
-    from vader3d.generate.reconstruct import reconstruct_object
+    from vader3d.generate.reconstruct import archive_of, reconstruct_object
 
+    if bool(data) == (video is not None):
+        raise ValueError(f"data: wanted it or --video; got {'both' if data else 'neither'}")
+    if video is not None:
+        data = str(archive_of(video, output, size=size, masks=masks))
     how = ReconstructConfig(steps=steps, fine_steps=fine_steps, seed=seed)
     surface = surface_for(None, faces=faces, colour=colour)
     report = reconstruct_object(model, data, output, name=name, size=size, how=how, surface=surface, device=device)

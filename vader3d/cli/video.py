@@ -69,6 +69,7 @@ def prepare_video_command(
         title: A name for people.
     """
     from vader3d.data.photographs.objects import REPORT
+    from vader3d.data.reading.folders import unpacked
     from vader3d.data.videos.objects import Videography
     from vader3d.data.videos.prepare import prepare_videos
     from vader3d.frozen.matting import KINDS, Matting, segmenter
@@ -84,19 +85,20 @@ def prepare_video_command(
     if masks not in KINDS:
         segmenter(matting)  # once, before thousands of clips would all say that it is not here
     try:
-        report = prepare_videos(
-            source,
-            output,
-            how,
-            matting,
-            boxes=boxes,
-            title=title or output.stem,
-            quality=quality,
-            objects_per_shard=objects_per_shard,
-            processes=processes,
-            work=work,
-            captions=captions,
-        )
+        with unpacked(source) as place:
+            report = prepare_videos(
+                place,
+                output,
+                how,
+                matting,
+                boxes=boxes,
+                title=title or output.stem,
+                quality=quality,
+                objects_per_shard=objects_per_shard,
+                processes=processes,
+                work=work,
+                captions=captions,
+            )
         print(report)
     finally:
         if (rooms / REPORT).is_file():

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from vader3d.untrusted import parsed_json, read_bytes, zip_member
 
@@ -86,9 +87,15 @@ def is_text(data: bytes, kind: str) -> bool:
     """Whether numbers are written out."""
     if kind == "ply":
         return b"format ascii" in ply_header(data)
-    if kind == "stl":  # a binary one has the length that its header says
-        return len(data) != 84 + 50 * int.from_bytes(data[80:84], "little")
+    if kind == "stl":  # a binary one has at least the length that its header says, whatever word it begins with
+        words = data[:1024].lower()
+        return stl_bytes(data) != len(data) and words.lstrip().startswith(b"solid") and b"facet" in words
     return kind != "glb"
+
+
+def stl_bytes(data: bytes) -> int:
+    """The length of a binary STL, as its header says."""
+    return 84 + 50 * int.from_bytes(data[80:84], "little")
 
 
 def ply_header(data: bytes) -> bytes:
@@ -114,7 +121,7 @@ class Neighbours:
     def get(self, name: str) -> bytes:
         """FileNotFoundError where there is none."""
         name = name.strip().strip('"').replace("\\", "/")
-        place = self.place(name)
+        place = self.place(name) or self.place(unquote(name))
         if place is None:
             raise FileNotFoundError(f"mesh: wanted {name!r} beside {self.mesh.name} or below; got no such file")
         return read_bytes(place, most=MESH_BYTES)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vader3d.data.making.meshes import LIBRARY_SUFFIX, MESH_SUFFIXES
+from vader3d.data.making.meshes import LIBRARY_SUFFIX, MESH_SUFFIXES, SAVE_AS_GLB, UNREAD
 from vader3d.data.photographs.frames import CLIPS, PHOTOS
 from vader3d.data.reading import metashape, realitycapture
+from vader3d.data.videos.clips import celebv_sets
 from vader3d.untrusted import is_litter, read_json
 
 MOST_FILES = 2_000_000  # that are looked at
@@ -44,7 +45,7 @@ def has(pattern: str) -> Callable[[Path, Sequence[str]], bool]:
 def lists_clips(folder: Path, names: Sequence[str]) -> bool:
     paths = sorted(folder.glob("*info*.json")) if folder.is_dir() else []
     documents = (read_json(path) for path in paths)
-    return any(isinstance(document, dict) and isinstance(document.get("clips"), dict) for document in documents)
+    return any(celebv_sets(document) for document in documents)
 
 
 # The first that holds is taken: from what only one format has to what many have.
@@ -72,6 +73,7 @@ SIGNS = (
         has(r"(^|/)(mvimgnet_category\.txt$|(MVImgNet_)?masks?/\d+/[^/]+/[^/]+\.png$)"),
     ),
     Sign("colmap", "a COLMAP model (sparse/0/cameras.bin or .txt)", r"(^|/)sparse/(0/)?cameras\.(bin|txt)$"),
+    Sign("colmap", "cameras.txt or .bin of COLMAP", r"(^|/)cameras\.(bin|txt)$", has(r"(^|/)images\.(bin|txt)$")),
     Sign("dtu", "cameras.npz or cameras_sphere.npz beside image/", r"(^|/)cameras(_sphere)?\.npz$"),
     Sign("llff", "poses_bounds.npy", r"(^|/)poses_bounds\.npy$"),
     Sign("srn", "rgb/ beside pose/", r"(^|/)pose/[^/]+\.txt$", has(r"(^|/)rgb/")),
@@ -116,6 +118,9 @@ def recognised(source: Path) -> Recognised:
         some = ", ".join(names[:SHOWN]) or "nothing"
         raise ValueError(f"source: wanted one of: {looked}; got {source} with {len(names)} files ({some})")
     (sign, hits), *rest = found
+    unread = [name for name in names if Path(name).suffix.lower() in UNREAD]
+    if sign.command == "photos" and unread:
+        raise ValueError(f"source: wanted files that are read; got {unread[0]} beside pictures; {SAVE_AS_GLB}")
     more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
     expected = (sign.command, "photos", *OF_COURSE.get(sign.command, ()))
     others = dict.fromkeys(other.command for other, _ in rest if other.command not in expected)

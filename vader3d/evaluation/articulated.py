@@ -16,13 +16,12 @@ from torch import Tensor
 
 from vader3d.assets import Asset
 from vader3d.autodecoder.model import Autodecoder, load_autodecoder
-from vader3d.autodecoder.parts import PartPoses
+from vader3d.autodecoder.parts import PartPoses, refined_parts
 from vader3d.config import Checked, ranged
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import novel_path, read_truth
-from vader3d.data.motion import composed
 from vader3d.export.mesh import EmptyVolumeError
 from vader3d.export.skinned import skin_of
 from vader3d.export.triangles import png_bytes
@@ -30,7 +29,6 @@ from vader3d.export.turntable import contact_sheet
 from vader3d.files import held, write_bytes, write_text
 from vader3d.generate.animate import agreement, front_camera
 from vader3d.geometry.cameras import DISTANCE, Cameras
-from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
 from vader3d.measures.pictures import foreground_psnr
@@ -39,7 +37,6 @@ from vader3d.render import RenderConfig, Volume, render_views, render_volume
 
 NAME = "articulated"
 DENSITY_SHOWN = 0.5  # opacity from which a pixel shows something
-SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
 FEATURE_PX = 4  # of the small pictures by which identities are told
 
 
@@ -121,7 +118,8 @@ class Judge:
         with torch.no_grad():
             volume = self.model(target.objects)
             rough, _ = render_views(volume, target.cameras, self.render, poses=self.parts.of_batch(target))
-        poses = self.refined(volume, target, how)
+        start = self.parts.of_batch(target)
+        poses = refined_parts(volume, target, start, self.render, steps=how.refinement, rate=how.rate)
         scores = {"heldout_psnr_at_start": self.inside(rough, target)}
         with torch.no_grad():
             seen = render_volume(
@@ -144,22 +142,6 @@ class Judge:
     def frame(self, clip: int, frame: int) -> ViewBatch:
         picked = [Picked(self.archive.read(clip), [frame])]
         return numbered(view_batch(torch.tensor([clip]), picked), picked)
-
-    def refined(self, volume: Volume, target: ViewBatch, how: ArticulatedConfig) -> Tensor:
-        """What `render_views` takes, the best that a frame's poses were while they learned by its picture."""
-        start = self.parts.of_batch(target).detach()
-        turns = torch.zeros(*start.shape[:3], 6, requires_grad=True)
-        optimiser, best, least = torch.optim.Adam([turns], lr=how.rate), start, float("inf")
-        for step in range(how.refinement):
-            optimiser.param_groups[0]["lr"] = how.rate * (1 - step / how.refinement)
-            colour, opacity = render_views(volume, target.cameras, self.render, poses=moved_by(start, turns))
-            loss = (colour - target.colour).square().mean() + SILHOUETTE * (opacity - target.mask).square().mean()
-            if float(loss) < least:
-                best, least = moved_by(start, turns).detach(), float(loss)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        return best
 
     @torch.no_grad()
     def sides(
@@ -225,12 +207,6 @@ def with_shares(volume: Volume, parts: int) -> Volume:
     """The volume with the parts' shares behind the skinning logits: they are rendered."""
     grid = volume.grid
     return volume.with_grid(torch.cat([grid[:, : 4 + parts], grid[:, 4 : 4 + parts].softmax(1)], 1))
-
-
-def moved_by(poses: Tensor, turns: Tensor) -> Tensor:
-    """Poses [..., 3, 4], from the world to rest, with a turn about the object's middle and a shift, [..., 6], after."""
-    angles, shifts = turns.split(3, -1)
-    return composed(torch.cat([rotation_from_vector(angles), shifts[..., None]], -1), poses)
 
 
 def degrees_of(between: Tensor) -> list[int]:

@@ -52,7 +52,7 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
 
     ValueError: no such run, another data set than it was trained on, or a model without cameras.
     """
-    generator, codes, config, about, header = opened(model_folder(run), device=device)
+    generator, codes, config, about, header, _ = opened(model_folder(run), device=device)
     if config.poses.source != "given":
         raise ValueError(
             f"{run}: wanted a model that learned from the data's cameras; got one with poses.source="

@@ -64,8 +64,9 @@ class Vocabulary:
         return " ".join([word for phrase in self.known_phrases(text) for word in phrase][self.length :])
 
     def unknown(self, text: str) -> list[tuple[str, list[str]]]:
-        """The words that no caption had, each with the most similar known ones."""
-        missing = dict.fromkeys(word for phrase in phrases_of(text) for word in phrase if word not in self.known)
+        """The words that no caption had, each with the most similar known ones; a text without words is one."""
+        words = [word for phrase in phrases_of(text) for word in phrase] or [text.strip()]
+        missing = dict.fromkeys(word for word in words if word and word not in self.known)
         return [(word, difflib.get_close_matches(word, self.words, n=NEAREST)) for word in missing]
 
     def known_phrases(self, text: str) -> list[list[str]]:

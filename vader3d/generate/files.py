@@ -1,7 +1,7 @@
 """Objects of recipes as files, written as soon as they are made."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +30,7 @@ from vader3d.untrusted import reading
 
 ROWS, COLUMNS = 32, 16  # of a grid
 GROUND = (232, 232, 232, 255)  # light, so that dark objects are seen, and not white, so that white ones are
-MOST_SAID = 16  # meshes with a line of their own
+MOST_SAID = 16  # meshes, and remarks about prompts, with a line of their own
 
 
 def generate_files(
@@ -121,9 +121,16 @@ def meshes_said(folder: Path, recipes: Sequence[Recipe]) -> list[str]:
     return [*lines, told] if len(made) <= MOST_SAID else [told]
 
 
-def lines_of(path: Path) -> Iterator[str]:
-    """The prompts of a text file, a line each, without empty ones. ValueError: the number of a line not in UTF-8."""
-    return (text.strip() for _, text in numbered_lines(path) if text.strip())
+def prompts_in(path: Path) -> list[str]:
+    """Those of a text file, a line each. ValueError: no such file, none in it, or the number of a line not in UTF-8."""
+    if not path.exists() or path.is_dir():
+        raise ValueError(f"prompts_file: wanted a text file with a prompt a line; got {path}, which is none")
+    prompts = [text.strip() for _, text in numbered_lines(path) if text.strip()]
+    if not prompts:
+        raise ValueError(
+            f"{path}: wanted at least 1 prompt, one a line; got none; leave it out for objects of no prompt"
+        )
+    return prompts
 
 
 def read_recipe(path: Path, generator: Generator) -> Recipe:
@@ -143,11 +150,16 @@ def read_recipe(path: Path, generator: Generator) -> Recipe:
 
 def between(base: Recipe, a: str, b: str, *, frames: int) -> list[Recipe]:
     """`frames` recipes from a to b: two seeds where both are whole numbers, else two prompts."""
-    seeds = a.isdecimal() and b.isdecimal()
+    seeds = are_seeds(a, b)
     start, end = (
         replace(base, seed=int(each)) if seeds else replace(base, prompt=checked_prompt(each)) for each in (a, b)
     )
     return [replace(start, towards=end, fraction=i / (frames - 1)) for i in range(frames)]
+
+
+def are_seeds(a: str, b: str) -> bool:
+    """Whether both are whole numbers, not prompts."""
+    return a.isdecimal() and b.isdecimal()
 
 
 def like(
@@ -200,9 +212,9 @@ def save_path(folder: Path, recipes: Sequence[Recipe]) -> Path | None:
 
 
 def schema(model: str) -> dict[str, Any]:
-    """What a model takes and makes, as a JSON schema of the inputs of `vader3d generate`."""
+    """What a model takes and makes, as a JSON schema of the inputs of `vader3d generate`; ValueError: stage 1 alone."""
     folder = model_folder(model)
-    header = read_header(folder / MODEL)
+    header = read_header(folder / MODEL, "denoiser")
     text = text_of(header)
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     properties: dict[str, Any] = {

@@ -14,6 +14,7 @@ from torch import Tensor
 from vader3d.assets import Asset, pictures_of
 from vader3d.autodecoder.codes import Codes
 from vader3d.autodecoder.model import AutodecoderConfig, load_autodecoder
+from vader3d.autodecoder.parts import PartPoses
 from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
 from vader3d.diffusion.solvers import Callback
 from vader3d.files import checksum_of
@@ -194,7 +195,7 @@ class Generator(Stages):
 class Opened(NamedTuple):
     """What lies in a model's folder: the generator, stage 1's codes and configuration, both snapshots' headers.
 
-    Of stage 1 alone `denoiser_header` is empty.
+    Of stage 1 alone `denoiser_header` is empty. parts: where those of the clips are that stage 1 learned, if it did.
     """
 
     generator: Generator
@@ -202,6 +203,7 @@ class Opened(NamedTuple):
     config: AutodecoderConfig
     autodecoder_header: dict[str, Any]
     denoiser_header: dict[str, Any]
+    parts: PartPoses | None
 
 
 def opened(folder: Path, *, device: str = "auto", text_encoder: str | None = None) -> Opened:
@@ -210,13 +212,14 @@ def opened(folder: Path, *, device: str = "auto", text_encoder: str | None = Non
     stage1, stage2 = autodecoder_file(folder), folder / MODEL
     autodecoder, config, about = load_autodecoder(stage1)
     decoder, checksums = autodecoder.decoder.to(chosen), {"autodecoder": checksum_of(stage1)}
+    codes, parts = autodecoder.codes, autodecoder.parts
     if stage1 == stage2:
-        return Opened(Generator(decoder, config.render, checksums=checksums), autodecoder.codes, config, about, {})
+        return Opened(Generator(decoder, config.render, checksums=checksums), codes, config, about, {}, parts)
     denoiser, statistics, header = load_denoiser(stage2)
     checksums = {"denoiser": checksum_of(stage2), **checksums}
     encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
     generator = Generator(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
-    return Opened(generator, autodecoder.codes, config, about, header)
+    return Opened(generator, codes, config, about, header, parts)
 
 
 def batches(recipes: Iterable[Recipe], batch: int) -> Iterator[list[Recipe]]:

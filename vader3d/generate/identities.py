@@ -5,12 +5,11 @@ from pathlib import Path
 import torch
 
 from vader3d.assets import Asset
-from vader3d.autodecoder.model import load_autodecoder
 from vader3d.data.motion import Motion, read_motion
 from vader3d.generate.animate import front_camera
-from vader3d.generate.generator import opened
+from vader3d.generate.generator import Opened, opened
 from vader3d.generate.recipes import recipes_for
-from vader3d.hub import autodecoder_file, model_folder
+from vader3d.hub import model_folder
 from vader3d.text.captions import OBJECTS, read_objects
 
 
@@ -19,10 +18,19 @@ def chosen_object(model: str, *, seed: int | None = None, identity: str = "", de
 
     ValueError: both are given, there is no such object, or a seed for a model of stage 1 alone.
     """
+    check_chosen(seed, identity)
+    folder = model_folder(model)
+    return object_in(folder, opened(folder, device=device), seed=seed, identity=identity)
+
+
+def check_chosen(seed: int | None, identity: str) -> None:
+    """ValueError: both are given."""
     if identity and seed is not None:
         raise ValueError(f"identity: wanted it or a seed; got {identity!r} and {seed}")
-    folder = model_folder(model)
-    known = opened(folder, device=device)
+
+
+def object_in(folder: Path, known: Opened, *, seed: int | None, identity: str) -> Asset:
+    """`chosen_object` of a model that is open."""
     generator = known.generator
     if not identity:
         generator.denoiser  # noqa: B018 (says where there is none)
@@ -35,21 +43,36 @@ def chosen_object(model: str, *, seed: int | None = None, identity: str = "", de
     return Asset(volume, generator.settings, identity, {**generator.checksums, "identity": number})
 
 
-def driving_motion(driving: str, model: str) -> Motion:
-    """A motion's file, or how a clip moves that the model learned, by its name or number, as seen from in front.
+def driven(
+    model: str, driving: str, *, seed: int | None = None, identity: str = "", device: str = "auto"
+) -> tuple[Asset, Motion]:
+    """`chosen_object`, and a motion: that of a file, or how a clip moves that the model learned, seen from in front.
 
-    ValueError: neither; a file that is something else. OSError: no such file.
+    driving: a .json file, or the name or number of such a clip. ValueError: neither; a file that is something else.
+    OSError: no such file.
     """
-    if driving.lower().endswith(".json"):
-        return read_motion(Path(driving))
+    check_chosen(seed, identity)
+    motion = read_motion(Path(driving)) if driving.lower().endswith(".json") else None
+    if motion is None and Path(driving).exists():
+        raise ValueError(
+            f"driving: wanted a motion in JSON or a learned clip's name; got {driving}; "
+            "`vader3d reconstruct --video` makes motion.json of a clip"
+        )
     folder = model_folder(model)
-    known, config, _ = load_autodecoder(autodecoder_file(folder))
+    known = opened(folder, device=device)
+    if motion is None:
+        motion = clip_motion(folder, known, driving)
+    return object_in(folder, known, seed=seed, identity=identity), motion
+
+
+def clip_motion(folder: Path, known: Opened, clip: str) -> Motion:
+    """How a clip moves that a model learned, by its name or number; ValueError: it learned none, or no such."""
     if known.parts is None:
         raise ValueError(
-            f"driving: wanted a motion in JSON (docs/animation.md), for the model learned no clips; got {driving}"
+            f"driving: wanted a motion in JSON (docs/animation.md), for the model learned no clips; got {clip}"
         )
-    number = number_of(driving, folder, len(known.codes), what="driving")
-    return known.parts.motion(number, config.parts.names, front_camera(1).world_from_camera[0])
+    number = number_of(clip, folder, len(known.codes), what="driving")
+    return known.parts.motion(number, known.config.parts.names, front_camera(1).world_from_camera[0])
 
 
 def names_of(folder: Path, objects: int) -> list[str]:

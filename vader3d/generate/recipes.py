@@ -45,8 +45,9 @@ class Recipe(Checked):
 
     @property
     def name(self) -> str:
-        """A file's name that tells prompt, seed and number, for instance a-red-chair-seed0-003."""
-        edited = f"-{digest(repr(self))}" if self.start or self.towards else ""
+        """A file's name that tells prompt, seed and number, for instance a-red-chair-seed0-003; ways sort by it."""
+        way = f"-{round(10_000 * self.fraction):05d}" if self.towards else ""
+        edited = f"{way}-{digest(repr(self))}" if self.start or self.towards else ""
         return f"{slug(self.prompt)}seed{self.seed}-{self.index:03d}{edited}"
 
     @property

@@ -7,31 +7,41 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vader3d.assets import Asset
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, save_autodecoder
-from vader3d.autodecoder.reconstruct import ReconstructConfig, Reconstruction, as_model, reconstruct, views_in
+from vader3d.autodecoder.parts import refined_parts, rough_parts
+from vader3d.autodecoder.reconstruct import ReconstructConfig, Reconstruction, as_model, reconstruct, still, views_in
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import Picked, ViewBatch, view_batch
+from vader3d.data.motion import composed, write_motion
 from vader3d.data.named import open_archive
 from vader3d.data.reading.folders import object_folders, object_names
 from vader3d.data.reading.nerfstudio import NERFSTUDIO
 from vader3d.data.reading.reader import Reading
 from vader3d.data.shards.reader import holds_shards
+from vader3d.data.videos.objects import Videography
+from vader3d.data.videos.prepare import prepare_videos
 from vader3d.export.surface import SurfaceConfig
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import checksum_of, held, write_bytes, write_text
+from vader3d.frozen.matting import Matting
+from vader3d.generate.animate import front_camera
+from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.skinning import inverse
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.machine import chosen_device
 from vader3d.measures.pictures import foreground_psnr, psnr
-from vader3d.render import render_views
+from vader3d.render import RenderConfig, render_views
 from vader3d.snapshots import MODEL
 from vader3d.text.captions import OBJECTS, write_objects
 
 SHOWN = 8  # views in the picture
-REPORT, PICTURE = "report.json", "pictures.png"
+REPORT, PICTURE, MOTION, CLIP = "report.json", "pictures.png", "motion.json", "clip.zip"
+REFINED, REFINING_RATE = 60, 0.02  # steps and rate in which a held-out frame's poses are found
 
 
 def reconstruct_object(
@@ -49,17 +59,24 @@ def reconstruct_object(
 
     Its files: the model that knows this object alone, NAME.glb, NAME.webp, pictures.png (rows: what is true, and what
     was made at each stage), report.json with PSNRs. name: which of several objects; size: px of nerfstudio's pictures.
-    Every sixth view is held out, and scores are of those. ValueError names what is wrong.
+    Every sixth view is held out, and scores are of those. By a model of parts: a clip, whose cameras are not read; of
+    held-out frames only poses are learned; motion.json says how it moves. ValueError names what is wrong.
     """
     folder = model_folder(model)
     record, views = object_of(data, name, size)
     known, config, _ = load_autodecoder(source := autodecoder_file(folder))
+    if known.parts is None and views.cameras.world_from_camera.isnan().any():
+        raise ValueError(f"{data}: wanted pictures with cameras; got none; a model of parts (parts.poses) needs none")
+    known = known.to(chosen_device(device))
     with held(output):
-        found, judged, sheet = reconstructed(known.to(chosen_device(device)), config, views, how or ReconstructConfig())
+        found, judged, sheet, poses = reconstructed(known, config, views, how or ReconstructConfig())
         report = {"object": record.name, **judged}
-        own, its_config = as_model(config, found)
+        own, its_config = as_model(config, found, poses=poses)
         save_autodecoder(output / MODEL, own.cpu(), its_config, data="")
         write_objects(output / OBJECTS, [record])
+        if own.parts is not None:
+            motion = own.parts.motion(0, config.parts.names, front_camera(1).world_from_camera[0])
+            write_motion(output / MOTION, motion)
         provenance = {"autodecoder": checksum_of(output / MODEL), "from": checksum_of(source), "identity": 0}
         asset = Asset(found.volumes["fine"], config.render, record.name, provenance)
         asset.save(output / f"{record.name}.webp")
@@ -71,17 +88,46 @@ def reconstruct_object(
 
 def reconstructed(
     known: Autodecoder, config: AutodecoderConfig, views: ObjectViews, how: ReconstructConfig, **more: Any
-) -> tuple[Reconstruction, dict[str, Any], Any]:
-    """What was found by five of six views, how near the others are to it, and the picture. more: as `reconstruct`'s."""
+) -> tuple[Reconstruction, dict[str, Any], Any, Tensor | None]:
+    """What is found by five of six views, how near the others are to it, the picture, and poses of parts in all views.
+
+    more: as `reconstruct`'s.
+    """
     count = len(views.pictures)
     picked = [Picked(views, range(count))]
     whole = view_batch(torch.zeros(1, dtype=torch.long), picked).to(next(known.parameters()).device)
+    if known.parts is not None:
+        whole = replace(whole, cameras=in_front(whole.cameras))
     seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
     judged = judged if len(judged) else seen
     found = reconstruct(known, config, views_in(whole, seen), how, **more)
-    scores, sheet = scored(found, views_in(whole, judged), replace(config.render, density_noise=0.0))
+    truth, render = views_in(whole, judged), still(config)
+    poses, every = None, None
+    if known.parts is not None and found.poses is not None:
+        poses = rough_parts(known.parts, found.volumes["fine"], truth, render)
+        poses = refined_parts(found.volumes["fine"], truth, poses, render, steps=REFINED, rate=REFINING_RATE)
+        every = found.poses.new_zeros(count, *found.poses.shape[2:])
+        every[judged], every[seen] = poses[0], found.poses[0]
+        every = composed(inverse(whole.cameras.world_from_camera[0, :, None, :3]), inverse(every))
+    scores, sheet = scored(found, truth, render, poses)
     about = {"views": len(seen), "judged": len(judged), "held_out": count > len(seen), **scores}
-    return found, about, sheet
+    return found, about, sheet, every
+
+
+def archive_of(video: Path, output: Path, *, size: int, masks: str) -> Path:
+    """A clip as a data set of one object, in the folder `output`; arguments as of `prepare video`.
+
+    ValueError says why it cannot be used.
+    """
+    path = output / CLIP
+    prepare_videos(video, path, Videography(size=size, trim=0.0), Matting(masks), processes=1)
+    return path
+
+
+def in_front(cameras: Cameras) -> Cameras:
+    """The same lenses, before what faces them."""
+    front = front_camera(1).world_from_camera.to(cameras.world_from_camera)
+    return replace(cameras, world_from_camera=front.expand_as(cameras.world_from_camera))
 
 
 def object_of(data: str | Path, name: str, size: int) -> tuple[ObjectRecord, ObjectViews]:
@@ -109,11 +155,13 @@ def numbered(names: list[str], name: str) -> int:
 
 
 @torch.no_grad()
-def scored(found: Reconstruction, truth: ViewBatch, render: Any) -> tuple[dict[str, dict[str, float]], Any]:
+def scored(
+    found: Reconstruction, truth: ViewBatch, render: RenderConfig, poses: Tensor | None = None
+) -> tuple[dict[str, dict[str, float]], Any]:
     """Mean PSNRs in dB by what made the volume, and a picture of some views: true ones, and a row for each volume."""
     rows, scores = [truth.colour[0]], dict[str, dict[str, float]](psnr={}, foreground_psnr={})
     for stage, volume in found.volumes.items():
-        colour, _ = render_views(volume, truth.cameras, render)
+        colour, _ = render_views(volume, truth.cameras, render, poses=poses)
         scores["psnr"][stage] = round(float(psnr(colour, truth.colour).mean()), 2)
         inside = foreground_psnr(colour.clamp(0, 1), truth.colour, truth.mask)
         scores["foreground_psnr"][stage] = round(float(inside.mean()), 2)

@@ -9,10 +9,27 @@ from vader3d.measures.poses import aligned_degrees, rotation_scores
 
 
 def moving_scores(found: Tensor, true: Tensor) -> dict[str, float]:
-    """`rotation_scores` of frames [N, F, 3, 3] of N clips, and `shuffled_error`: each clip's in reverse order."""
+    """Of frames [N, F, 3, 3] of N clips, from rest to the camera.
+
+    `rotation_scores`, `yaw_correlation`, and both of each clip's in reverse order, `shuffled_error` and
+    `shuffled_yaw_correlation`.
+    """
     scores = rotation_scores(found.flatten(0, 1), true.flatten(0, 1))
-    shuffled = aligned_degrees(found.flip(1).flatten(0, 1), true.flatten(0, 1))
-    return scores | {"shuffled_error": float(shuffled.median())}
+    shuffled, every = (
+        aligned_degrees(found.flip(1).flatten(0, 1), true.flatten(0, 1)),
+        torch.ones(found.shape[:2]).bool(),
+    )
+    return scores | {
+        "shuffled_error": float(shuffled.median()),
+        "yaw_correlation": correlation(yaws(found), yaws(true), every),
+        "shuffled_yaw_correlation": correlation(yaws(found.flip(1)), yaws(true), every),
+    }
+
+
+def yaws(rotations: Tensor) -> Tensor:
+    """Degrees [...] by which what faces -y at rest looks past the camera, to its right, of rotations [..., 3, 3]."""
+    facing = -rotations[..., 1]
+    return torch.atan2(facing[..., 0], -facing[..., 2]).rad2deg()
 
 
 def correlation(found: Tensor, true: Tensor, mask: Tensor) -> float:

@@ -30,8 +30,8 @@ from vader3d.export.turntable import turntable_bytes
 from vader3d.files import checksum_of, write_bytes, write_text
 from vader3d.generate import Generator
 from vader3d.generate.animate import FilmConfig, check_parts, film_frames, save_animation
-from vader3d.generate.generator import batches
-from vader3d.generate.identities import driving_motion
+from vader3d.generate.generator import batches, opened
+from vader3d.generate.identities import clip_motion
 from vader3d.generate.recipes import Recipe, recipe_from_dict
 from vader3d.generate.reconstruct import reconstructed
 from vader3d.geometry.cameras import orbit_cameras
@@ -174,9 +174,11 @@ class Maker:
         """An object of the gallery that moves: a skinned mesh, and a film instead of the turntable."""
         source = self.folder / "assets" / request["source"]
         asset = load_volume(source / f"{files_of(source)['name']}.{VOLUME}")
-        driving, model = request["driving"], self.training.model
-        sent = UPLOAD_ID.fullmatch(driving)
-        motion = self.uploads.motion(driving) if sent else driving_motion(driving, model)
+        driving, folder = request["driving"], model_folder(self.training.model)
+        if UPLOAD_ID.fullmatch(driving):
+            motion = self.uploads.motion(driving)
+        else:
+            motion = clip_motion(folder, opened(folder, device="cpu"), driving)
         motion = motion.relative() if request["relative"] else motion
         motion = replace(motion, poses=motion.poses[:MOST_FRAMES])
         check_parts(asset, motion)
@@ -207,7 +209,7 @@ class Maker:
             self.tell(step, how.steps + how.fine_steps, lambda: {identity: self.picture(seen)})
 
         views = ObjectViews(made.pictures, made.cameras)
-        found, about, _ = reconstructed(known.to(self.generator.device), config, views, how, told=told)
+        found, about, *_ = reconstructed(known.to(self.generator.device), config, views, how, told=told)
         held_out = "held-out pictures" if about["held_out"] else "of its own pictures, too few to hold any out"
         scores = f"{about['psnr']['fine']:.1f} dB, the nearest known object {about['psnr']['nearest']:.1f}"
         self.pipe.send(("remarks", [f"{about['judged']} {held_out}: {scores}"]))

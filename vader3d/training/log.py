@@ -60,9 +60,9 @@ def untold(failure: threading.ExceptHookArgs) -> None:
 
 
 def log_once(run: Path, values: dict[str, float]) -> None:
-    """What is known at the end only, beside the run's last numbers, unless it is there already."""
+    """What is known at the end only, beside the run's last numbers, unless that is there already."""
     lines = read_metrics(run)
-    if lines and not any(values.keys() <= line.keys() for line in lines):
+    if lines and not any(values.keys() <= line.keys() for line in lines if line["seen"] == lines[-1]["seen"]):
         log = MetricLog(run, objects_seen=lines[-1]["seen"])
         log.write(lines[-1]["seen"], values)
         log.close()

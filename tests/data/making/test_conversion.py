@@ -120,7 +120,7 @@ def test_captions_of_a_file_take_the_place_of_names(tmp_path):
     assert [caption.text for caption in second.captions] == ["a red thing", "a thing"]
     assert report.notes[-2:] == [
         f"{tmp_path / 'c.csv'}: 1 names are no object's: thing 9",
-        f"{tmp_path / 'c.csv'}: 1 objects have no caption in it",
+        f"{tmp_path / 'c.csv'}: 1 objects have no caption in it: thing 0",
     ]
 
 

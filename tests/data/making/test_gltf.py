@@ -19,7 +19,7 @@ class Glb:
     """A GLB of one square, written number by number."""
 
     def __init__(self):
-        self.binary = b""
+        self.binary, self.more_buffers = b"", []
         self.json = {"asset": {"version": "2.0"}, "bufferViews": [], "accessors": [], "nodes": [{"mesh": 0}]}
         self.json |= {"scenes": [{"nodes": [0]}], "scene": 0, "images": [], "textures": [], "materials": []}
         points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
@@ -57,7 +57,7 @@ class Glb:
         return self
 
     def load(self, tmp_path):
-        document = json.dumps({**self.json, "buffers": [{"byteLength": len(self.binary)}]}).encode()
+        document = json.dumps({**self.json, "buffers": [{"byteLength": len(self.binary)}, *self.more_buffers]}).encode()
         document += b" " * (-len(document) % 4)
         size = 28 + len(document) + len(self.binary)
         data = struct.pack("<4sIII4s", b"glTF", 2, size, len(document), b"JSON") + document
@@ -163,6 +163,26 @@ def test_ktx2_is_said_and_its_stand_in_taken(tmp_path):
     assert colour_of(glb.load(tmp_path)) == RED
     del glb.json["textures"][0]["source"]
     assert "textures left out: KHR_texture_basisu cannot be read" in glb.load(tmp_path).notes
+
+
+def test_what_is_not_read_is_said(tmp_path):
+    glb = Glb().textured(solid(RED))
+    glb.json["images"][0]["bufferView"] = glb.view(b"\xabKTX 20\xbb\r\n\x1a\n")
+    assert glb.load(tmp_path).notes == ("textures left out: KTX2 cannot be read; save them as PNG (gltf-transform)",)
+    glb.json["extensionsRequired"] = ["KHR_materials_unlit", "VENDOR_folds"]
+    assert "VENDOR_folds, which the file requires, is not read" in glb.load(tmp_path).notes
+    assert len(glb.load(tmp_path).notes) == 2
+    glb.json["asset"]["version"] = "1.0"
+    with pytest.raises(ValueError, match="mesh: wanted glTF 2; got glTF 1"):
+        glb.load(tmp_path)
+
+
+def test_a_buffer_that_stands_in_for_meshopt_is_named(tmp_path):
+    glb = Glb()
+    glb.json["bufferViews"][0]["buffer"] = 1
+    glb.more_buffers = [{"byteLength": 99, "extensions": {"EXT_meshopt_compression": {"fallback": True}}}]
+    with pytest.raises(ValueError, match="mesh: wanted the bytes of buffer 1; got none, as where meshopt packs them"):
+        glb.load(tmp_path)
 
 
 def test_a_damaged_texture_is_said(tmp_path):

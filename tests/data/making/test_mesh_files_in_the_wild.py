@@ -20,10 +20,17 @@ SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 1 1\nvt 0 0\nvt 1 0\n
 FACE = "f 1/1 2/2 3/3 4/4\nf 1/1 2/2 5/4\nf 5/1 1/2 6/3\n"
 
 
-def obj(folder, *, head="mtllib o.mtl\nusemtl m\n", mtl="newmtl m\nKd 1 1 1\nmap_Kd wood.png\n", name="o.obj"):
+def obj(
+    folder,
+    *,
+    head="mtllib o.mtl\nusemtl m\n",
+    mtl="newmtl m\nKd 1 1 1\nmap_Kd wood.png\n",
+    name="o.obj",
+    encoding="latin-1",
+):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes((head + SQUARE + FACE).encode("latin-1"))
-    (folder / "o.mtl").write_bytes(mtl.encode("latin-1"))
+    (folder / name).write_bytes((head + SQUARE + FACE).encode(encoding))
+    (folder / "o.mtl").write_bytes(mtl.encode(encoding))
     return folder / name
 
 
@@ -51,6 +58,9 @@ LAYOUTS = {
         "Stühle.png",
         {"head": "# grün\nmtllib o.mtl\nusemtl Größe\n", "mtl": "newmtl Größe\nmap_Kd Stühle.png\n"},
     ),
+    "UTF-16": ("wood.png", {"encoding": "utf-16"}),
+    "a comment behind": ("wood.png", map_of("wood.png # oak")),
+    "blanks as %20": ("my wood.png", map_of("my%20wood.png")),
     "names in other case": ("wood.png", {"mtl": "newmtl M\nmap_Kd wood.png\n"}),
     "ambient only": ("wood.png", {"mtl": "newmtl m\nmap_Ka wood.png\n"}),
 }
@@ -228,3 +238,32 @@ def test_google_s_scanned_objects_are_read_as_they_are_laid_out(tmp_path):
     for number, channel in ((0, 2), (1, 0)):
         pictures = archive.read(number).pictures
         assert set(pictures[pictures[..., 3] > 128][:, :3].argmax(-1).tolist()) == {channel}
+
+
+def test_a_binary_stl_may_begin_as_one_in_words_and_have_more_behind(tmp_path):
+    data = trimesh.creation.box((1, 2, 3)).export(file_type="stl")
+    (tmp_path / "m.stl").write_bytes(b"solid made" + data[10:] + bytes(2))
+    assert area(load_surface(tmp_path / "m.stl")) == pytest.approx(22)
+
+
+def test_a_ply_may_name_its_texture_in_small_letters(tmp_path):
+    texture(tmp_path / "wood.png")
+    head = ["ply", "format ascii 1.0", "comment texturefile WOOD.PNG", "element vertex 3"]
+    head += [f"property float {name}" for name in ("x", "y", "z", "s", "t")]
+    head += ["element face 1", "property list uchar int vertex_indices", "end_header"]
+    (tmp_path / "m.ply").write_text("\n".join([*head, "0 0 0 .5 .5", "1 0 0 .5 .5", "0 1 0 .5 .5", "3 0 1 2"]) + "\n")
+    assert colour_of(load_surface(tmp_path / "m.ply")) == RED
+
+
+def test_models_of_other_programs_are_named(tmp_path):
+    folder = tmp_path / "things"
+    folder.mkdir()
+    (folder / "Chair.FBX").write_bytes(b"Kaydara FBX Binary")
+    texture(folder / "wood.png")
+    with pytest.raises(ValueError, match=r"sources: wanted .3mf, .* got Chair.FBX; save such as GLB"):
+        prepare_meshes([folder], tmp_path / "out.zip", Photography(2, 16), processes=1)
+    with pytest.raises(ValueError, match=r"got Chair.FBX beside pictures; save such as GLB"):
+        recognised(folder)
+    trimesh.creation.box((1, 2, 3)).export(folder / "box.ply")
+    report = prepare_meshes([folder], tmp_path / "out.zip", Photography(2, 16), processes=1)
+    assert "1 files left out, e.g. Chair.FBX" in str(report)

@@ -1,6 +1,7 @@
 """Every fault of a foreign data set gives one clear error, and spoils no other object."""
 
 import json
+import re
 import shutil
 
 import foreign
@@ -88,14 +89,8 @@ def moved_inside(matrix):
 
 
 NERFSTUDIO_FAULTS = {
-    "truncated picture": (cut_short, "frame_00000.png: wanted a whole picture; got a damaged"),
-    "pictures of different sizes": (
-        resized_picture,
-        "wanted 24 x 24 px as declared, or that scaled; got 20 x 24 px; declare",
-    ),
     "frames without their files": (most_gone("images"), "wanted those of 7 frames; got 3; picture: wanted .*0000.png"),
     "masks without their files": (most_gone("masks"), "masks: wanted one for each picture; got 3 for 7"),
-    "masks of another shape": (other_mask, r"wanted \(24, 24\) px as its picture, or that scaled; got \(24, 12\)"),
     "no masks, no plain background": (striped, "wanted alpha, a mask file or a plain ground; got .* without"),
     "empty masks": (empty_masks, "all are empty"),
     "json cut short": (lambda f: (f / "transforms.json").write_text('{"frames": ['), "transforms.json: wanted JSON"),
@@ -104,13 +99,28 @@ NERFSTUDIO_FAULTS = {
     "no focal length": (edited(lambda d: [d.pop("fl_x"), d.pop("fl_y")]), "wanted fl_x or camera_angle_x; got neither"),
     "negative focal length": (edited(lambda d: d.update(fl_x=-5.0)), "focal lengths above 0"),
     "unknown lens": (edited(lambda d: d.update(camera_model="FOV")), "undistort the pictures"),
-    "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "wanted finite numbers; got view 2 without"),
     "stretched matrix": (matrix_changed(lambda m: m @ np.diag([2.0, 1, 2, 1])), "rigid matrix .* view 2"),
     "degrees": (edited(in_degrees), "camera_angle_x: wanted radians, below pi; got 40, which looks like degrees"),
     "mirrored matrix": (matrix_changed(lambda m: m @ np.diag([-1.0, 1, 1, 1])), "right-handed .* view 2"),
-    "matrix of 3 x 3": (matrix_changed(lambda m: m[:3, :3]), "transform_matrix of 4 x 4"),
     "camera looking away": (matrix_changed(turned_away), "view 2, which looks away"),
     "camera inside the object": (matrix_changed(moved_inside), "view 2, which stands inside"),
+}
+
+
+# what is wrong with one view costs that view
+NERFSTUDIO_VIEW_FAULTS = {
+    "truncated picture": (cut_short, "frame_00000.png: wanted a whole picture; got a damaged"),
+    "pictures of different sizes": (
+        resized_picture,
+        "wanted 24 x 24 px as declared, or that scaled; got 20 x 24 px; declare",
+    ),
+    "masks of another shape": (other_mask, r"wanted \(24, 24\) px as its picture, or that scaled; got \(24, 12\)"),
+    "non-finite matrix": (matrix_changed(lambda m: m * np.nan), "frame_00002.png: wanted a pose of finite numbers"),
+    "matrix of 3 x 3": (matrix_changed(lambda m: m[:3, :3]), "transform_matrix of 4 x 4"),
+    "a pose that is not known": (
+        edited(lambda d: d["frames"][2].update(transform_matrix=None)),
+        "got .* for frame_00002",
+    ),
 }
 
 
@@ -148,6 +158,16 @@ def on_white(size):
 
 SRN_FAULTS = {
     "no pictures": (lambda f: shutil.rmtree(f / "rgb"), "wanted at least 1 in rgb/; got none"),
+    "size of another shape": (
+        lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n24 48\n"),
+        "wanted 48 x 24 px as declared, or that scaled; got 24 x 24",
+    ),
+    "empty intrinsics": (lambda f: (f / "intrinsics.txt").write_text(""), "`f cx cy 0.` first"),
+    "intrinsics without size": (lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n"), "`H W` last"),
+}
+
+
+SRN_VIEW_FAULTS = {
     "picture without pose": (lambda f: (f / "pose" / "000001.txt").unlink(), "wanted .*000001.txt; got no such file"),
     "pose cut short": (
         lambda f: (f / "pose" / "000001.txt").write_text("1 0 0"),
@@ -156,10 +176,6 @@ SRN_FAULTS = {
     "words in a pose": (
         lambda f: (f / "pose" / "000001.txt").write_text("x " * 16),
         "got something else in 000001.txt",
-    ),
-    "size of another shape": (
-        lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n24 48\n"),
-        "wanted 48 x 24 px as declared, or that scaled; got 24 x 24",
     ),
     "pictures of different sizes": (
         lambda f: on_white((20, 24)).save(f / "rgb" / "000002.png"),
@@ -171,10 +187,8 @@ SRN_FAULTS = {
     ),
     "non-finite pose": (
         lambda f: (f / "pose" / "000001.txt").write_text("nan " * 16),
-        "finite numbers; got view 1 without",
+        "000001.png: wanted a pose of finite numbers",
     ),
-    "empty intrinsics": (lambda f: (f / "intrinsics.txt").write_text(""), "`f cx cy 0.` first"),
-    "intrinsics without size": (lambda f: (f / "intrinsics.txt").write_text("30 12 12 0.\n"), "`H W` last"),
 }
 
 
@@ -187,9 +201,23 @@ def test_a_faulty_srn_object_is_refused(fault, good, tmp_path):
         foreign.prepare(SRN, tmp_path / "faulty", tmp_path / "out.zip", size=16)
 
 
+ONE_VIEW = [(NERFSTUDIO, "nerfstudio", fault) for fault in NERFSTUDIO_VIEW_FAULTS]
+ONE_VIEW += [(SRN, "srn", fault) for fault in SRN_VIEW_FAULTS]
+
+
+@pytest.mark.parametrize(("reader", "kind", "fault"), ONE_VIEW)
+def test_a_faulty_view_costs_that_view(reader, kind, fault, good, tmp_path):
+    spoil, message = (NERFSTUDIO_VIEW_FAULTS if reader is NERFSTUDIO else SRN_VIEW_FAULTS)[fault]
+    shutil.copytree(good / kind, tmp_path / "faulty")
+    spoil(tmp_path / "faulty")
+    report = foreign.prepare(reader, tmp_path / "faulty", tmp_path / "out.zip", size=16)
+    assert re.search(rf"1 of 7 views left out, the first: .*{message}", str(report))
+    assert len(open_archive(tmp_path / "out.zip").read(0).pictures) == 6
+
+
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 def test_missing_and_empty_folders_are_named(reader, tmp_path):
-    with pytest.raises(ValueError, match=r"source: wanted a folder, or a .zip of one; got .*nowhere"):
+    with pytest.raises(ValueError, match=r"source: wanted a folder, or a .zip or .tar.gz of one; got .*nowhere"):
         foreign.prepare(reader, tmp_path / "nowhere", tmp_path / "out.zip")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"source: wanted \S+.* in .*empty or below; got none"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from colmap_files import write_colmap
 from hostile import check_error, damaged
+from marked import check_marked
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
@@ -21,6 +22,7 @@ from vader3d.data.reading.lenses import LENSES, bent, lens_of
 from vader3d.data.reading.mask_files import given_mask, is_mask
 from vader3d.data.reading.nerfstudio import distortion_of
 from vader3d.data.reading.pictures import undistorted
+from vader3d.data.recognition import recognised
 
 TURN = Rotation.from_euler("xyz", [100, 20, -35], degrees=True).as_matrix()
 # pixels of the points (.3, -.2, 1) and (-.6, .45, 1), as COLMAP 4.2.1 itself projects them (pycolmap, img_from_cam)
@@ -195,9 +197,34 @@ def test_a_damaged_model_is_named_in_one_line(tmp_path, views, binary):
 def test_the_command_reads_a_folder_of_projects(tmp_path, views, capsys):
     write_colmap(tmp_path / "scans" / "a", views, binary=True)
     shutil.copytree(tmp_path / "scans" / "a", tmp_path / "scans" / "b")
-    Image.new("RGB", (9, 5)).save(tmp_path / "scans" / "b" / "images" / "photo 02.png")
+    for path in (tmp_path / "scans" / "b" / "images").glob("*"):
+        Image.new("RGB", (9, 5)).save(path)
     output = str(tmp_path / "out.zip")
     main(["prepare", "colmap", str(tmp_path / "scans"), "--output", output, "--size", "16", "--processes", "1"])
     said = capsys.readouterr().out
     assert "1 objects" in said
     assert "b: " in said
+
+
+def test_a_model_may_lie_beside_its_pictures_and_begin_with_a_mark(tmp_path, views):
+    """As "export model as text" leaves it in a project's folder, edited on Windows."""
+    folder = tmp_path / "things" / "marked"
+    write_colmap(folder, views, binary=False)
+    for path in list((folder / "sparse" / "0").glob("*.txt")):
+        (folder / path.name).write_bytes(b"\xef\xbb\xbf" + path.read_text().replace("\n", "\r\n").encode())
+    shutil.rmtree(folder / "sparse")
+    write_colmap(tmp_path / "things" / "usual", views, binary=True)
+    assert recognised(tmp_path / "things").command == "colmap"
+    foreign.prepare(COLMAP, tmp_path / "things", tmp_path / "out.zip", size=foreign.SIZE)
+    archive = open_archive(tmp_path / "out.zip")
+    assert [record.name for record in archive.records] == ["marked", "usual"]
+    for index in range(2):
+        check_marked(archive.read(index), truth=views)
+
+
+def test_smaller_copies_of_the_pictures_serve(tmp_path, views):
+    folder = tmp_path / "marked"
+    write_colmap(folder, views, binary=True)
+    (folder / "images").rename(folder / "images_4")
+    foreign.prepare(COLMAP, folder, tmp_path / "out.zip", size=foreign.SIZE)
+    check_marked(open_archive(tmp_path / "out.zip").read(0), truth=views)

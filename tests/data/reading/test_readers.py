@@ -170,17 +170,20 @@ def test_white_inside_jpegs_and_alpha_are_told_apart(tmp_path, views):
 def test_eg3d_and_objaverse_name_what_is_wrong(tmp_path, views):
     folder = foreign.write_eg3d(tmp_path / "faces" / "00000", views)
     document = json.loads((tmp_path / "faces" / "dataset.json").read_text())
-    document["labels"][0][1].pop()
+    for label in document["labels"]:
+        label[1].pop()
     (tmp_path / "faces" / "dataset.json").write_text(json.dumps(document))
     with pytest.raises(ValueError, match=r"00000: labels: wanted 25 numbers .* img00000000.png"):
         foreign.prepare(EG3D, tmp_path / "faces", tmp_path / "out.zip")
     assert folder.is_dir()
     folder = foreign.write_objaverse(tmp_path / "renders" / "uid", views)
-    np.save(folder / "002.npy", np.zeros(5))
-    with pytest.raises(ValueError, match=r"002.npy: pose: wanted 3 x 4 finite numbers; got \(5,\)"):
+    for number in range(len(views)):
+        np.save(folder / f"{number:03d}.npy", np.zeros(5))
+    with pytest.raises(ValueError, match=r"000.npy: pose: wanted 3 x 4 finite numbers; got \(5,\)"):
         foreign.prepare(OBJAVERSE, tmp_path / "renders", tmp_path / "out.zip")
-    np.save(folder / "002.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"002.npy: wanted an array of 3 x 4 numbers; got a damaged or foreign one"):
+    for number in range(len(views)):
+        np.save(folder / f"{number:03d}.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"000.npy: wanted an array of 3 x 4 numbers; got a damaged or foreign one"):
         foreign.prepare(OBJAVERSE, tmp_path / "renders", tmp_path / "out.zip")
     with pytest.raises(ValueError, match="fov: wanted degrees above 0"):
         foreign.prepare(OBJAVERSE, tmp_path / "renders", tmp_path / "out.zip", fov=200)

@@ -19,6 +19,10 @@ TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 DRACO = "KHR_draco_mesh_compression"
 PACKED = {DRACO: "Draco", "EXT_meshopt_compression": "meshopt", "KHR_meshopt_compression": "meshopt"}
+READ = (  # extensions, beside materials' and lights', without which a file is shown wrongly
+    *(DRACO, "KHR_mesh_quantization", "KHR_texture_transform", "KHR_texture_basisu", "KHR_animation_pointer"),
+    *("EXT_mesh_gpu_instancing", "EXT_texture_webp", "EXT_texture_avif", "KHR_xmp_json_ld"),
+)
 TRIANGLES, STRIP, FAN = 4, 5, 6
 
 
@@ -33,6 +37,9 @@ class Document:
     def __init__(self, data: bytes, kind: str, resolve: Callable[[str], bytes]):
         self.json = parsed_json(gltf_json(data, kind))
         self.resolve = resolve
+        version = str(self.json.get("asset", {}).get("version", "2.0"))
+        if version.startswith("1") or (kind == "glb" and data[4:8] == b"\1\0\0\0"):
+            raise ValueError("mesh: wanted glTF 2; got glTF 1; save it anew (Blender, gltf-pipeline)")
         for extension, name in PACKED.items():
             if extension in self.json.get("extensionsRequired", []) and not can_unpack(extension):
                 advice = "pip install 'vader3d[meshes]', or " if extension == DRACO else ""
@@ -48,6 +55,9 @@ class Document:
         self.found = Parts()
         self.looks = Looks(self.json, self.image_bytes, self.found)
         self.faces = 0
+        for extension in self.json.get("extensionsRequired", []):
+            if extension not in READ and not str(extension).startswith(("KHR_materials_", "KHR_lights_")):
+                self.found.note(f"{extension}, which the file requires, is not read")
 
     def parts(self) -> Parts:
         worlds = self.world_matrices()
@@ -212,6 +222,11 @@ class Document:
     def buffer(self, index: int) -> bytes:
         if index not in self.buffers:
             uri = self.json["buffers"][index].get("uri")
+            if uri is None and (index > 0 or not self.chunk):
+                raise ValueError(
+                    f"mesh: wanted the bytes of buffer {index}; got none, as where meshopt packs them; unpack it first "
+                    "(gltf-transform copy IN.glb OUT.glb)"
+                )
             self.buffers[index] = self.chunk if uri is None else self.fetched(uri)
         return self.buffers[index]
 

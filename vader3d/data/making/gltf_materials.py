@@ -1,8 +1,8 @@
 """How glTF's materials look: colour, texture, and what of it is clear."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import IO
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from vader3d.untrusted import reason_of
 
 MIRRORED = 33648
 SOURCES = ("EXT_texture_webp", "EXT_texture_avif")  # which PIL may read
+KTX2 = b"\xabKTX 20\xbb"
 DARK = 0.02  # linear light: what is no brighter is black
 CLEAR = 0.02  # alpha of a material that blends with nothing
 
@@ -35,7 +36,7 @@ class Look:
 class Looks:
     """The materials of a document; textures are decoded once, whoever uses them."""
 
-    def __init__(self, document: dict, image_bytes: Callable[[dict], IO[bytes]], found: Parts):
+    def __init__(self, document: dict, image_bytes: Callable[[dict], io.BytesIO], found: Parts):
         self.document, self.image_bytes, self.found = document, image_bytes, found
         self.decoded: dict[int, np.ndarray | None] = {}
         self.shared: dict[tuple, np.ndarray] = {}
@@ -99,7 +100,10 @@ class Looks:
             from PIL import Image
 
             try:
-                with Image.open(self.image_bytes(self.document["images"][index])) as image:
+                data = self.image_bytes(self.document["images"][index])
+                if data.getbuffer()[: len(KTX2)] == KTX2:
+                    raise ValueError("KTX2 cannot be read; save them as PNG (gltf-transform)")
+                with Image.open(data) as image:
                     self.decoded[index] = texels_of(image)
             except (OSError, ValueError, SyntaxError) as error:
                 self.decoded[index] = None

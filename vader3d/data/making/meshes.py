@@ -21,7 +21,13 @@ from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
 from vader3d.untrusted import is_litter, read_text
 
-MESH_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".dae"})
+MESH_SUFFIXES = frozenset(
+    {".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".dae", ".usd", ".usda", ".usdc", ".usdz"}
+)
+UNREAD = frozenset(
+    {".fbx", ".blend", ".3ds", ".max", ".ma", ".mb", ".c4d", ".lwo", ".abc", ".x3d", ".wrl", ".step", ".stp", ".iges"}
+)
+SAVE_AS_GLB = "save such as GLB (Blender: File, Export, glTF 2.0)"
 LIBRARY_SUFFIX = ".sh3f"
 
 
@@ -61,6 +67,9 @@ def prepare_meshes(
     ValueError when nothing usable is found.
     """
     files = [pair for source in sources for pair in named_files(Path(source))]
+    unread = [path for source in sources for path in unread_files(Path(source))]
+    if not files and unread:
+        raise ValueError(f"sources: wanted {', '.join(sorted(MESH_SUFFIXES))}; got {unread[0].name}; {SAVE_AS_GLB}")
     if not files:
         raise ValueError(f"sources: wanted mesh files or .sh3f libraries; got none in {', '.join(map(str, sources))}")
     jobs = [job for path, name in named_apart(files) for job in mesh_jobs(path, name, photography, up)]
@@ -72,7 +81,16 @@ def prepare_meshes(
         quality=quality,
         objects_per_shard=objects_per_shard,
     )
-    return convert(jobs, target, work=work, processes=processes, captions=captions, subsets=names)
+    report = convert(jobs, target, work=work, processes=processes, captions=captions, subsets=names)
+    if unread:
+        report.notes.append(f"{len(unread)} files left out, e.g. {unread[0].name}; {SAVE_AS_GLB}")
+    return report
+
+
+def unread_files(source: Path) -> list[Path]:
+    """Files of models in formats that are not read."""
+    paths = sorted(source.rglob("*")) if source.is_dir() else [source]
+    return [path for path in paths if path.suffix.lower() in UNREAD]
 
 
 def render_object(surface: Surface, name: str, photography: Photography) -> tuple[np.ndarray, Cameras]:

@@ -82,7 +82,7 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
 def lines_of(data: bytes) -> list[str]:
     """Lines without comments, a blank after the first word, continued ones joined; UTF-8, else Latin-1."""
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     text = text.replace("\\\r\n", " ").replace("\\\n", " ")
@@ -186,7 +186,7 @@ def texture_of(words: str) -> tuple[str, np.ndarray, np.ndarray]:
             numbers = np.array([float(word) for word in taken])
             default = 1.0 if option.lower() == "-s" else 0.0
             (scale if option.lower() == "-s" else offset)[:] = [*numbers[:2], default][:2]
-    return words.strip().strip('"'), scale, offset
+    return words.partition(" #")[0].strip().strip('"'), scale, offset
 
 
 def is_number(word: str) -> bool:

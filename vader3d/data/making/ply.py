@@ -45,7 +45,7 @@ def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     if not elements.get("face"):
         raise ValueError("ply: wanted faces; got points alone, as of a point cloud or of splats")
     found = Parts()
-    named = re.search(rb"(?m)^comment TextureFile (.+?)\r?$", head)
+    named = re.search(rb"(?mi)^comment\s+TextureFile\s+(.+?)\r?$", head)
     texels = texels_named(named[1].decode("latin-1").strip(), resolve, found) if named else None
     faces = [rows for rows in elements.get("face", []) if any(name in rows for name in CORNERS)]
     found.parts = [part for rows in faces if (part := part_of(rows, vertices, texels)) is not None]

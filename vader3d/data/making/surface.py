@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.colour import srgb_from_linear
+from vader3d.data.making import usd
 from vader3d.data.making.gltf import parts_of_gltf
 from vader3d.data.making.obj import parts_of_obj
+from vader3d.data.making.off import parts_of_off
 from vader3d.data.making.parts import Part, Parts, texels_of
 from vader3d.data.making.ply import parts_of_ply
-from vader3d.data.mesh_files import MESH_BYTES, Neighbours, check_mesh, load_scene
+from vader3d.data.mesh_files import MESH_BYTES, Neighbours, check_mesh, is_text, load_scene, stl_bytes
 from vader3d.untrusted import read_bytes, reading
 
 if TYPE_CHECKING:
@@ -56,12 +58,15 @@ class Surface:
 
 
 def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
-    """Read any mesh file; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf, off; what a dae says)."""
+    """Read any mesh file; z up. `up` is the file's own: y, z, or auto (y for obj, glb, gltf, off; dae and usd say)."""
     if up not in ("auto", "y", "z"):
         raise ValueError(f"up: wanted auto, y or z; got {up!r}")
     path = Path(path)
     kind = path.suffix[1:].lower()
     with reading(path, "a mesh"):
+        if kind in usd.KINDS:
+            found, own = usd.parts_of_usd(path)
+            return surface_from_parts(found).transformed(Z_UP_FROM[own if up == "auto" else up])
         data = read_bytes(path, most=MESH_BYTES)
         surface = surface_of(data, kind, path.stem, Neighbours(path).get)
         return surface.transformed(Z_UP_FROM[usual_up(data, kind) if up == "auto" else up])
@@ -78,12 +83,16 @@ def usual_up(data: bytes, kind: str) -> str:
 def surface_of(data: bytes, kind: str, stem: str, resolve: Callable[[str], bytes]) -> Surface:
     """The surface of a mesh file's bytes, as its axes are; `resolve` gives the files that it names."""
     check_mesh(data, kind)
+    if kind == "stl" and not is_text(data, kind):
+        data = data[: stl_bytes(data)]  # some have more behind
     if kind in ("glb", "gltf"):
         found = parts_of_gltf(data, kind, resolve)
     elif kind == "obj":
         found = parts_of_obj(data, stem, resolve)
     elif kind == "ply":
         found = parts_of_ply(data, resolve)
+    elif kind == "off":
+        found = parts_of_off(data)
     else:
         return surface_from_scene(load_scene(data, kind, resolve))
     return surface_from_parts(found)

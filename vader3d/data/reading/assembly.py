@@ -1,9 +1,9 @@
 """What every reader of posed pictures does alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,17 @@ class SourceView:
     distortion: Mapping[str, float] = field(default_factory=dict)
 
 
+def each_view(make: Callable[[Item], SourceView], items: Iterable[Item]) -> list[SourceView | ValueError]:
+    """What `make` gives of each item: a view, or what is wrong with it, which costs that view only."""
+    views: list[SourceView | ValueError] = []
+    for item in items:
+        try:
+            views.append(make(item))
+        except ValueError as error:
+            views.append(error)
+    return views
+
+
 def chosen_views(views: Sequence[Item], most: int | None) -> list[Item]:
     """At most so many, evenly apart; all without a limit."""
     if not most or len(views) <= most:
@@ -46,34 +57,28 @@ def chosen_views(views: Sequence[Item], most: int | None) -> list[Item]:
 def assembled_object(
     name: str,
     folder: Path,
-    views: Sequence[SourceView],
+    views: Sequence[SourceView | ValueError],
     reading: Reading,
     *,
     aabb: Any = None,
     notes: Sequence[str] = (),
 ) -> PreparedObject:
-    """One object of its views; those without a mask are left out where most have one.
+    """One object of its views; those that are broken, or without a mask, are left out where most are not.
 
     Placement: `reading.scale` and `offset` where given; else from `aabb` ([2, 3] corners), else from the masks' hull,
     else from the cameras. The captions are the lines of caption.txt in the object's folder, else the category, else its
     name. The note of the object has a line for each of `notes` and for all that was done and nobody asked for.
     """
     views, unmasked = masked_views(views, reading.mask or "auto")
-    squares, lenses, said = [], [], [*notes, unmasked]
-    for view in views:
-        pixels, note = masked_picture(view.picture, mask=reading.mask or "auto", mask_path=view.mask)
-        said.append(note)
-        lens = scaled_intrinsics(view.intrinsics, view.size, pixels.shape[:2])
-        if any(view.distortion.values()):
-            pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
-            pixels = undistorted(pixels, lens, view.distortion)
-        square, lens = squared(pixels, lens, size=reading.size)
-        squares.append(square)
-        lenses.append(lens)
-    matrices = torch.from_numpy(np.asarray([view.world_from_camera for view in views], np.float64))
-    cameras = Cameras(matrices, torch.from_numpy(np.asarray(lenses, np.float64)), reading.size, reading.size)
-    pictures = np.stack(squares)
+    taken, broken = taken_views(views, reading)
+    if all(picture.full for picture in taken):
+        raise ValueError("masks: wanted an object before something else; got none, all are full")
+    matrices = torch.from_numpy(np.stack([picture.matrix for picture in taken]))
+    lenses = torch.from_numpy(np.stack([picture.lens for picture in taken]))
+    cameras = Cameras(matrices, lenses, reading.size, reading.size)
+    pictures = np.stack([picture.square for picture in taken])
     cameras, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
+    said = [*notes, unmasked, broken, *(picture.note for picture in taken)]
     stand_in = Caption(reading.category, "category") if reading.category else Caption(name.replace("_", " "), "name")
     captions = captions_beside((folder if folder.is_dir() else folder.parent) / "caption.txt", stand_in)
     record = ObjectRecord(name, captions, category=reading.category, source=folder.name)
@@ -81,11 +86,53 @@ def assembled_object(
     return PreparedObject(record, pictures, cameras, note=note)
 
 
-def masked_views(views: Sequence[SourceView], mask: str) -> tuple[list[SourceView], str]:
+class Taken(NamedTuple):
+    """A view as it is kept: RGBA uint8 [S, S, 4], its pose and lens, what was done, and whether all of it is object."""
+
+    square: np.ndarray
+    matrix: np.ndarray
+    lens: np.ndarray
+    note: str
+    full: bool
+
+
+def taken_views(views: Sequence[SourceView | ValueError], reading: Reading) -> tuple[list[Taken], str]:
+    """The views that can be read, and what is said of the others; ValueError where those are half or more."""
+    taken: list[Taken] = []
+    faults: list[ValueError] = []
+    for view in views:
+        try:
+            if isinstance(view, ValueError):
+                raise view
+            taken.append(taken_view(view, reading))
+        except ValueError as error:
+            faults.append(error)
+    if faults and 2 * len(taken) <= len(views):
+        raise faults[0]
+    return taken, f"{len(faults)} of {len(views)} views left out, the first: {faults[0]}" if faults else ""
+
+
+def taken_view(view: SourceView, reading: Reading) -> Taken:
+    """ValueError for a picture or mask that is damaged or of another shape, or a pose that is none."""
+    matrix = np.asarray(view.world_from_camera, np.float64)
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{view.picture.name}: wanted a pose of finite numbers; got others")
+    pixels, note = masked_picture(view.picture, mask=reading.mask or "auto", mask_path=view.mask, size=view.size)
+    lens, full = scaled_intrinsics(view.intrinsics, view.size, pixels.shape[:2]), bool((pixels[..., 3] >= SOLID).all())
+    if any(view.distortion.values()):
+        pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
+        pixels = undistorted(pixels, lens, view.distortion)
+    square, lens = squared(pixels, lens, size=reading.size)
+    return Taken(square, matrix, lens, note, full)
+
+
+def masked_views(views: Sequence[SourceView | ValueError], mask: str) -> tuple[Sequence[SourceView | ValueError], str]:
     """The views that have a mask file where some have, and what is said of the others; all where none has."""
-    masked = [view for view in views if view.mask is not None or has_alpha(view.picture)]
-    if mask not in ("auto", "file") or not any(view.mask for view in views) or len(masked) == len(views):
-        return list(views), ""
-    if 2 * len(masked) <= len(views):
-        raise ValueError(f"masks: wanted one for each picture; got {len(masked)} for {len(views)}")
-    return masked, f"{len(views) - len(masked)} of {len(views)} pictures without masks left out"
+    if mask not in ("auto", "file") or not any(isinstance(view, SourceView) and view.mask for view in views):
+        return views, ""
+    sources = [view for view in views if isinstance(view, SourceView)]
+    bare = {id(view) for view in sources if view.mask is None and not has_alpha(view.picture)}
+    if 2 * len(bare) >= len(views):
+        raise ValueError(f"masks: wanted one for each picture; got {len(views) - len(bare)} for {len(views)}")
+    masked = [view for view in views if id(view) not in bare]
+    return masked, f"{len(bare)} of {len(views)} pictures without masks left out" if bare else ""

@@ -1,18 +1,21 @@
 """Reads COLMAP projects: pictures beside a text or binary model."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
 from vader3d.data.reading.colmap_model import ColmapImage, read_model
 from vader3d.data.reading.lenses import lens_of
 from vader3d.data.reading.mask_files import given_mask
+from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import inside
 from vader3d.data.writer import PreparedObject
+from vader3d.untrusted import is_litter
 
 MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
-MARKERS = tuple(f"{model}/cameras.{kind}" for model in MODELS for kind in ("bin", "txt"))
-PICTURES = ("images", "input", "rgb", "")
+FLAT = ("cameras.bin", "cameras.txt")  # a model beside its pictures
+MARKERS = (*(f"{model}/{file}" for model in MODELS for file in FLAT), *FLAT)
+PICTURES = ("images", "input", "rgb", "", "images_2", "images_4", "images_8")
 LEAST_SHARE = 0.5  # of a model's pictures that must be there
 
 
@@ -37,6 +40,20 @@ def source_views(folder: Path) -> list[SourceView]:
     return [source_view(image, picture) for image, picture in found]
 
 
+def object_folders(source: Path) -> list[Path]:
+    """Those with a model in one of its usual places, or with one that lies beside pictures."""
+    usual = {path.parents[len(PurePath(marker).parts) - 1] for marker in MARKERS[:-2] for path in source.rglob(marker)}
+    flat = {path.parent for marker in FLAT for path in source.rglob(marker) if holds_pictures(path.parent)}
+    found = (folder for folder in usual | flat if not is_litter(folder.relative_to(source)))
+    return sorted(folder for folder in found if folder in usual or not usual.intersection(folder.parents))
+
+
+def holds_pictures(folder: Path) -> bool:
+    places = [folder / place for place in PICTURES]
+    files = (path for place in places if place.is_dir() for path in place.iterdir())
+    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in files)
+
+
 def picture_of(folder: Path, image: ColmapImage) -> Path | None:
     places = (inside(folder / place, image.name) for place in PICTURES)
     return next((place for place in places if place.is_file()), None)
@@ -56,4 +73,5 @@ COLMAP = Reader(
     markers=MARKERS,
     mask="auto",
     read_object=read_object,
+    folders=object_folders,
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
@@ -28,7 +28,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     own = [(picture, label) for picture, label in pairs if picture.parent == folder and picture.is_file()]
     if not own:
         raise ValueError(f"pictures: wanted those of {path.name} in {folder.name}; got none of {len(pairs)}")
-    views = [source_view(picture, label, reading) for picture, label in chosen_views(own, reading.views)]
+    views = each_view(lambda pair: source_view(*pair, reading), chosen_views(own, reading.views))
     return assembled_object(name, folder, views, reading)
 
 
@@ -63,7 +63,7 @@ def object_folders(source: Path) -> list[Path]:
 EG3D = Reader(
     name="eg3d",
     what="EG3D's folders: pictures and dataset.json with 25 numbers of a camera each; a folder is an object.",
-    source="A folder with dataset.json, or a .zip of one.",
+    source="A folder with dataset.json, or a .zip or .tar.gz of one.",
     markers=(DOCUMENT,),
     mask="auto",
     read_object=read_object,

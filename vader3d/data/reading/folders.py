@@ -12,6 +12,8 @@ from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, con
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.untrusted import UNPACKED_BYTES, is_litter, unpack
 
+PACKED = re.compile(r"(?i)\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$")
+UNREAD = (".rar", ".7z", ".zst")
 SPLITS = re.compile(r"(?:.*[_-])?(train|val|valid|test)")  # a folder's name
 
 
@@ -31,9 +33,9 @@ def prepare_folders(
     """Convert a folder of objects, or of one, into the archive `output`, or into shards there.
 
     source: a folder with one of the reader's markers, one such file, a folder that holds such folders at any depth, or
-    a .zip of one; an object's name is its path below `source`. Folders called train, val, test (or .._train) make
-    subsets. `captions`: a file, as `convert` takes it; by default captions.csv, metadata.jsonl and their like in
-    `source`. ValueError when no object can be used; single broken ones are skipped and reported.
+    a .zip or .tar.gz of one; an object's name is its path below `source`. Folders called train, val, test (or
+    .._train) make subsets. `captions`: a file, as `convert` takes it; by default captions.csv, metadata.jsonl and
+    their like in `source`. ValueError when no object can be used; single broken ones are skipped and reported.
     """
     source, reading = Path(source), replace(reading, mask=reading.mask or reader.mask)
     with unpacked(source) as place:
@@ -56,17 +58,24 @@ def prepare_folders(
 
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
-    """The folder or file itself; of a .zip, or of a folder of nothing else, a folder of what is in it, for a while."""
-    zips = [source] if source.is_file() else []
+    """The folder or file itself; of a .zip or .tar.gz, or of a folder of nothing else, a folder of what is in it.
+
+    ValueError for one of a kind that is not read.
+    """
+    packed = [source] if source.is_file() else []
     if source.is_dir():
-        zips = sorted(path for path in source.iterdir() if not is_litter(path.relative_to(source)))
-    if not zips or any(path.suffix.lower() != ".zip" or not path.is_file() for path in zips):
+        packed = sorted(path for path in source.iterdir() if not is_litter(path.relative_to(source)))
+    unread = [path for path in packed if path.suffix.lower() in UNREAD]
+    if unread and len(unread) == len(packed):
+        raise ValueError(f"source: wanted a folder, a .zip or a .tar.gz; got {unread[0].name}; unpack it first")
+    if not packed or any(not PACKED.search(path.name) or not path.is_file() for path in packed):
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="vader3d-") as room:
-        for path in zips:
-            unpack(path, Path(room) / "all" / path.stem, most=UNPACKED_BYTES)
-        yield Path(room, "all", zips[0].stem) if len(zips) == 1 else Path(room, "all")
+        places = [Path(room, "all", PACKED.sub("", path.name)) for path in packed]
+        for path, place in zip(packed, places, strict=True):
+            unpack(path, place, most=UNPACKED_BYTES)
+        yield places[0] if len(places) == 1 else Path(room, "all")
 
 
 def object_folders(reader: Reader, source: Path) -> list[Path]:
@@ -74,7 +83,7 @@ def object_folders(reader: Reader, source: Path) -> list[Path]:
     if source.is_file() and source.suffix.lower() == ".json":
         return [source]
     if not source.is_dir():
-        raise ValueError(f"source: wanted a folder, or a .zip of one; got {source}")
+        raise ValueError(f"source: wanted a folder, or a .zip or .tar.gz of one; got {source}")
     depths = {marker: len(PurePath(marker).parts) for marker in reader.markers}
     found = ((path, depth) for marker, depth in depths.items() for path in source.rglob(marker))
     folders = {path.parents[depth - 1] for path, depth in found if not is_litter(path.relative_to(source))}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.projections import pictures_in
 from vader3d.data.reading.reader import Reader, Reading
@@ -32,7 +32,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
         counts = ", ".join(f"{len(pictures)} in {place}" for place, pictures in found) or "none"
         raise ValueError(f"pictures: wanted {len(rows)}, one a row of {POSES}; got {counts}")
     pairs = chosen_views(list(zip(fitting[0], rows, strict=True)), reading.views)
-    views = [source_view(picture, row, reading) for picture, row in pairs]
+    views = each_view(lambda pair: source_view(*pair, reading), pairs)
     return assembled_object(name, folder, views, reading)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
@@ -14,6 +14,7 @@ from vader3d.untrusted import reading as parsing
 WHOLE, SPLITS = "transforms.json", ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 FISHEYES = ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+MASK_KEYS = ("mask_path", "mask_file_path", "mask_file", "alpha_path", "mask")
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 
@@ -29,7 +30,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     found, note = frames_of(documents, folder)
     if not found:
         raise ValueError(f"frames: wanted at least 1 in {files[0].name}; got none")
-    views = [source_view(folder, *pair, reading) for pair in chosen_views(found, reading.views)]
+    views = each_view(lambda pair: source_view(folder, *pair, reading), chosen_views(found, reading.views))
     return assembled_object(name, folder, views, reading, aabb=documents[0].get("aabb"), notes=[note])
 
 
@@ -46,7 +47,8 @@ def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -
         size = (float(frame.get("h", height)), float(frame.get("w", width)))
         pose, lens = frame_pose(frame, picture.name, reading.axes), frame_intrinsics(frame, *size)
         distortion = distortion_of(frame)
-    listed = inside(folder, str(frame["mask_path"])) if frame.get("mask_path") else None
+    named = next((frame[key] for key in MASK_KEYS if isinstance(frame.get(key), str) and frame[key]), None)
+    listed = inside(folder, named) if named is not None else None
     mask = listed if listed is not None and listed.is_file() else given_mask(picture)
     return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion)
 

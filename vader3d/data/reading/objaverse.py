@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.writer import PreparedObject
@@ -21,7 +21,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     poses = [path for path in sorted(folder.glob("[!.]*.npy")) if picture_of(path) is not None]
     if not poses:
         raise ValueError("pictures: wanted 000.png beside 000.npy; got none")
-    views = [source_view(path, reading) for path in chosen_views(poses, reading.views)]
+    views = each_view(lambda path: source_view(path, reading), chosen_views(poses, reading.views))
     said = (
         "" if reading.fov else f"pictures taken as {FOV_DEGREES} degrees wide, which the files do not say; --fov tells"
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -20,14 +21,26 @@ LABELS, COLOURED = 32, 40  # so few values of a mask are labels'; colours so far
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".tga", ".gif")
 Mask = Literal["auto", "alpha", "file", "white", "plain"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SAVED = (*PICTURE_SUFFIXES, ".bmp", ".tif", ".tiff", ".tga", ".avif")
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
+ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a picture by 90 degrees
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
-def read_picture(path: Path, *, mode: str) -> "Image":
-    """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged."""
+def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = None) -> "Image":
+    """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged.
+
+    One that a phone took lying is turned as its EXIF says where only then it has the shape of `size` (height, width).
+    """
+    from PIL import ImageOps
+
     with opened(path) as picture:
         check_decodable(picture)
+        fits = size is None or same_shape((picture.height, picture.width), size)
+        if not fits and picture.getexif().get(ORIENTATION, 1) in LYING:
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I;16"):  # which a conversion would cut
+            return picture.point(lambda value: value / 256).convert("L").convert(mode)
         return picture.convert(mode)
 
 
@@ -57,20 +70,28 @@ def check_decodable(picture: "Image") -> None:
 
 
 def existing_picture(path: Path) -> Path:
-    """The file, whose suffix some formats leave out, in whatever case; ValueError where there is none."""
-    candidates = [path, *(path.with_name(path.name + suffix) for suffix in PICTURE_SUFFIXES)]
+    """The file, whose suffix some formats leave out, in whatever case; FileNotFoundError where there is none.
+
+    Blanks may be written as %20, and pictures may have been saved anew in another format.
+    """
+    names = [path.name, unquote(path.name)]
+    candidates = [path.with_name(name + suffix) for name in names for suffix in ("", *PICTURE_SUFFIXES)]
     existing = next((candidate for candidate in candidates if candidate.is_file()), None)
     if existing is None and path.parent.is_dir():
         wanted = {candidate.name.lower() for candidate in candidates}
+        if path.suffix.lower() in SAVED:
+            wanted |= {f"{Path(name).stem}{suffix}".lower() for name in names for suffix in SAVED}
         existing = min((beside for beside in path.parent.iterdir() if beside.name.lower() in wanted), default=None)
     if existing is None:
         raise FileNotFoundError(f"picture: wanted {path}; got no such file")
     return existing
 
 
-def masked_picture(path: Path, *, mask: str, mask_path: Path | None = None) -> tuple[np.ndarray, str]:
-    """A picture file as RGBA uint8 [H, W, 4], and what was done, as `masked`."""
-    return masked(np.array(read_picture(path, mode="RGBA")), path, mask=mask, mask_path=mask_path)
+def masked_picture(
+    path: Path, *, mask: str, mask_path: Path | None = None, size: tuple[float, float] | None = None
+) -> tuple[np.ndarray, str]:
+    """A picture file as RGBA uint8 [H, W, 4], of a shape as `read_picture`, and what was done, as `masked`."""
+    return masked(np.array(read_picture(path, mode="RGBA", size=size)), path, mask=mask, mask_path=mask_path)
 
 
 def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None) -> tuple[np.ndarray, str]:
@@ -106,28 +127,27 @@ def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None)
 
 
 def has_alpha(path: Path) -> bool:
-    """Whether a picture file may have clear pixels, without decoding."""
-    with opened(path) as picture:
-        return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    """Whether a picture file may have clear pixels, without decoding; a damaged one has none."""
+    try:
+        with opened(path) as picture:
+            return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    except ValueError:
+        return False
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     """A mask file as alpha uint8 [H, W] of a picture of `size` (width, height), and what was done to it.
 
-    Grey from 0 to 255; masks of 0 and 1, of 16 bits, of labels and of labels' colours are object where they are not
-    the lowest value; of pictures with clear parts the alpha counts. Masks that are white nearly all along the border
-    and not within have the object black.
+    Grey from 0 to 255; of masks of 0 and 1, of labels and of labels' colours whatever is not the background's is
+    object; of pictures with clear parts the alpha counts, and of photographs on a plain ground what differs from that.
+    Masks that are white nearly all along the border and not within have the object black.
     """
     from PIL import Image
 
     with opened(path) as picture:
         check_decodable(picture)
-        values, labels = grey_of(picture)
-    few = np.unique(values)
-    if few[-1] > 0 and (few[-1] < SOLID or few[-1] > 255 or (labels and len(few) <= LABELS)):
-        hard = len(few) <= LABELS
-        values = np.where(values > 0, 255, 0) if hard else values * (255 / few[-1])
-    rim = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]]) >= SOLID
+        values = alpha_of(picture, lossy=path.suffix.lower() not in LOSSLESS)
+    rim = rim_of(values) >= SOLID
     inverted = rim.mean() > ALL_ROUND and not (values >= SOLID).all()
     values, note = (255 - values, "masks are black where the object is, turned round") if inverted else (values, "")
     mask = Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
@@ -140,18 +160,45 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     return np.asarray(mask), note
 
 
-def grey_of(picture: "Image") -> tuple[np.ndarray, bool]:
-    """A mask's brightness float [H, W] in its own range, and whether it has colours, which then name things."""
+def alpha_of(picture: "Image", *, lossy: bool) -> np.ndarray:
+    """A mask's pixels from 0 to 255, float [H, W], whatever tells the object in it."""
     if picture.mode == "P" and not np.asarray(picture.convert("RGB")).any():
-        return np.asarray(picture, float), True
+        return hard(np.asarray(picture, float))
     if picture.mode in ("P", "PA", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "RGBa", "La"):
-        pixels = np.asarray(picture.convert("RGBA"), float)
-        colour, alpha = pixels[..., :3], pixels[..., 3]
+        pixels = np.asarray(picture.convert("RGBA"))
+        colour, alpha = pixels[..., :3].astype(float), pixels[..., 3]
         if np.ptp(alpha) > 0:
-            return alpha, False
-        return colour.max(-1) * alpha / 255, bool(np.ptp(colour, axis=-1).max() > COLOURED)
-    values = np.asarray(picture, float) * (255 if picture.mode == "1" else 1)
-    return np.nan_to_num(values).clip(0), False
+            return alpha.astype(float)
+        if np.ptp(colour, axis=-1).max() > COLOURED:
+            numbers = colour @ [65536, 256, 1]
+            if len(np.unique(numbers)) <= LABELS:
+                return hard(numbers)
+            return without_background(pixels[..., :3], lossy=lossy)[..., 3].astype(float)
+        values = colour.max(-1) * alpha / 255
+    else:
+        values = np.nan_to_num(np.asarray(picture, float) * (255 if picture.mode == "1" else 1)).clip(0)
+    few, flat = np.unique(values), set(flat_values(values))
+    if len(few) <= LABELS and not flat <= {0.0, 255.0}:
+        return hard(values if 255 in flat else np.where(values == 255, 0, values))  # a rim of 255 is nobody's (VOC)
+    return values * (255 / few[-1]) if 0 < few[-1] < SOLID or few[-1] > 255 else values
+
+
+def hard(values: np.ndarray) -> np.ndarray:
+    """255 where labels [H, W] are not the background's: 0, or, where there is no 0, what most of the border has."""
+    kinds, counts = np.unique(rim_of(values), return_counts=True)
+    ground = 0 if (values == 0).any() else kinds[counts.argmax()]
+    return np.where(values != ground, 255.0, 0.0)
+
+
+def flat_values(values: np.ndarray) -> np.ndarray:
+    """The values that areas have; those of soft outlines have none."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    return np.unique(values[maximum_filter(values, 3) == minimum_filter(values, 3)])
+
+
+def rim_of(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
 def scaled_intrinsics(intrinsics: np.ndarray, declared: tuple[float, float], size: tuple[int, int]) -> np.ndarray:
@@ -160,12 +207,17 @@ def scaled_intrinsics(intrinsics: np.ndarray, declared: tuple[float, float], siz
     ValueError unless a picture has its declared size, or that size scaled.
     """
     (height, width), (declared_height, declared_width) = size, declared
-    if min(declared) <= 0 or abs(height * declared_width / (width * declared_height) - 1) > 0.01:
+    if not same_shape(size, declared):
         raise ValueError(
             f"pictures: wanted {declared_width:.0f} x {declared_height:.0f} px as declared, or that scaled; got "
             f"{width} x {height} px; declare the size that the focal length is for"
         )
     return intrinsics * np.array([width / declared_width, height / declared_height] * 2)
+
+
+def same_shape(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two (height, width) are of one picture, scaled."""
+    return min(other) > 0 and abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= 0.01
 
 
 def squared(pixels: np.ndarray, intrinsics: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import automatic_placement, check_placement, placed
 
 FILLED = 0.95  # of the cube, by the box about the masks' hull, in its longest direction
+FAR = 1e4  # from the origin, beyond which cameras are moved to it
 LEVEL_DEGREES = 5.0  # from an axis: nearer ones are that axis
 
 
@@ -25,6 +26,7 @@ def in_cube(cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any) ->
     broken cameras, empty masks, or no way to tell where the object is.
     """
     matrices, scaled = rigid(cameras.world_from_camera)
+    matrices, away = near_origin(matrices)
     cameras = replace(cameras, world_from_camera=matrices)
     check_cameras(cameras, len(masks))
     if not masks.any():
@@ -36,13 +38,25 @@ def in_cube(cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any) ->
     whole = torch.eye(4).to(cameras.world_from_camera)
     whole[:3, :3] = torch.from_numpy(turn)
     cameras = replace(cameras, world_from_camera=whole @ cameras.world_from_camera)
-    scale, offset, doubt = placement(cameras, masks, reading, aabb, turn)
+    own = replace(reading, offset=None if reading.offset is None else tuple(np.asarray(reading.offset, float) - away))
+    box = np.asarray(aabb, float) - away if np.shape(aabb) == (2, 3) else None
+    scale, offset, doubt = placement(cameras, masks, own, box, turn)
     cameras = placed(cameras, scale=scale, offset=offset)
     cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), cameras.height, cameras.width)
     check_placement(cameras)
-    there = ", ".join(f"{x:.2f}" for x in turn.T @ offset + 0.0)
+    there = ", ".join(f"{x:.2f}" for x in turn.T @ offset + away + 0.0)
     place = f"placement: scale {scale:.3g}, offset ({there})".replace("-0.00", "0.00")
     return cameras, [scaled, other, up, doubt, place]
+
+
+def near_origin(matrices: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Matrices [V, 4, 4] moved by [3] to the origin, where maps' coordinates keep them millions of metres away."""
+    centres = matrices[:, :3, 3]
+    if not matrices.isfinite().all() or centres.abs().max() < FAR:
+        return matrices, np.zeros(3)
+    middle, moved = centres.mean(0).round(), matrices.clone()
+    moved[:, :3, 3] -= middle
+    return moved, middle.double().numpy()
 
 
 def rigid(matrices: Tensor) -> tuple[Tensor, str]:

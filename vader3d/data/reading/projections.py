@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
+from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
 from vader3d.data.reading.reader import Reader, Reading
@@ -34,7 +34,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
         raise ValueError(f"pictures: wanted them in {folder.name}/image; got none")
     chosen = chosen_views(list(enumerate(pictures)), reading.views)
     with parsing(path, "world_mat_0 and so on"), zipfile.ZipFile(path) as opened:
-        views = [source_view(picture, matrices_of(opened, number), reading) for number, picture in chosen]
+        views = each_view(lambda pair: source_view(pair[1], matrices_of(opened, pair[0]), reading), chosen)
         sphere = "scale_mat_0.npy" in opened.NameToInfo and "camera_mat_0.npy" not in opened.NameToInfo
     return assembled_object(name, folder, views, reading, aabb=SPHERE if sphere else None)
 

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from vader3d.data.reading.pictures import existing_picture
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
+
+SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
 
 
 def read_document(path: Path) -> dict:
@@ -46,10 +49,10 @@ def frame_picture(folder: Path, frame: Mapping) -> Path:
     try:
         return existing_picture(named)
     except FileNotFoundError:
-        beside = folder / "images" / named.name  # OmniObject3D leaves the folder out
-        if not beside.parent.is_dir():
-            raise
-        return existing_picture(beside)
+        for beside in ("images", "images_2", "images_4", "images_8"):  # OmniObject3D leaves the folder out
+            with suppress(FileNotFoundError):
+                return existing_picture(folder / beside / named.name)
+        raise
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -77,6 +80,10 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
     for axis, side in (("x", width), ("y", height)):
         if f"fl_{axis}" in frame:
             focal[axis] = float(frame[f"fl_{axis}"])
+            if 0 < focal[axis] < SHORT * side:
+                raise ValueError(
+                    f"fl_{axis}: wanted px of {side:g}; got {focal[axis]:g}, which looks like a share of it"
+                )
         elif (name := f"camera_angle_{axis}") in frame:
             if (angle := float(frame[name])) >= math.pi:
                 raise ValueError(f"{name}: wanted radians, below pi; got {angle:g}, which looks like degrees")
@@ -90,9 +97,13 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
 def frame_pose(frame: Mapping, picture: str, axes: str = "auto") -> np.ndarray:
     """world_from_camera [4, 4], OpenCV axes, of a `transform_matrix` whose camera looks along -z with y up (OpenGL's).
 
-    `axes` names others.
+    `axes` names others. It may be a list of 16 or 12 numbers, and stand column by column.
     """
     matrix = np.array(frame.get("transform_matrix", []), np.float64)
+    if matrix.shape in ((12,), (16,)):
+        matrix = matrix.reshape(-1, 4)
+    if matrix.shape == (4, 4) and not matrix[:3, 3].any() and matrix[3, :3].any():
+        matrix = matrix.T  # column by column
     if matrix.shape == (3, 4):
         matrix = np.concatenate([matrix, [[0, 0, 0, 1]]])
     if matrix.shape != (4, 4):

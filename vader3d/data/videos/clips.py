@@ -1,13 +1,16 @@
 """Clips and folders of frames: where they are, their times, their shots."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vader3d.captions import some_of
 from vader3d.data.archive.format import check_name
 from vader3d.data.photographs.frames import CLIPS, PHOTOS, clip_moments, read_photo
 from vader3d.data.reading.mask_files import MASKS, PICTURES, is_mask
@@ -21,6 +24,7 @@ GLANCE_PX = 16
 CUT, SUDDEN, AROUND = 18.0, 4.0, 6  # of 255, and times the usual change of so many frames on either side
 MASK_SUFFIXES = ("_mask", ".mask", "-mask", "_pha", "_alpha")  # of clips that mask others
 TEXTS = ("texts", "descriptions", "captions")  # folders of CelebV-Text's texts
+CLIP_SETS = re.compile(r"clips(_set\d+)?")  # keys of its document
 
 Box = tuple[float, float, float, float]
 
@@ -116,12 +120,13 @@ def cuts_between(frames: Sequence[np.ndarray]) -> list[int]:
     return cuts
 
 
-def listed_clips(source: Path, boxes: Path | None = None) -> Listing:
+def listed_clips(source: Path, boxes: Path | None = None, texts: Path | None = None) -> Listing:
     """The clips and folders of frames at any depth of a folder, or itself; ValueError: there is none.
 
     Where a `*info*.json` of CelebV-Text or CelebV-HQ lies in the folder its clips are meant: cut and cropped ones by
     their id (ID.mp4), whole videos by YouTube's (YTB_ID.mp4), which it says how to cut and crop. `boxes`: a JSON file
-    {name: box or a list of them}, a box being [left, top, right, bottom] or CelebV's mapping, as shares.
+    {name: box or a list of them}, a box being [left, top, right, bottom] or CelebV's mapping, as shares. texts: the
+    folder of texts by which CelebV's clips are named; None: those in the folder itself.
     """
     if not source.exists():
         raise ValueError(f"source: wanted a folder of clips; got {source}, which does not exist")
@@ -133,9 +138,11 @@ def listed_clips(source: Path, boxes: Path | None = None) -> Listing:
     given = boxes_in(boxes) if boxes is not None else {}
     for path in sorted(source.glob("*info*.json")) if source.is_dir() else ():
         document = read_json(path)
-        if isinstance(document, Mapping) and isinstance(document.get("clips"), Mapping):
-            listing = celebv_clips(path, document["clips"], files)
-            listing.texts = [source / name for name in TEXTS if (source / name).is_dir()]
+        if sets := celebv_sets(document):
+            folders_of_texts = [source / name for name in TEXTS if (source / name).is_dir()]
+            named = {text.stem for folder in ([texts] if texts else folders_of_texts) for text in folder.rglob("*.txt")}
+            listing = celebv_clips(path, sets, files, named)
+            listing.texts = folders_of_texts
             break
     else:
         sources = [*files, *sorted(folders)]
@@ -179,24 +186,67 @@ def clip_names(sources: Sequence[Path], source: Path) -> list[str]:
     return [name_of(path, whole=names.count(name) > 1) for path, name in zip(sources, names, strict=True)]
 
 
-def celebv_clips(path: Path, entries: Mapping[str, Any], files: Sequence[Path]) -> Listing:
-    """The clips that the document lists and that are on disk."""
+def celebv_sets(document: Any) -> list[Mapping[str, Any]]:
+    """{name: facts} of a document's clips: its `clips`, or its `clips_set1` and `clips_set2`, which share names."""
+    keys = [key for key in document if CLIP_SETS.fullmatch(key)] if isinstance(document, Mapping) else []
+    return [document[key] for key in keys if isinstance(document[key], Mapping)]
+
+
+def without_suffix(name: str) -> str:
+    return Path(name).stem if Path(name).suffix.lower() in CLIPS else name
+
+
+def numbered(name: str, stems: Iterable[str], listed: Collection[str]) -> list[str]:
+    """Those of `stems` that are the name with a number more (NAME_0), and no listed clip's own, by their numbers."""
+    ends = {stem: stem.removeprefix(f"{name}_") for stem in stems if stem.startswith(f"{name}_") and stem not in listed}
+    return sorted((stem for stem, end in ends.items() if end.isdecimal()), key=lambda stem: int(ends[stem]))
+
+
+def celebv_clips(
+    path: Path, sets: Sequence[Mapping[str, Any]], files: Sequence[Path], texts: Collection[str]
+) -> Listing:
+    """The clips that the document lists and that are on disk.
+
+    texts: names of texts. Those of some 3,000 clips have a number more (NAME_0), as may the files of clips: a clip
+    without a text of its name takes that name. Of clips that share a name the earlier one has the smaller number.
+    """
     by_stem = {file.stem: file for file in files}
-    clips, missing = [], []
-    for name, entry in entries.items():
+    alike: dict[str, list[Any]] = {}
+    for name, entry in chain.from_iterable(part.items() for part in sets):
+        alike.setdefault(without_suffix(name), []).append(entry)
+    clips, missing, doubtful = [], [], []
+    for name, several in alike.items():
         with reading(f"{path}: clip {name[:60]!r}", "ytb_id, duration and bbox"):
             check_name(name)
-            if name in by_stem:
-                clips.append(Clip(by_stem[name], name))
-            elif str(entry["ytb_id"]) in by_stem:
-                start, stop = (float(entry["duration"][key]) for key in ("start_sec", "end_sec"))
-                clips.append(Clip(by_stem[str(entry["ytb_id"])], name, start, stop, (box_of(entry["bbox"]),)))
+            said, cut = numbered(name, texts, alike), numbered(name, by_stem, alike)
+            if len(several) == 1 and cut and name not in by_stem:  # each is a clip by itself
+                clips += [Clip(by_stem[stem], stem if stem in texts or cut[1:] else name) for stem in cut]
+                continue
+            if len(several) == 1:
+                names = [name] if name in texts or not said else said[:1]
             else:
-                missing.append(name)
-    notes = (
-        [f"{path.name}: {len(missing)} of {len(entries)} clips are not on disk, e.g. {missing[0]}"] if missing else []
-    )
+                names = said if len(said) == len(several) else [name, *(f"{name}_{i}" for i in range(1, len(several)))]
+            if said and name not in texts and len(said) != len(several):
+                doubtful.append(f"{name} ({', '.join(said)})")
+            for called, entry in zip(names, sorted(several, key=begin_of) if names[1:] else several, strict=True):
+                own = called if called in by_stem else name if entry is several[0] else ""
+                if own in by_stem:  # of those that share a name the first listed one is cut as NAME.mp4
+                    clips.append(Clip(by_stem[own], called))
+                elif str(entry["ytb_id"]) in by_stem:
+                    start, stop = begin_of(entry), float(entry["duration"]["end_sec"])
+                    clips.append(Clip(by_stem[str(entry["ytb_id"])], called, start, stop, (box_of(entry["bbox"]),)))
+                else:
+                    missing.append(called)
+    count = sum(map(len, alike.values()))
+    notes = [f"{path.name}: {len(missing)} of {count} clips are not on disk, e.g. {missing[0]}"] if missing else []
+    if doubtful:
+        told = f"{len(doubtful)} names with more or fewer texts than clips, the first are taken: {some_of(doubtful)}"
+        notes.append(f"{path.name}: {told}")
     return Listing(clips, notes)
+
+
+def begin_of(entry: Mapping[str, Any]) -> float:
+    return float(entry["duration"]["start_sec"])
 
 
 def boxes_in(path: Path) -> dict[str, tuple[Box, ...]]:

@@ -63,7 +63,7 @@ def prepare_videos(
     skipped and named with the reason in report.json there; ValueError when all are. `boxes`: as `listed_clips`.
     """
     source, rooms = Path(source), output.with_name(f"{output.name}.videos")
-    listing = listed_clips(source, boxes)
+    listing = listed_clips(source, boxes, captions if captions and captions.is_dir() else None)
     report = VideoReport(rooms, notes=listing.notes)
     clips = listing.clips
     if how.shots == "each":
