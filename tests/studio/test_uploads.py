@@ -213,9 +213,21 @@ def test_uploads_are_bounded_and_go_after_a_day(idle, monkeypatch):
     assert (full.status, int(full.headers["Retry-After"]) > 0) == (429, True)
     old = time.time() - DAY - 60
     os.utime(idle.gallery.folder / UPLOADS / f"{first}.png", (old, old))
-    sent(idle, png(9))  # the one that clears
-    assert sent(idle, png(9)).status == 201
-    assert f"{first}.png" not in kept(idle)
+    second = sent(idle, png(9)).json["id"]
+    assert kept(idle) == [f"{second}.png"]
+    os.utime(idle.gallery.folder / UPLOADS / f"{second}.png", (old, old))
+    idle.gallery.prune()  # as at the end of each job
+    assert kept(idle) == []
+
+
+def test_an_upload_on_a_full_disk_is_told(idle, monkeypatch):
+    def full(path, data):
+        raise OSError(f"could not write {path.name}: No space left on device")
+
+    monkeypatch.setattr(uploads, "write_bytes", full)
+    answer = sent(idle, png())
+    assert (answer.status, "No space left" in answer.json["detail"]) == (507, True)
+    assert kept(idle) == []
 
 
 def test_few_are_on_their_way_at_once(idle, monkeypatch):
