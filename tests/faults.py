@@ -2,7 +2,7 @@
 
 As a program, with faults.cpp preloaded: `faults.py INPUTS COMMAND STRIDE ...` runs each command for every STRIDE-th
 event of an undisturbed one, disturbed there in each of the `WAYS` and then once more, and prints a line of JSON: what
-is `wrong` where that does not lead to what the undisturbed one gives, how many `events` there are, how many were `tried`.
+is `wrong` where that does not lead to what the undisturbed one gives, how many `events` there are, how many `tried`.
 """
 
 import contextlib

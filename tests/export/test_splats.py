@@ -28,18 +28,20 @@ def likeness(asset: Asset, path) -> tuple[float, float]:
     return float(psnr), float(iou(pictures[:, 3], opacity[:, 0]).mean())
 
 
-def legs(size: int = 32) -> Volume:
-    """A table of thin parts."""
+def legs(size: int = 32, *, half: float = 0.08) -> Volume:
+    """A table of thin parts, the legs twice `half` wide."""
     axis = torch.linspace(-1, 1, size)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     top = torch.stack([x.abs() - 0.7, y.abs() - 0.6, (z - 0.4).abs() - 0.08]).amax(0)
-    feet = torch.stack([(x.abs() - 0.6).abs() - 0.08, (y.abs() - 0.5).abs() - 0.08, (z + 0.2).abs() - 0.6]).amax(0)
+    feet = torch.stack([(x.abs() - 0.6).abs() - half, (y.abs() - 0.5).abs() - half, (z + 0.2).abs() - 0.6]).amax(0)
     colours = torch.stack([(x + 1) / 2, (y + 1) / 2, (z + 1) / 2])
     return Volume(torch.cat([colours, -100 * top.minimum(feet)[None]])[None], "softplus", 25.0)
 
 
-def test_splats_look_as_their_volumes_do(tmp_path):
-    psnr, overlap = likeness(Asset(legs(), RenderConfig(samples_per_ray=128)), tmp_path / "a.splats.ply")
+@pytest.mark.parametrize("half", [0.08, 0.04])
+def test_splats_look_as_their_volumes_do(tmp_path, half):
+    """Thin legs too, of which less would be left if all splats stood as far back: 27.1 dB, .949."""
+    psnr, overlap = likeness(Asset(legs(half=half), RenderConfig(samples_per_ray=128)), tmp_path / "a.splats.ply")
     print(f"foreground {psnr:.1f} dB, IoU {overlap:.3f}")
     assert psnr >= 28
     assert overlap >= 0.95

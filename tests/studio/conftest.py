@@ -23,7 +23,7 @@ from vader3d.data.writer import PreparedObject
 from vader3d.export import surface
 from vader3d.export.dataset import write_scene
 from vader3d.export.surface import SurfaceConfig
-from vader3d.generate.animate import front_camera
+from vader3d.generate.animate import FilmConfig, front_camera
 from vader3d.geometry.skinning import inverse
 from vader3d.presets import preset
 from vader3d.snapshots import save_snapshot
@@ -34,7 +34,7 @@ from vader3d.text.captions import OBJECTS, write_objects
 
 @pytest.fixture(scope="module", autouse=True)
 def small_files():
-    """Turntables of two small frames, surfaces that cost little, and no looks at them."""
+    """Turntables of two small frames, small films, surfaces that cost little, and no looks at them."""
     whole, dear = Asset.turntable, surface.surface_for
 
     def cheap(preset: str | None, **chosen: Any) -> SurfaceConfig | None:
@@ -43,6 +43,7 @@ def small_files():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Asset, "turntable", lambda self, frames, *, size, **more: whole(self, 2, size=16, **more))
+        patch.setattr(maker, "FilmConfig", lambda: FilmConfig(16))
         patch.setattr(Asset, "likeness", lambda self, mesh: Likeness(0.9, 30.0))
         for place in (api, maker, surface):
             patch.setattr(place, "surface_for", cheap)

@@ -36,6 +36,20 @@ def test_a_script_makes_and_saves(studio, tmp_path):
     assert (tmp_path / "chair.glb").read_bytes() == studio.get(f"/v1/assets/{asset}.glb").body
 
 
+def test_a_script_makes_an_object_of_photographs(studio, scene, tmp_path):
+    client = Client(studio.address, studio.keys.token)
+    cameras = json.loads((scene / "transforms.json").read_text())
+    for frame in cameras["frames"]:
+        frame["file_path"] = client.send(scene / frame["file_path"])
+    (tmp_path / "cameras.json").write_text(json.dumps(cameras))
+    (asset,) = client.make(kind="reconstruct", pictures=[client.send(tmp_path / "cameras.json")], steps=2)
+    client.save(asset, tmp_path / "a.glb")
+    assert len(trimesh.load(tmp_path / "a.glb", force="mesh").faces) > 0
+    (tmp_path / "a.txt").write_text("no picture")
+    with pytest.raises(ValueError, match="Content-Type: wanted"):
+        client.send(tmp_path / "a.txt")
+
+
 def test_a_refusal_is_an_error_of_one_line(studio):
     with pytest.raises(ValueError, match=r"^count: wanted at least 1 and at most 64; got 0$"):
         Client(studio.address, studio.keys.token).make(count=0)

@@ -168,6 +168,7 @@ def test_a_stranger_makes_looks_and_takes_with_the_model_that_ships(tmp_path, ca
             words = schema("")["x-model"]["words"]
             assert page.locator("#known-words").text_content() == ", ".join(words)
             page.locator("#prompts").fill("a red chair\na round wooden table")
+            page.locator("#count").fill("6")
             clicked = time.monotonic()
             page.locator("#make button.first").click()
             page.wait_for_selector("#previews img[src]", state="attached")
@@ -179,7 +180,7 @@ def test_a_stranger_makes_looks_and_takes_with_the_model_that_ships(tmp_path, ca
             waited(lambda: colours(pixels(page)), lambda count: count > 100)
             page.wait_for_timeout(1000)
             page.screenshot(path=folder / "studio.png", full_page=True)
-            waited(lambda: page.locator("#gallery .thing").count(), lambda count: count == 8)
+            waited(lambda: page.locator("#gallery .thing").count(), lambda count: count == 12)
             assert page.locator("#gallery h4").all_text_contents() == ["a red chair", "a round wooden table"]
             with page.expect_download() as download:
                 page.locator("#take button").click()

@@ -3,7 +3,8 @@
 A lattice finer than the voxels; at each of its points that light reaches stands one round Gaussian, whose peak is such
 that a wall of them takes as much light as the volume there: a layer of Gaussians of standard deviation s, apart by h,
 of peak a, has the mean optical thickness 2 pi s^2 / h^2 Li2(a), the integral of -ln(1 - a exp(-u)) over u being Li2(a).
-The outermost ones stand back from the surface, all by the same distance, since Gaussians reach beyond their middles.
+The outermost ones stand back from the surface, since Gaussians reach beyond their middles; less so where density rises
+no further, as in thin legs and crumbs, of which nothing would be left.
 """
 
 import math
@@ -20,6 +21,7 @@ from vader3d.render.volume import ALIGN_CORNERS, Volume
 LATTICE = 90  # points along the longest side, at least, of those where splats may stand
 WIDTH = 0.5  # standard deviation of a splat, in the lattice's spacing
 EROSION = 2.5  # standard deviations by which splats stand back from surfaces: best of 1 to 2.7 against pictures
+FLAT, AROUND = 0.7, 5  # share of the steepest rise among so many neighbours a side, below which they stand nearer
 AIR = 0.01  # optical thickness of a cell that counts as none
 HIDDEN = 5.0  # optical thickness on the shortest way out, behind which nothing is seen
 FAINTEST, STRONGEST = 1 / 255, 0.99  # peaks: viewers leave out what is fainter and cap what is stronger
@@ -64,9 +66,12 @@ def volume_to_splats(volume: Volume, *, lattice: int = LATTICE) -> Splats:
     if not near.any():
         raise EmptyVolumeError("volume: wanted something that stops light; got nothing that would be seen")
     points = torch.stack([axis[near] for axis in coordinates(sizes)], -1)
-    slopes = torch.stack([slope[near] for slope in reversed(torch.gradient(fine[0, 3], spacing=spacing))], -1)
-    steepness = slopes.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-    depth = (fine[0, 3, near][:, None] - surface_level(volume)) / steepness - EROSION * WIDTH * spacing
+    slopes = torch.stack([*reversed(torch.gradient(fine[0, 3], spacing=spacing))], -1)
+    rise = slopes.norm(dim=-1)
+    steepest = torch.nn.functional.max_pool3d(rise[None], AROUND, stride=1, padding=AROUND // 2)[0]
+    slopes, steepness = slopes[near], rise[near][:, None].clamp_min(1e-6)
+    eroded = EROSION * WIDTH * spacing * (steepness / (FLAT * steepest[near][:, None]).clamp_min(1e-6)).clamp_max(1)
+    depth = (fine[0, 3, near][:, None] - surface_level(volume)) / steepness - eroded
     skin = depth.abs() <= spacing / 2
     points = torch.where(skin, points - depth * slopes / steepness, points)
     kept = skin[:, 0] | (depth[:, 0] > 0)

@@ -1,6 +1,7 @@
 """A client of the studio, for scripts: the standard library alone."""
 
 import json
+import mimetypes
 import time
 import urllib.error
 import urllib.request
@@ -14,16 +15,24 @@ class Client:
     def __init__(self, address: str, token: str):
         self.address, self.token = address.rstrip("/"), token
 
-    def ask(self, method: str, path: str, value: Any = None) -> bytes:
-        """One call's answer. ValueError: the studio refused, in its own words. OSError: nobody answers."""
-        body = None if value is None else json.dumps(value).encode()
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+    def ask(self, method: str, path: str, value: Any = None, *, kind: str = "application/json") -> bytes:
+        """One call's answer; bytes are sent as they are. ValueError: the studio refused, in its own words.
+
+        OSError: nobody answers.
+        """
+        body = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
         request = urllib.request.Request(self.address + path, body, headers, method=method)
         try:
             with urllib.request.urlopen(request) as answer:
                 return answer.read()
         except urllib.error.HTTPError as error:
             raise ValueError(json.load(error)["detail"]) from error
+
+    def send(self, path: Path) -> str:
+        """The id of a picture, of a motion or of pictures' cameras (docs/studio.md), once it is sent."""
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return json.loads(self.ask("POST", "/v1/uploads", path.read_bytes(), kind=kind))["id"]
 
     def make(self, **request: Any) -> list[str]:
         """The ids of the objects of a request (docs/studio.md), once they are made. ValueError: why they are not."""

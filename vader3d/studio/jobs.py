@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -207,7 +208,11 @@ class Gallery:
                 shutil.rmtree(self.folder / "assets" / asset["id"], ignore_errors=True)
 
     def prune(self) -> None:
-        """Forget ended jobs that are too old, then the oldest until the rest fits; never those that wait or run."""
+        """Forget ended jobs that are too old, then the oldest until the rest fits; never those that wait or run.
+
+        What browsers sent goes after a day.
+        """
+        discard_old(self.folder / UPLOADS)
         with self.lock:
             ended = sorted((job for job in self.jobs.values() if job.state in ENDED[:3]), key=lambda job: job.number)
             sizes = {job.id: sum(map(bytes_in, self.rooms_of(job))) for job in ended}
@@ -219,6 +224,14 @@ class Gallery:
 
     def rooms_of(self, job: Job) -> Iterator[Path]:
         yield from (self.folder / "assets" / asset["id"] for asset in job.assets)
+
+
+def discard_old(folder: Path) -> None:
+    """Delete the files of more than a day ago."""
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # others delete, too
+            if time.time() - path.stat().st_mtime > DAY:
+                discard(path)
 
 
 def bytes_in(folder: Path) -> int:

@@ -138,7 +138,7 @@ def check_able(request: Request, can: Mapping[str, Any], uploads: Uploads) -> No
             )
     if request.kind == "reconstruct":
         if can and not can["reconstruct"]:
-            raise ValueError("kind: wanted what this model can do; got reconstruct, and its cameras are its own")
+            raise ValueError("kind: wanted what this model can do; got reconstruct, and its world is its own")
         uploads.check(request.pictures)
 
 

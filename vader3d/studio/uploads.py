@@ -5,7 +5,6 @@ import io
 import json
 import re
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,8 @@ from vader3d.data.reading.nerfstudio import NERFSTUDIO
 from vader3d.data.reading.pictures import check_decodable
 from vader3d.data.reading.reader import Reading
 from vader3d.data.writer import PreparedObject
-from vader3d.files import discard, write_bytes
-from vader3d.studio.jobs import DAY, Refused
+from vader3d.files import write_bytes
+from vader3d.studio.jobs import Refused, bytes_in, discard_old
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
@@ -47,11 +46,8 @@ class Uploads:
         """
         with self.lock:  # one is decoded at a time
             self.folder.mkdir(parents=True, exist_ok=True)
-            there = {path: path.stat() for path in self.folder.iterdir()}
-            for path, about in there.items():
-                if time.time() - about.st_mtime > DAY:
-                    discard(path)
-            if sum(about.st_size for about in there.values()) + len(data) > MOST_KEPT:
+            discard_old(self.folder)
+            if bytes_in(self.folder) + len(data) > MOST_KEPT:
                 raise Refused(429, f"uploads: wanted at most {MOST_KEPT} bytes a day; got more; come again later")
             what = "picture"
             if kind == JSON:

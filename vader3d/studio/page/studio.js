@@ -191,16 +191,16 @@ function showWork(job) {
   const names = Object.keys(job.previews);
   const pictures = $("previews");
   const places = Math.max(names.length, Math.min(AT_ONCE, job.assets.length)); // from the beginning, so that nothing jumps
+  if (pictures.dataset.job !== job.id) pictures.replaceChildren();
+  pictures.dataset.job = job.id;
   while (pictures.children.length > places) pictures.lastChild.remove();
   while (pictures.children.length < places) pictures.append(element("img", { alt: "", width: 96, height: 96 }));
-  [...pictures.children].forEach((place, i) => {
-    const picture = job.previews[names[i]];
-    if (picture && place.src !== picture) Object.assign(place, { src: picture, alt: "what it is becoming" });
-    else if (!picture) {
-      place.removeAttribute("src");
-      place.alt = "";
-    }
-  });
+  for (const name of names) { // one that is made stays until another takes its place
+    const all = [...pictures.children];
+    const place = all.find((each) => each.dataset.asset === name) ?? all.find((each) => !names.includes(each.dataset.asset));
+    place.dataset.asset = name;
+    if (place.src !== job.previews[name]) Object.assign(place, { src: job.previews[name], alt: "what it is becoming" });
+  }
 }
 
 $("cancel").addEventListener("click", () => {
