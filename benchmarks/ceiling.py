@@ -15,7 +15,7 @@ from pathlib import Path
 from vader3d.assets import Asset
 from vader3d.data.named import open_archive
 from vader3d.evaluation.judged import open_judged_model
-from vader3d.evaluation.prompts import KnownObjects, caption_prompts, template_prompts
+from vader3d.evaluation.prompts import KnownObjects, captions_of, template_prompts
 from vader3d.evaluation.runner import evaluate, protocol_run
 from vader3d.latents import load_latents
 
@@ -31,8 +31,9 @@ def main() -> None:
     latents = load_latents(arguments.autodecoder / "latents.safetensors")[0]
     known, asked = KnownObjects(judged.archive, judged.held_out), run.protocol.prompts
     assert asked is not None
-    prompts = [*caption_prompts(known, known.kept), *template_prompts(known, asked, seed=run.protocol.seed)]
-    named = {prompt.text: {*prompt.names.items()} for prompt in prompts}
+    templates = {prompt.text: prompt.names for prompt in template_prompts(known, asked, seed=run.protocol.seed)}
+    captions = {text: known.names[index] for index in known.kept for text in captions_of(known.records[index])}
+    named = {text: {*names.items()} for text, names in (templates | captions).items()}
     taken: Counter[str] = Counter()
 
     def draw(texts: Sequence[str | None], *_: object, **__: object) -> list[Asset]:
