@@ -181,7 +181,7 @@ PRESETS = {
             render=replace(SMALL_STAGE1.render, samples_per_ray=32),
             losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
             loop=replace(SMALL_STAGE1.loop, objects_seen=32_000, batch=4, log_seconds=20.0),
-            parts=PartConfig(poses="beside", start_noise=20.0, smooth=3.0),
+            parts=PartConfig(poses="beside", start_noise=20.0, smooth=3.0, hold=0.25),
             views_per_object=6,
             code_noise=0.05,
         ),
