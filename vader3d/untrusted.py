@@ -12,7 +12,7 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO, Any
@@ -149,12 +149,9 @@ def open_packed(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked if its first ones say that it is packed."""
     with open(path, "rb") as file:
         start = file.read(6)
-    kinds: dict[bytes, Callable[[Path], IO[bytes]]] = {
-        b"\x1f\x8b": gzip.open,
-        b"BZh": bz2.open,
-        b"\xfd7zXZ\0": lzma.open,
-    }
-    return next((kind for mark, kind in kinds.items() if start.startswith(mark)), lambda path: open(path, "rb"))(path)
+    kinds: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    kind = next((kind for mark, kind in kinds.items() if start.startswith(mark)), open)
+    return kind(path, "rb")
 
 
 class Bounded:
