@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
@@ -91,10 +92,20 @@ def trained(folder: Path, name: str, *, stop: bool = False, processes: Processes
             assert stop
 
 
+def extracted(folder: Path, name: str, *, processes: Processes = ONE_PROCESS) -> None:
+    """The latents of an untrained stage 1, as float16."""
+    task = task_of("autodecoder", folder)
+    config = dataclasses.replace(task.config, latents=dataclasses.replace(task.config.latents, stored="float16"))
+    objects = torch.arange(len(task.views))
+    path = folder / f"{name}.safetensors"
+    extract_latents(task.model, task.views, config, path, objects=objects, processes=processes)
+
+
 if __name__ == "__main__":
     folder, processes = Path(sys.argv[1]), join_processes("cpu")
     trained(folder, "whole-together", processes=processes)
     trained(folder, "half-alone", processes=processes)
     trained(folder, "half-together", processes=processes, stop=True)
     trained(folder, "accumulated-together", processes=processes, accumulate=2)
+    extracted(folder, "latents-together", processes=processes)
     leave_processes()

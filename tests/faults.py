@@ -1,8 +1,8 @@
 """Commands that are killed, or whose disk fills up or breaks, at every event of every file.
 
-As a program, with faults.cpp preloaded: `faults.py INPUTS COMMAND STRIDE` runs the command for every STRIDE-th event of
-an undisturbed one, disturbed there in each of the `WAYS` and then once more, and prints a line where that does not lead
-to what the undisturbed one gives. The last line counts: events, and those tried.
+As a program, with faults.cpp preloaded: `faults.py INPUTS COMMAND STRIDE ...` runs each command for every STRIDE-th
+event of an undisturbed one, disturbed there in each of the `WAYS` and then once more, and prints a line of JSON: what
+is `wrong` where that does not lead to what the undisturbed one gives, how many `events` there are, how many `tried`.
 """
 
 import contextlib
@@ -198,7 +198,7 @@ class Room:
         found = contents(self.folder)
         unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         if mode == errno.EIO and not code:  # done, but for what could not be deleted
-            unlike = [name for name in unlike if not (name.endswith(".lock") or ".parts" in name)]
+            unlike = [name for name in unlike if not (name.endswith((".lock", ".captions.jsonl")) or ".parts" in name)]
         return f"leaves other files: {unlike}" if unlike else ""
 
 
@@ -234,16 +234,21 @@ def timeless(value: Any) -> Any:
     return value
 
 
-if __name__ == "__main__":
-    inputs, command, stride = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    quick()
+def tried(inputs: Path, command: str, stride: int) -> dict[str, Any]:
     room = Room(inputs, command)
     room.warm()
     wanted, events = room.undisturbed()
-    tried = 0
+    wrong, tries = [], 0
     for place, (way, mode) in enumerate(WAYS.items()):
         for at in range(1 + place * stride // len(WAYS), events + 1, stride):
-            tried += 1
+            tries += 1
             if trouble := room.trouble(mode, at, wanted):
-                print(f"{command}, {way} at event {at} of {events}: {trouble}", flush=True)
-    print(events, tried)
+                wrong.append(f"{way} at event {at} of {events}: {trouble}")
+    return {"command": command, "wrong": wrong, "events": events, "tried": tries}
+
+
+if __name__ == "__main__":
+    inputs, *rest = sys.argv[1:]
+    quick()
+    for command, stride in zip(rest[::2], rest[1::2], strict=True):
+        print(json.dumps(tried(Path(inputs), command, int(stride))), flush=True)

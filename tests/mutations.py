@@ -23,6 +23,7 @@ import colmap_files
 import foreign
 import numpy as np
 import trimesh
+from foreign_sets import SETS
 from hostile import damaged, reworded, spoilt_member, swapped_json
 from PIL import Image
 
@@ -130,6 +131,10 @@ def scenes(reader: str, write: Write) -> tuple[Write, Read]:
     return lambda folder: write(folder / "scene"), read_scene(reader)
 
 
+def sets(reader: str, write: Callable[[Path, list[foreign.ForeignView]], object]) -> tuple[Write, Read]:
+    return lambda folder: write(folder / "set", views()), read_scene(reader)
+
+
 def meshes(write: Callable[..., object], kind: str, **how: object) -> tuple[Write, Read]:
     return lambda folder: write(folder, kind, **how), read_thing
 
@@ -142,6 +147,7 @@ KINDS: dict[str, tuple[Write, Read]] = {
     "objaverse": scenes("objaverse", lambda place: foreign.write_objaverse(place, views())),
     "colmap text": scenes("colmap", lambda place: colmap_files.write_colmap(place, views(), binary=False)),
     "colmap binary": scenes("colmap", lambda place: colmap_files.write_colmap(place, views(), binary=True)),
+    **{name: sets(reader, write) for name, (write, reader, _) in SETS.items()},
     "photographs": (write_photos, read_photos),
     "posed photographs": (
         lambda folder: foreign.write_nerfstudio(folder / "o", views()),

@@ -1,5 +1,6 @@
 """Nothing is lost, whatever happens at whichever event of a file."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,27 +44,33 @@ def inputs(tmp_path_factory) -> Path:
     return folder
 
 
-def troubles(inputs: Path, command: str, stride: int) -> tuple[list[str], int, int]:
-    """What went wrong, how many events there are, and how many were tried."""
-    program = [sys.executable, faults.__file__, str(inputs), command, str(stride)]
+def tried(inputs: Path, strides: dict[str, int]) -> dict[str, dict]:
+    """By command: what went `wrong`, how many `events` there are, and how many were `tried`."""
+    wanted = [str(word) for pair in strides.items() for word in pair]
     preloaded = environment() | {"LD_PRELOAD": str(inputs / "faults.so"), "COLUMNS": "1000"}
-    result = subprocess.run(program, capture_output=True, text=True, env=preloaded)
+    line = [sys.executable, faults.__file__, str(inputs), *wanted]
+    result = subprocess.run(line, capture_output=True, text=True, env=preloaded)
     assert result.returncode == 0, result.stderr[-3000:]
-    *lines, last = result.stdout.splitlines()
-    return lines, *map(int, last.split())
+    return {each["command"]: each for each in map(json.loads, result.stdout.splitlines())}
+
+
+@pytest.fixture(scope="module")
+def sampled(inputs) -> dict[str, dict]:
+    """All by one process, which imports things once."""
+    return tried(inputs, SAMPLE)
 
 
 @pytest.mark.parametrize("command", SAMPLE)
-def test_a_command_goes_on_wherever_it_was_stopped(inputs, command):
-    wrong, events, tried = troubles(inputs, command, SAMPLE[command])
-    assert wrong == []
-    assert events > 15
-    assert tried >= 2
+def test_a_command_goes_on_wherever_it_was_stopped(sampled, command):
+    found = sampled[command]
+    assert found["wrong"] == []
+    assert found["events"] > 15
+    assert found["tried"] >= 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", SAMPLE)
 def test_a_command_goes_on_from_every_event(inputs, command):
-    wrong, events, tried = troubles(inputs, command, 1)
-    assert wrong == []
-    assert tried == 3 * events
+    found = tried(inputs, {command: 1})[command]
+    assert found["wrong"] == []
+    assert found["tried"] == 3 * found["events"]

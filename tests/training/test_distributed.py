@@ -12,6 +12,7 @@ from processes import environment
 from tiny import write_things
 
 from vader3d.geometry.cameras import orbit_cameras
+from vader3d.latents import load_latents
 from vader3d.randomness import noise_of
 from vader3d.render import RenderConfig, Volume, render_views
 from vader3d.training.checkpoint import load_state
@@ -105,6 +106,19 @@ def test_only_the_main_process_writes_and_talks(runs):
     said = (runs / "said").read_text()
     assert said.count(f"autodecoder: stopped at {HALF} objects") == 1
     assert said.count(f"diffusion: going on at {HALF} objects") == 1
+
+
+def test_two_processes_write_the_latents_that_one_does(runs):
+    distributed_trainings.extracted(runs, "latents-alone")
+    (one, same, told), (two, others, said) = (
+        load_latents(runs / f"latents-{name}.safetensors") for name in ("alone", "together")
+    )
+    assert one.dtype == two.dtype == torch.float16
+    torch.testing.assert_close(two, one, rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(others.median, same.median, rtol=1e-3, atol=1e-4)
+    assert said["report"].keys() == told["report"].keys()
+    assert said["report"]["rounding"] == pytest.approx(told["report"]["rounding"], rel=0.1)
+    assert not list(runs.glob("latents-*.tmp*"))
 
 
 def test_shares_are_all_of_the_batch_and_disjoint():

@@ -86,6 +86,34 @@ def reconstruct_object(
     return report
 
 
+def reconstructed(
+    known: Autodecoder, config: AutodecoderConfig, views: ObjectViews, how: ReconstructConfig, **more: Any
+) -> tuple[Reconstruction, dict[str, Any], Any, Tensor | None]:
+    """What is found by five of six views, how near the others are to it, the picture, and poses of parts in all views.
+
+    more: as `reconstruct`'s.
+    """
+    count = len(views.pictures)
+    picked = [Picked(views, range(count))]
+    whole = view_batch(torch.zeros(1, dtype=torch.long), picked).to(next(known.parameters()).device)
+    if known.parts is not None:
+        whole = replace(whole, cameras=in_front(whole.cameras))
+    seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
+    judged = judged if len(judged) else seen
+    found = reconstruct(known, config, views_in(whole, seen), how, **more)
+    truth, render = views_in(whole, judged), still(config)
+    poses, every = None, None
+    if known.parts is not None and found.poses is not None:
+        poses = rough_parts(known.parts, found.volumes["fine"], truth, render)
+        poses = refined_parts(found.volumes["fine"], truth, poses, render, steps=REFINED, rate=REFINING_RATE)
+        every = found.poses.new_zeros(count, *found.poses.shape[2:])
+        every[judged], every[seen] = poses[0], found.poses[0]
+        every = composed(inverse(whole.cameras.world_from_camera[0, :, None, :3]), inverse(every))
+    scores, sheet = scored(found, truth, render, poses)
+    about = {"views": len(seen), "judged": len(judged), "held_out": count > len(seen), **scores}
+    return found, about, sheet, every
+
+
 def archive_of(video: Path, output: Path, *, size: int, masks: str) -> Path:
     """A clip as a data set of one object, in the folder `output`; arguments as of `prepare video`.
 
@@ -100,31 +128,6 @@ def in_front(cameras: Cameras) -> Cameras:
     """The same lenses, before what faces them."""
     front = front_camera(1).world_from_camera.to(cameras.world_from_camera)
     return replace(cameras, world_from_camera=front.expand_as(cameras.world_from_camera))
-
-
-def reconstructed(
-    known: Autodecoder, config: AutodecoderConfig, views: ObjectViews, how: ReconstructConfig, **more: Any
-) -> tuple[Reconstruction, dict[str, Any], Any, Tensor | None]:
-    """What five of six views give, how near the others are to it, the picture, and all views' poses of parts.
-
-    Those are from rest to the camera, [V, K, 3, 4]; of held-out views no more is learned. more: of `reconstruct`.
-    """
-    count, device = len(views.pictures), next(known.parameters()).device
-    whole = view_batch(torch.zeros(1, dtype=torch.long), [Picked(views, range(count))]).to(device)
-    whole = whole if known.parts is None else replace(whole, cameras=in_front(whole.cameras))
-    seen, judged = (torch.tensor(rows(count)) for rows in (training_views, heldout_views))
-    judged = judged if len(judged) else seen
-    found = reconstruct(known, config, views_in(whole, seen), how, **more)
-    truth, render, poses, every = views_in(whole, judged), still(config), None, None
-    if known.parts is not None and found.poses is not None:
-        poses = rough_parts(known.parts, found.volumes["fine"], truth, render)
-        poses = refined_parts(found.volumes["fine"], truth, poses, render, steps=REFINED, rate=REFINING_RATE)
-        every = found.poses.new_zeros(count, *found.poses.shape[2:])
-        every[judged], every[seen] = poses[0], found.poses[0]
-        every = composed(inverse(whole.cameras.world_from_camera[0, :, None, :3]), inverse(every))
-    scores, sheet = scored(found, truth, render, poses)
-    about = {"views": len(seen), "judged": len(judged), "held_out": count > len(seen), **scores}
-    return found, about, sheet, every
 
 
 def object_of(data: str | Path, name: str, size: int) -> tuple[ObjectRecord, ObjectViews]:

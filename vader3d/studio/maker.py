@@ -175,8 +175,10 @@ class Maker:
         source = self.folder / "assets" / request["source"]
         asset = load_volume(source / f"{files_of(source)['name']}.{VOLUME}")
         driving, folder = request["driving"], model_folder(self.training.model)
-        sent = UPLOAD_ID.fullmatch(driving)
-        motion = self.uploads.motion(driving) if sent else clip_motion(folder, opened(folder), driving)
+        if UPLOAD_ID.fullmatch(driving):
+            motion = self.uploads.motion(driving)
+        else:
+            motion = clip_motion(folder, opened(folder, device="cpu"), driving)
         motion = motion.relative() if request["relative"] else motion
         motion = replace(motion, poses=motion.poses[:MOST_FRAMES])
         check_parts(asset, motion)

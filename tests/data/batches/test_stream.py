@@ -3,17 +3,24 @@
 import functools
 import http.server
 import threading
+from contextlib import contextmanager
 
 import fsspec
 import numpy as np
 import pytest
 import torch
+from making import jobs_of, output_in
 
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews, open_views
 from vader3d.data.batches.views import PosedViews
+from vader3d.data.making.conversion import convert
+from vader3d.data.making.crew import Here
+from vader3d.data.making.ledger import Item, digest_of, ledger_for
+from vader3d.data.making.part import make_part
+from vader3d.data.making.work import Limits
 from vader3d.data.named import open_archive
 from vader3d.data.shards import storage
 from vader3d.data.shards.storage import UrlStorage
@@ -187,14 +194,22 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def server(folder):
     """(URL, handler class) of a server of the shards."""
+    with served(folder) as found:
+        yield found
+
+
+@contextmanager
+def served(folder):
     handler = type("Handler", (Ranges,), {"sent": []})
     serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
     thread = threading.Thread(target=serving.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{serving.server_port}", handler
-    serving.shutdown()
-    thread.join()
-    serving.server_close()
+    try:
+        yield f"http://127.0.0.1:{serving.server_port}", handler
+    finally:
+        serving.shutdown()
+        thread.join()
+        serving.server_close()
 
 
 @pytest.mark.parametrize("ranged", [True, False])
@@ -207,6 +222,32 @@ def test_http_gives_what_the_disk_gives(folder, server, ranged, buffer):
         assert_equal(batch_of(remote, objects_seen), batch_of(local, objects_seen))
     largest = max(path.stat().st_size for path in folder.glob("*.tar"))
     assert not ranged or max(handler.sent) < largest  # stretches, not shards
+
+
+def test_http_serves_what_is_whole_while_later_parts_are_made(tmp_path, monkeypatch):
+    """A reader keeps what was there when it began; one that begins later has what came since."""
+    monkeypatch.setattr("vader3d.data.making.finishing.INDEX_SECONDS", 0.0)
+    output, jobs = output_in(tmp_path, 5), jobs_of(range(1, 21))
+    items = [Item(index, job) for index, job in enumerate(jobs)]
+    ledger = ledger_for(output, len(items), Limits())
+    ledger.begin(digest_of(output, items), len(items))
+    shares = ledger.shared(items)
+    output.path.mkdir(exist_ok=True)
+    make_part(ledger, 0, shares[0], Here())
+    with served(output.path) as (url, _):
+        early = open_archive(url)
+        assert not early.whole
+        assert [record.name for record in early.records] == [item.job.name for item in shares[0]]
+        make_part(ledger, 2, shares[2], Here())
+        assert len(open_archive(url)) == len(shares[0]) + len(shares[2])
+        convert(jobs, output, processes=1)
+        late = open_archive(url)
+        assert late.whole
+        assert {record.name for record in late.records} == {job.name for job in jobs}
+        for index, item in enumerate(shares[0]):  # the early reader's objects are what they were
+            assert early.read(index).pictures[0, 0, 0, 0] == item.number + 2
+        stream = streamed(url, buffer=1000)
+        assert stream.readable(torch.arange(20)).tolist() == list(range(20))
 
 
 def test_a_passing_failure_of_a_server_costs_nothing_a_lasting_one_stops(server, monkeypatch):

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from tiny import THINGS, Box, Sphere, pictures_of, ring
 
 from vader3d.data.reading.background import WORKED_PX, without_background
+from vader3d.data.reading.pictures import masked_picture
 
 WALLS = {"grey": (208, 207, 203), "white": (250, 250, 250), "black": (12, 12, 14), "green sheet": (40, 160, 70)}
 OTHERS = {
@@ -47,8 +48,40 @@ def test_a_soft_shadow_is_no_part_of_the_object():
     ground = 205 * (1 - 0.3 * shade)
     photo = picture[..., :3] * alpha[..., None] + ground * (1 - alpha[..., None]) + rng.normal(0, 1.5, (160, 160, 3))
     found = plain_background_alpha(photo.clip(0, 255).astype(np.uint8))
-    assert iou(found, alpha > 0.5) > 0.94
+    assert iou(found, alpha > 0.5) > 0.97
     assert iou(np.where(np.abs(photo - 205).max(-1) > 12, 255, 0), alpha > 0.5) < 0.8  # what a threshold would say
+
+
+def pale_photo(difference):
+    """A square that a wall's colour, unevenly lit, differs from by little; and its true mask."""
+    true = np.zeros((120, 160), bool)
+    true[30:90, 50:110] = True
+    wall = wall_photo(np.zeros((120, 160, 4), np.uint8), np.random.default_rng(0)).astype(int)
+    return np.where(true[..., None], wall + difference, wall).clip(0, 255).astype(np.uint8), true
+
+
+@pytest.mark.parametrize("difference", [(9, -2, 0), (-9, -8, 0), (8, 8, 8)])
+def test_pale_objects_are_told_by_their_edges(difference):
+    photo, true = pale_photo(difference)
+    assert iou(plain_background_alpha(photo), true) > 0.97
+
+
+def test_a_wall_with_a_spot_of_light_is_still_one():
+    photo, true = pale_photo((-90, -60, -30))
+    y, x = np.mgrid[-1:1:120j, -1:1:160j]
+    lit = photo + 11 * np.exp(-3 * ((x - 0.5) ** 2 + y * y))[..., None]
+    assert iou(plain_background_alpha(lit.clip(0, 255).astype(np.uint8)), true) > 0.97
+
+
+def test_a_ragged_mask_is_said(tmp_path):
+    """A square, half of whose pixels are the wall's."""
+    photo, true = pale_photo((-90, -60, -30))
+    wall, _ = pale_photo(0)
+    gaps = true & (np.indices(true.shape).sum(0) // 4 % 2 == 0)
+    for name, pixels in (("whole", photo), ("ragged", np.where(gaps[..., None], wall, photo))):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.jpg", quality=95)
+        _, note = masked_picture(tmp_path / f"{name}.jpg", mask="auto")
+        assert ("are ragged: parts of its colour? look at them, or give masks" in note) == (name == "ragged")
 
 
 def test_an_object_that_leaves_the_picture_is_still_told_from_the_wall():

@@ -14,8 +14,8 @@ import torch
 from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord, ObjectViews, check_cameras
 from vader3d.data.photographs.frames import chosen_frames
-from vader3d.data.photographs.placing import Place, place_by_masks, window
 from vader3d.data.photographs.report import mask_faults, touches_border, write_sheet
+from vader3d.data.photographs.standing import Place, place_by_masks, window
 from vader3d.data.photographs.structure import Motion, reconstruct
 from vader3d.data.reading import colmap, nerfstudio
 from vader3d.data.reading.assembly import SourceView, chosen_views

@@ -16,6 +16,10 @@ OBJECT = (0.002, 0.9)  # least and largest share of a picture
 DARKEST, TINT = 0.4, 0.012  # a soft shadow's share of the light, its change of hue
 SOFT = (3.0, 1.5, 0.8)  # of 255 from px to px
 STILL_THERE, LITTLE = 0.4, 0.98  # of an object after its shadow was taken away; what is too little for one
+PALE_SIGMA, PALE_PX = 1.2, 3  # px: how pale areas are smoothed, and half of what they are wide at least
+LEAST_PALE, SHARP = 5.0, 0.7  # of 255; how much of their difference is gone a few px beside them
+RING, LEAST_AREA = (3, 8), 60  # these px; px of an area
+CRUMB, RAGGED = 0.01, 0.05  # shares: of the largest piece, of a mask with its gaps filled
 WORKED_PX = 800  # of the longer side; larger pictures are looked at smaller
 
 
@@ -58,7 +62,13 @@ def cut_out(rgb: np.ndarray, *, lossy: bool, colour: float | None) -> np.ndarray
     if lossy or noise > 1:  # specks of noise
         solid = ndimage.binary_opening(solid, iterations=1) | (solid & (apart > 3 * step))
         if colour is None:
-            solid = without_shadow(solid, ndimage.gaussian_filter(rgb.astype(np.float32), (0.7, 0.7, 0)), background)
+            solid |= pale_areas(solid, rgb - background)
+            sigma = 0.7 + noise / 4
+            solid = without_shadow(
+                solid, ndimage.gaussian_filter(rgb.astype(np.float32), (sigma, sigma, 0)), background
+            )
+            solid = without_crumbs(solid)
+            background = beside_it(rgb, solid)
     share = solid.mean()
     if not OBJECT[0] <= share <= OBJECT[1]:
         raise ValueError(f"background: wanted an object before it; got one of {share:.1%} of the picture; give masks")
@@ -87,6 +97,66 @@ def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
             f"background: wanted one plain colour along the borders; got {near.mean():.0%} of them alike; give masks"
         )
     return terms @ factors, noise
+
+
+def pale_areas(solid: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """Areas beside `solid` that differ from the background [H, W, 3] by little, but sharply: no light, no shadow."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(apart.astype(np.float32), (PALE_SIGMA, PALE_SIGMA, 0))
+    contrast = np.abs(smooth).max(-1)
+    rim = np.concatenate(
+        [contrast[:3].ravel(), contrast[-3:].ravel(), contrast[:, :3].ravel(), contrast[:, -3:].ravel()]
+    )
+    low = contrast > max(LEAST_PALE, 4 * float(np.median(rim)))
+    places, count = ndimage.label(ndimage.binary_opening(low & ~solid, disc_of(PALE_PX)))
+    beside = ndimage.binary_dilation(solid, iterations=3)
+    kept = np.zeros(count + 1, bool)
+    for number, box in enumerate(ndimage.find_objects(places), 1):
+        box = tuple(slice(max(0, side.start - RING[1]), side.stop + RING[1]) for side in box)
+        area = places[box] == number
+        near, far = (ndimage.binary_dilation(area, iterations=px) for px in RING)
+        ring = far & ~near & ~beside[box]
+        if area.sum() >= LEAST_AREA and ring.sum() >= LEAST_PX:
+            step = np.abs(smooth[box][area].mean(0) - smooth[box][ring].mean(0)).max()
+            kept[number] = step > max(LEAST_PALE, SHARP * np.median(contrast[box][area]))
+    return ndimage.binary_dilation(kept[places], iterations=1) & low
+
+
+def beside_it(rgb: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    """What is seen beside the object, shadows too, float [H, W, 3]: of the place nearest to each pixel."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(rgb.astype(np.float32), (1.5, 1.5, 0))
+    outside = ~ndimage.binary_dilation(solid, iterations=4)
+    if not outside.any():
+        return smooth
+    rows, columns = ndimage.distance_transform_edt(~outside, return_distances=False, return_indices=True)
+    return smooth[rows, columns].astype(float)
+
+
+def is_ragged(alpha: np.ndarray) -> bool:
+    """Whether a mask [H, W] has so many small gaps that parts of the object may have the background's colour."""
+    from scipy.ndimage import binary_closing
+
+    solid = np.pad(alpha >= 128, PALE_PX)
+    filled = binary_closing(solid, disc_of(PALE_PX)).sum()
+    return bool(solid.sum() < (1 - RAGGED) * filled)
+
+
+def disc_of(radius: int) -> np.ndarray:
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return x * x + y * y <= radius * radius
+
+
+def without_crumbs(mask: np.ndarray) -> np.ndarray:
+    """Without pieces that are a hundredth of the largest, or less."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(mask)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return (sizes > CRUMB * sizes.max())[pieces]
 
 
 def without_shadow(mask: np.ndarray, smooth: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from vader3d.data.reading.background import without_background
+from vader3d.data.reading.background import is_ragged, without_background
 from vader3d.data.reading.lenses import bent
 from vader3d.untrusted import reading
 
@@ -119,6 +119,11 @@ def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None)
                 f"mask: wanted alpha, a mask file or a plain ground; got {path} without; {error}"
             ) from error
         cut[..., 3] = np.minimum(cut[..., 3], pixels[..., 3])
+        if is_ragged(cut[..., 3]):
+            return (
+                cut,
+                "masks made from the plain background are ragged: parts of its colour? look at them, or give masks",
+            )
         return cut, "masks made from the plain background, look at them (vader3d inspect)" if mask == "auto" else ""
     if mask_path is None:
         raise ValueError(f"mask: wanted a mask file; got {path} without")

@@ -6,7 +6,7 @@ import torch
 from tiny import Box, Sphere, pictures_of, ring
 
 from vader3d.data.archive.format import ObjectViews
-from vader3d.data.photographs.placing import place_by_masks, window
+from vader3d.data.photographs.standing import place_by_masks, window
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import placed
 
