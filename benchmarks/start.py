@@ -2,8 +2,9 @@
 
     python benchmarks/start.py MODEL --objects 10 30 100 --objects-seen 2000
 
-MODEL is one of `furniture`; the objects are of `furniture-all`, of categories it never saw, or of `--data`. Both beginnings have the
-same recipe, batch and data; seconds are the process's own, measuring left out, so that a busy machine does not matter.
+MODEL is one of `furniture`; the objects are of `furniture-all`, of categories it never saw, or of `--data`. Both
+beginnings have the same recipe, batch and data; seconds are the process's own, measuring left out, so that a busy
+machine does not matter.
 """
 
 import argparse
