@@ -2,8 +2,9 @@
 
     python benchmarks/start.py MODEL --objects 10 30 100 --objects-seen 2000
 
-MODEL is one of `furniture`; the objects are of `furniture-all`, of categories it never saw. Both beginnings have the
-same recipe, batch and data; seconds are the process's own, measuring left out, so that a busy machine does not matter.
+MODEL is one of `furniture`; the objects are of `furniture-all`, of categories it never saw, or of `--data`. Both
+beginnings have the same recipe, batch and data; seconds are the process's own, measuring left out, so that a busy
+machine does not matter.
 """
 
 import argparse
@@ -47,8 +48,11 @@ class Timed(AutodecoderTask):
         self.measuring += time.process_time() - before
 
 
-def unseen(count: int) -> DataSet:
-    """Objects of categories that `furniture` has none of, evenly drawn."""
+def unseen(count: int, data: str) -> DataSet:
+    """Evenly drawn: objects of an archive, or of categories that `furniture` has none of."""
+    if data:
+        archive = open_archive(data)
+        return archive.select(torch.linspace(0, len(archive) - 1, count).long().tolist())
     everything = open_archive("furniture-all")
     known = {record.category for record in open_archive("furniture").records}
     others = [number for number, record in enumerate(everything.records) if record.category not in known]
@@ -71,6 +75,7 @@ def at(points: list[tuple[float, float]], seconds: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
+    parser.add_argument("--data", default="", help="an archive of objects that MODEL never saw")
     parser.add_argument("--objects", type=int, nargs="+", default=[10, 30, 100])
     parser.add_argument("--objects-seen", type=int, default=2000)
     parser.add_argument("--every", type=float, default=4.0, help="CPU seconds between measurements")
@@ -83,7 +88,7 @@ def main() -> None:
     further = override(start_config(trained), [*length, *chosen.settings])
     scratch = override(without_free(trained), length)
     for count in chosen.objects:
-        data = unseen(count)
+        data = unseen(count, chosen.data)
         for name, config, start in (("from the model", further, init), ("from scratch", scratch, None)):
             points = curve(config, data, start, every=chosen.every)
             marks = [s for s in (5, 10, 15, 20, 30, 45, 60, 90, 120) if s < points[-1][0]]

@@ -1,12 +1,19 @@
 """A client of the studio, for scripts: the standard library alone."""
 
 import json
-import mimetypes
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+KINDS = {
+    ".json": "application/json",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+}
 
 
 class Client:
@@ -31,7 +38,7 @@ class Client:
 
     def send(self, path: Path) -> str:
         """The id of a picture, of a motion or of pictures' cameras (docs/studio.md), once it is sent."""
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        kind = KINDS.get(path.suffix.lower(), "application/octet-stream")
         return json.loads(self.ask("POST", "/v1/uploads", path.read_bytes(), kind=kind))["id"]
 
     def make(self, **request: Any) -> list[str]:
