@@ -40,12 +40,12 @@ def parts_of_off(data: bytes) -> Parts:
     check_faces(sum((sides - 2) * len(group) for sides, group in groups.items()))
     found = Parts()
     for group in groups.values():
-        corners = np.array([corners for corners, _ in group])
-        chosen, triples = triangulated(position[corners])
-        corners = corners[chosen[:, None], triples]
+        polygons = np.array([corners for corners, _ in group])
+        chosen, triples = triangulated(position[polygons])
+        places = polygons[chosen[:, None], triples]
         painted = np.array([colour for _, colour in group])[chosen]
-        colours = np.repeat(painted[:, None], 3, 1) if own is None else own[corners]
-        found.parts.append(Part(position[corners], colours, np.zeros((len(corners), 3, 2)), None))
+        colours = np.repeat(painted[:, None], 3, 1) if own is None else own[places]
+        found.parts.append(Part(position[places], colours, np.zeros((len(places), 3, 2)), None))
     return found
 
 
