@@ -39,7 +39,7 @@ def main() -> None:
     for kill in range(options.kills):
         while process.poll() is None and len([*parts.glob("part-*.json")]) < kill * total // (options.kills + 1):
             time.sleep(0.05)
-        time.sleep(draw.uniform(0, 1))
+        time.sleep(draw.uniform(0, 5))  # or else each kill would come when a part has just begun
         children = children_of(process.pid)
         if process.poll() is not None:
             break

@@ -9,6 +9,8 @@ from vader3d.captions import Caption, captions_beside, joined, read_captions
 LAYOUTS = {
     "plain.csv": 'a,red chair\nb,"table, round"\na,armchair\n',
     "heading.csv": 'Caption,extra,UID\nred chair,1,a\n"table, round",2,b\narmchair,3,a\n',
+    "semicolons.csv": "a;red chair\nb;table, round\na;armchair\n",
+    "tabs.csv": "object_id\tprompt\na\tred chair\nb\ttable, round\na\tarmchair\n",
     "tabs.tsv": "a\tred chair\nb\ttable, round\na\tarmchair\n",
     "lines.jsonl": '{"name": "a", "captions": ["red chair", "armchair"]}\n\n{"id": "b", "text": "table, round"}\n',
     "map.json": '{"a": ["red chair", {"text": "armchair", "source": "me"}], "b": "table, round"}',

@@ -9,8 +9,8 @@ from typing import Any
 
 from vader3d.untrusted import TEXT_BYTES, read_json, read_text, reading
 
-NAME_KEYS = ("name", "uid", "id", "object", "key", "file", "file_name")
-TEXT_KEYS = ("caption", "captions", "text", "texts", "description", "descriptions")
+NAME_KEYS = ("name", "uid", "id", "object", "object_id", "key", "file", "file_name", "filename")
+TEXT_KEYS = ("caption", "captions", "text", "texts", "description", "descriptions", "prompt")
 BESIDE = ("captions", "metadata", "prompts")  # names of files of captions in a data set's folder
 BESIDE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 WEAK = ("name", "category")  # sources of what stands in for a caption where there is none
@@ -86,9 +86,10 @@ def some_of(names: Sequence[str]) -> str:
 def read_captions(path: Path) -> CaptionFile:
     """The captions of a file, or of a folder of texts; several a name are allowed. ValueError: file, line and fault.
 
-    A .csv, .tsv or .txt has a name and a caption a line, with or without a heading (Cap3D's has none, MVImgNet's names
-    classes); a .jsonl has objects with a name and a caption or captions a line; a .json has {name: caption or list}, or
-    a list of such objects. A folder has NAME.txt, at any depth, with a caption a line (CelebV-Text).
+    A .csv (also with semicolons), .tsv or .txt has a name and a caption a line, with or without a heading (Cap3D's has
+    none, MVImgNet's names classes); a .jsonl has objects with a name and a caption or captions a line; a .json has
+    {name: caption or list}, or a list of such objects. A folder has NAME.txt, at any depth, with a caption a line
+    (CelebV-Text).
     """
     path = Path(path)
     if path.is_dir():
@@ -96,7 +97,7 @@ def read_captions(path: Path) -> CaptionFile:
     elif not path.is_file():
         raise ValueError(f"captions: wanted a file or a folder of texts; got {path}, which does not exist")
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        pairs = rows_of(path, "\t" if path.suffix.lower() == ".tsv" else ",")
+        pairs = rows_of(path, delimiter_of(path))
     elif path.suffix.lower() in (".jsonl", ".ndjson"):
         pairs = lines_of(path)
     elif path.suffix.lower() == ".json":
@@ -131,6 +132,14 @@ def rows_of(path: Path, delimiter: str) -> Pairs:
             if len(row) <= max(name_at, text_at):
                 raise ValueError(f"{path}: line {line}: wanted a name and a caption; got {' '.join(row)[:60]!r}")
             yield checked(row[name_at], row[text_at], path, f"line {line}", path.stem)
+
+
+def delimiter_of(path: Path) -> str:
+    """Tabs in a .tsv; else what comes first in the first line: spreadsheets of some countries write semicolons."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    _, first = next(numbered_lines(path), (1, ""))
+    return min((mark for mark in ",;\t" if mark in first), key=first.index, default=",")
 
 
 def numbered_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

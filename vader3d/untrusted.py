@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 JSON_BYTES, JSON_VALUES = 2**27, 2**23  # of one document: half a million objects, at most 1 GB when parsed
 PIECE_BYTES = 2**20
@@ -149,9 +149,11 @@ def open_packed(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked if its first ones say that it is packed."""
     with open(path, "rb") as file:
         start = file.read(6)
-    kinds: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
-    kind = next((kind for mark, kind in kinds.items() if start.startswith(mark)), open)
-    return kind(path, "rb")
+    if start.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(path))
+    if start.startswith(b"BZh"):
+        return bz2.open(path)
+    return lzma.open(path) if start.startswith(b"\xfd7zXZ\0") else open(path, "rb")
 
 
 class Bounded:

@@ -1,12 +1,13 @@
 """An object that hangs, eats memory, or ends its process costs itself only."""
 
 import pickle
+import sys
 from collections import Counter
 
 import pytest
 from making import BROKEN, CRASHES, EATS, EXITS, HANGS, jobs_of
 
-from vader3d.data.making.crew import Crew, Death, Stopped, answered
+from vader3d.data.making.crew import Crew, Death, Job, Stopped, answered
 from vader3d.data.making.work import Limits
 
 
@@ -68,3 +69,14 @@ def test_what_is_stopped_says_so():
 
 def test_what_cannot_be_sent_is_the_objects_fault():
     assert isinstance(pickle.loads(answered(b"no pickle")), ValueError)
+
+
+def loaded(name):
+    raise ValueError(f"{name} is {'there' if name in sys.modules else 'not there'}")
+
+
+def test_what_is_slow_to_import_is_there_before_the_first_object():
+    """Kills come at any time: an object whose first try takes seconds would often be hit."""
+    crew = Crew(1)
+    assert str(crew.submit(Job("x", loaded, ("trimesh",)), deaths_of(Counter())).result()) == "trimesh is there"
+    crew.stop()

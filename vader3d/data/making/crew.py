@@ -233,6 +233,7 @@ def serve() -> None:
     sys.path[:], parent, gigabytes = pickle.load(jobs)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     import torch
+    import trimesh  # noqa: F401 (what most objects import: no time, memory or death of the first one)
 
     torch.set_num_threads(1)
     limit_memory(gigabytes)

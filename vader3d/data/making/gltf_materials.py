@@ -102,7 +102,7 @@ class Looks:
             try:
                 data = self.image_bytes(self.document["images"][index])
                 if data.getbuffer()[: len(KTX2)] == KTX2:
-                    raise ValueError("images: wanted PNG, JPEG or WebP; got KTX2; save them as PNG (gltf-transform)")
+                    raise ValueError("picture: wanted PNG, JPEG or WebP; got KTX2; save it anew (gltf-transform)")
                 with Image.open(data) as image:
                     self.decoded[index] = texels_of(image)
             except (OSError, ValueError, SyntaxError) as error:

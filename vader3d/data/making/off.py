@@ -42,10 +42,10 @@ def parts_of_off(data: bytes) -> Parts:
     for group in groups.values():
         polygons = np.array([corners for corners, _ in group])
         chosen, triples = triangulated(position[polygons])
-        triangles = polygons[chosen[:, None], triples]
+        places = polygons[chosen[:, None], triples]
         painted = np.array([colour for _, colour in group])[chosen]
-        colours = np.repeat(painted[:, None], 3, 1) if own is None else own[triangles]
-        found.parts.append(Part(position[triangles], colours, np.zeros((len(triangles), 3, 2)), None))
+        colours = np.repeat(painted[:, None], 3, 1) if own is None else own[places]
+        found.parts.append(Part(position[places], colours, np.zeros((len(places), 3, 2)), None))
     return found
 
 

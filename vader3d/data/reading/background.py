@@ -20,6 +20,7 @@ PALE_SIGMA, PALE_PX = 1.2, 3  # px: how pale areas are smoothed, and half of wha
 LEAST_PALE, SHARP = 5.0, 0.7  # of 255; how much of their difference is gone a few px beside them
 RING, LEAST_AREA = (3, 8), 60  # these px; px of an area
 CRUMB, RAGGED = 0.01, 0.05  # shares: of the largest piece, of a mask with its gaps filled
+GAPS = 75  # half of a gap is at most such a part of the picture
 WORKED_PX = 800  # of the longer side; larger pictures are looked at smaller
 
 
@@ -139,8 +140,9 @@ def is_ragged(alpha: np.ndarray) -> bool:
     """Whether a mask [H, W] has so many small gaps that parts of the object may have the background's colour."""
     from scipy.ndimage import binary_closing
 
-    solid = np.pad(alpha >= 128, PALE_PX)
-    filled = binary_closing(solid, disc_of(PALE_PX)).sum()
+    radius = min(alpha.shape) // GAPS
+    solid = np.pad(alpha >= 128, radius)
+    filled = binary_closing(solid, disc_of(radius)).sum()
     return bool(solid.sum() < (1 - RAGGED) * filled)
 
 
