@@ -20,8 +20,10 @@ from vader3d.autodecoder.parts import (
     place,
     refined_parts,
     rough_parts,
+    smoothed,
     with_file,
 )
+from vader3d.autodecoder.reconstruct import ReconstructConfig, reconstruct
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
 from vader3d.cli.main import main
 from vader3d.data.archive.format import ObjectRecord
@@ -286,6 +288,18 @@ def test_a_clip_is_reconstructed_without_poses_and_drives(run, archive, tmp_path
     for model_of, identity in ((out, "clip 1"), (run, "clip 2")):
         main(["animate", "--model", str(model_of), "--identity", identity, *drive])
         assert f"{identity}, {FRAMES} frames" in capsys.readouterr().out
+
+
+def test_poses_of_a_clip_begin_smoothed_as_those_of_the_model_did(run, archive):
+    known, its_config, _ = load_autodecoder(run)
+    target = PosedViews(archive, training_views).views_of(torch.tensor([1]), torch.tensor([[0, 1, 2, 3]]))
+    how = ReconstructConfig(steps=0, fine_steps=0, candidates=0)
+    rough, begun = (
+        reconstruct(known, replace(its_config, parts=replace(its_config.parts, smooth=width)), target, how).poses
+        for width in (0.0, 2.0)
+    )
+    assert_near(begun, smoothed(rough, 1.0))
+    assert (begun - rough).abs().max() > 0.01
 
 
 def test_a_film_is_reconstructed(run, tmp_path, capsys):

@@ -15,7 +15,7 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.losses import LossConfig, mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
-from vader3d.autodecoder.parts import moved_by, rough_parts
+from vader3d.autodecoder.parts import moved_by, rough_parts, smoothed
 from vader3d.autodecoder.posing import TRIED_PX, TRIED_SAMPLES
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch, drawn_pixels
@@ -83,6 +83,7 @@ def reconstruct(
         volumes["nearest"] = decoded(decoder, start)
     if model.parts is not None:
         poses = rough_parts(model.parts, decoded(decoder, start), target, still(config))
+        poses = smoothed(poses, config.parts.smooth / 2)
     compare = Comparison(config, target, how.views, generator, poses=poses)
 
     away = torch.zeros_like(mean, requires_grad=True)
