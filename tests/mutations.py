@@ -32,6 +32,7 @@ from vader3d.data.making.crew import Job, attempt
 from vader3d.data.making.surface import load_surface
 from vader3d.data.photographs.frames import chosen_frames
 from vader3d.data.photographs.objects import given_views
+from vader3d.data.reading import co3d
 from vader3d.data.reading.folders import object_folders
 from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.readers import READERS
@@ -110,10 +111,12 @@ def read_scene(name: str) -> Read:
 
     def read(folder: Path) -> object:
         reader = READERS[name]
-        for place in object_folders(reader, folder):
-            made = attempt(Job("scene", reader.read_object, (place, "scene", Reading(size=8))))
-            if isinstance(made, Exception):
-                raise made
+        co3d.sequences.cache_clear()  # remembered by the file's name
+        places = object_folders(reader, folder)
+        made = [attempt(Job("scene", reader.read_object, (place, "scene", Reading(size=8)))) for place in places]
+        faults = [each for each in made if isinstance(each, Exception)]
+        if len(faults) == len(made):
+            raise faults[0]
         return None
 
     return read
