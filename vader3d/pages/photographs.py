@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vader3d.files import held
 from vader3d.pages.page import Number, Section, Sheet, Table, picture, write_page
 
 HEADS = ("object", "outcome", "frames", "registered", "error, px", "views", "explained", "masks", "reason")
@@ -27,7 +28,8 @@ def write_photographs_page(rooms: Path, summary: Mapping[str, Any]) -> Path:
     numbers = [("objects", summary["objects"]), ("posed", summary["posed"])]
     numbers += [("without cameras", len(summary["without_cameras"])), ("broken", len(summary["broken"]))]
     page = rooms / "index.html"
-    write_page(page, summary, sections, title="Photographs", facts=[Number(name, value) for name, value in numbers])
+    with held(rooms, page.name, wait=True):  # which other commands may be writing too
+        write_page(page, summary, sections, title="Photographs", facts=[Number(name, value) for name, value in numbers])
     return page
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vader3d.files import held
 from vader3d.pages.page import Number, Section, Sheet, Table, picture, write_page
 
 HEADS = ("clip", "outcome", "frames", "shots", "views", "left out", "reason")
@@ -26,7 +27,8 @@ def write_videos_page(rooms: Path, summary: Mapping[str, Any]) -> Path:
         sections.append(Sheet(f"{each['name']}: {each['outcome']}", each["reason"] or text, shown))
     counts = (("clips", summary["clips"]), ("taken", summary["taken"]), ("skipped", len(summary["skipped"])))
     page = rooms / "index.html"
-    write_page(page, summary, sections, title="Clips", facts=[Number(name, value) for name, value in counts])
+    with held(rooms, page.name, wait=True):  # which other commands may be writing too
+        write_page(page, summary, sections, title="Clips", facts=[Number(name, value) for name, value in counts])
     return page
 
 
