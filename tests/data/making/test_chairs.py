@@ -33,17 +33,19 @@ def test_captions_say_what_there_is():
     assert design(0, 1).caption == "a pink wooden chair with four straight legs, a solid back and arms"
 
 
-def test_every_piece_has_four_exact_wordings_and_its_attributes():
+def test_every_piece_has_five_exact_wordings_and_its_attributes():
     assert design(0, 0).captions == (
         "a red metal chair with a grey steel pedestal, a ladder back and arms",
         "a red chair",
         "a metal chair with a square red seat, a red ladder back, a grey steel pedestal and red arms",
         "a red metal chair",
+        "a chair, red",
     )
     for index in range(200):
         piece = design(0, index)
         tags = attributes(piece.tags)
-        full, brief, parted, made_of = piece.captions
+        full, brief, parted, made_of, turned = piece.captions
+        assert turned.split(" ", 1)[1] == f"{tags['type']}, {tags['colour']}"
         assert brief.split(" ", 1)[1] == f"{tags['colour']} {tags['type']}"
         assert (tags["type"], tags["legs"], tags["back"]) == (piece.kind, piece.legs, piece.back)
         assert tags["colour"] in COLOURS

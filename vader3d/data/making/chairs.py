@@ -83,7 +83,7 @@ class Design:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Exact phrases: all there is, type and colour alone, each part with its colour, and what it is made of."""
+        """Exact phrases: all there is, type and colour, each part with its colour, the material, type before colour."""
         legs = "grey steel" if self.leg_colour == STEEL else self.hue
         parts = [f"{with_article(f'{self.shape} {self.hue}')} {'top' if self.kind == 'table' else 'seat'}"]
         back = BACKS[self.back].removeprefix("a ").removeprefix("an ")
@@ -92,7 +92,8 @@ class Design:
         parts += [f"a {self.cushion} cushion" if self.cushion else ""]
         brief = with_article(f"{self.hue} {self.kind}")
         parted = f"{with_article(f'{self.material} {self.kind}')} with {listed(parts)}"
-        return (self.caption, brief, parted, with_article(f"{self.paint} {self.material} {self.kind}"))
+        made_of = with_article(f"{self.paint} {self.material} {self.kind}")
+        return (self.caption, brief, parted, made_of, f"{with_article(self.kind)}, {self.hue}")
 
     @property
     def tags(self) -> tuple[str, ...]:
