@@ -20,7 +20,8 @@ from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import Picked, view_batch
 from vader3d.data.writer import PreparedObject
 from vader3d.export.turntable import straight_alpha
-from vader3d.generate.identities import chosen_object
+from vader3d.generate.generator import opened
+from vader3d.generate.identities import object_in
 from vader3d.generate.reconstruct import object_of
 from vader3d.geometry.cameras import unposed_cameras
 
@@ -76,7 +77,7 @@ def test_its_files_are_a_model_of_the_object(made):
     }
     known, _, _ = load_autodecoder(made)
     assert len(known.codes) == 1
-    by_name, by_number = (chosen_object(str(made), identity=identity) for identity in ("stranger", "0"))
+    by_name, by_number = (object_in(made, opened(made), seed=None, identity=identity) for identity in ("stranger", "0"))
     assert torch.equal(by_name.volume.grid, by_number.volume.grid)
     with torch.no_grad():
         assert_near(by_name.volume.grid, known(torch.tensor([0])).grid, dtype=torch.bfloat16)

@@ -124,7 +124,6 @@ def save_model(source: str | Path, target: Path, *, card: str = "", half: bool =
         check_finite(folder / name)
     check_target(target)
     with held(target):
-        check_target(target)
         if not (target / CONFIG).is_file():  # of a save that is stopped, which fit nothing there
             write_notes(target, dict.fromkeys(weights_in(folder), ""), {})
         for name in weights_in(folder):

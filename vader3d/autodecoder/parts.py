@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vader3d.autodecoder.posing import shrunk
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
 from vader3d.data.motion import Motion, composed
@@ -188,7 +189,5 @@ def rough_parts(module: PartPoses, volume: Volume, target: ViewBatch, render: Re
         size,
     )
     seen = torch.cat(render_views(volume, each, render, poses=tried[None]), 2)[0]
-    wanted = torch.cat([target.colour, target.mask], 2)[0]
-    wanted = torch.nn.functional.interpolate(wanted, size=(size, size), mode="area")
-    nearest = (wanted[:, None] - seen).square().flatten(2).mean(-1).argmin(1)
+    nearest = (shrunk(target, size)[0][:, None] - seen).square().flatten(2).mean(-1).argmin(1)
     return tried[nearest][None]

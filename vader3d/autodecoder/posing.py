@@ -171,9 +171,7 @@ def fits(volume: Volume, poses: Tensor, target: ViewBatch) -> Tensor:
     each = Cameras(small.world_from_camera, small.intrinsics.repeat_interleave(count, 1), TRIED_PX, TRIED_PX)
     config = RenderConfig(TRIED_SAMPLES, volume.activation, volume.density_scale, 0.0)
     rendered = torch.cat(render_views(volume, cameras_at(poses.flatten(1, 2), each), config), 2)
-    wanted = torch.cat([target.colour, target.mask], 2).flatten(0, 1)
-    wanted = interpolate(wanted, size=(TRIED_PX, TRIED_PX), mode="area").unflatten(0, (-1, views))
-    squares = (rendered.unflatten(1, (views, count)) - wanted[:, :, None]).square().mean((-1, -2))
+    squares = (rendered.unflatten(1, (views, count)) - shrunk(target, TRIED_PX)[:, :, None]).square().mean((-1, -2))
     return squares[..., :3].mean(-1) + 0.5 * squares[..., 3]
 
 
@@ -213,6 +211,12 @@ def posed_cameras(posing: Posing | None, volume: Volume, target: ViewBatch) -> C
 def picked(poses: Tensor, numbers: Tensor) -> Tensor:
     """Of poses [B, V, H, 3, 4] those with the numbers [B, V]."""
     return poses.take_along_dim(numbers[..., None, None, None], 2)[:, :, 0]
+
+
+def shrunk(target: ViewBatch, size: int) -> Tensor:
+    """Colours and masks [B, V, 4, S, S] of the pictures, averaged, to compare with what is rendered so small."""
+    pictures = torch.cat([target.colour, target.mask], 2)
+    return interpolate(pictures.flatten(0, 1), size=(size, size), mode="area").unflatten(0, pictures.shape[:2])
 
 
 def smaller(target: ViewBatch, size: int) -> ViewBatch:

@@ -16,7 +16,7 @@ from vader3d.autodecoder.decoder import Decoder
 from vader3d.autodecoder.losses import LossConfig, mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
 from vader3d.autodecoder.parts import moved_by, rough_parts, smoothed
-from vader3d.autodecoder.posing import TRIED_PX, TRIED_SAMPLES
+from vader3d.autodecoder.posing import TRIED_PX, TRIED_SAMPLES, shrunk
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch, drawn_pixels
 from vader3d.frozen.vgg import load_trunk
@@ -198,9 +198,7 @@ def nearest(
     """The code [L], of at most so many of the known ones, whose small pictures are most like the target's."""
     cameras = target.cameras.resized(TRIED_PX, TRIED_PX)
     render = replace(still(config), samples_per_ray=TRIED_SAMPLES)
-    wanted = torch.nn.functional.interpolate(
-        torch.cat([target.colour, target.mask], 2)[0], size=(TRIED_PX, TRIED_PX), mode="area"
-    )
+    wanted = shrunk(target, TRIED_PX)[0]
     some = codes[torch.linspace(0, len(codes) - 1, min(most, len(codes))).long()]
     errors = []
     for code in some:

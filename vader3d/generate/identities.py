@@ -5,22 +5,13 @@ from pathlib import Path
 import torch
 
 from vader3d.assets import Asset
+from vader3d.autodecoder.parts import PartPoses
 from vader3d.data.motion import Motion, read_motion
 from vader3d.generate.animate import front_camera
 from vader3d.generate.generator import Opened, opened
 from vader3d.generate.recipes import recipes_for
 from vader3d.hub import model_folder
 from vader3d.text.captions import OBJECTS, read_objects
-
-
-def chosen_object(model: str, *, seed: int | None = None, identity: str = "", device: str = "auto") -> Asset:
-    """The object that stage 2 draws of a seed (0 if neither is given), or the one learned as `identity`.
-
-    ValueError: both are given, there is no such object, or a seed for a model of stage 1 alone.
-    """
-    check_chosen(seed, identity)
-    folder = model_folder(model)
-    return object_in(folder, opened(folder, device=device), seed=seed, identity=identity)
 
 
 def check_chosen(seed: int | None, identity: str) -> None:
@@ -30,7 +21,10 @@ def check_chosen(seed: int | None, identity: str) -> None:
 
 
 def object_in(folder: Path, known: Opened, *, seed: int | None, identity: str) -> Asset:
-    """`chosen_object` of a model that is open."""
+    """Of an open model the object that stage 2 draws of a seed (0: neither is given), or the one learned as `identity`.
+
+    ValueError: there is no such object, or a seed for a model of stage 1 alone.
+    """
     generator = known.generator
     if not identity:
         generator.denoiser  # noqa: B018 (says where there is none)
@@ -46,7 +40,7 @@ def object_in(folder: Path, known: Opened, *, seed: int | None, identity: str) -
 def driven(
     model: str, driving: str, *, seed: int | None = None, identity: str = "", device: str = "auto"
 ) -> tuple[Asset, Motion]:
-    """`chosen_object`, and a motion: that of a file, or how a clip moves that the model learned, seen from in front.
+    """An object as `object_in` gives it, and a motion: a file's, or a learned clip's, seen from in front.
 
     driving: a .json file, or the name or number of such a clip. ValueError: neither; a file that is something else.
     OSError: no such file.
@@ -61,18 +55,21 @@ def driven(
     folder = model_folder(model)
     known = opened(folder, device=device)
     if motion is None:
-        motion = clip_motion(folder, known, driving)
+        motion = clip_motion(folder, known.parts, driving, known.config.parts.names)
     return object_in(folder, known, seed=seed, identity=identity), motion
 
 
-def clip_motion(folder: Path, known: Opened, clip: str) -> Motion:
-    """How a clip moves that a model learned, by its name or number; ValueError: it learned none, or no such."""
-    if known.parts is None:
+def clip_motion(folder: Path, parts: PartPoses | None, clip: str, names: tuple[str, ...]) -> Motion:
+    """How a clip moves that a model learned, by its name or number; ValueError: it learned none, or no such.
+
+    names: the parts'.
+    """
+    if parts is None:
         raise ValueError(
             f"driving: wanted a motion in JSON (docs/animation.md), for the model learned no clips; got {clip}"
         )
-    number = number_of(clip, folder, len(known.codes), what="driving")
-    return known.parts.motion(number, known.config.parts.names, front_camera(1).world_from_camera[0])
+    number = number_of(clip, folder, len(parts.start) // parts.pictures, what="driving")
+    return parts.motion(number, names, front_camera(1).world_from_camera[0])
 
 
 def names_of(folder: Path, objects: int) -> list[str]:

@@ -1,7 +1,6 @@
 """The process that makes, with the model in it, behind a pipe."""
 
 import base64
-import hashlib
 import io
 import json
 import shutil
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from vader3d.assets import Asset, AssetFolder, load_volume
 from vader3d.autodecoder.model import load_autodecoder
-from vader3d.autodecoder.reconstruct import ReconstructConfig
+from vader3d.autodecoder.reconstruct import ReconstructConfig, still
 from vader3d.config import config_from_dict, config_to_dict
 from vader3d.data.archive.format import ObjectViews
 from vader3d.export.placement import AS_IT_IS, ExportConfig
@@ -30,9 +29,9 @@ from vader3d.export.turntable import turntable_bytes
 from vader3d.files import checksum_of, write_bytes, write_text
 from vader3d.generate import Generator
 from vader3d.generate.animate import FilmConfig, check_parts, film_frames, save_animation
-from vader3d.generate.generator import batches, opened
+from vader3d.generate.generator import batches
 from vader3d.generate.identities import clip_motion
-from vader3d.generate.recipes import Recipe, recipe_from_dict
+from vader3d.generate.recipes import Recipe, digest, recipe_from_dict
 from vader3d.generate.reconstruct import reconstructed
 from vader3d.geometry.cameras import orbit_cameras
 from vader3d.hub import autodecoder_file, model_folder
@@ -174,11 +173,11 @@ class Maker:
         """An object of the gallery that moves: a skinned mesh, and a film instead of the turntable."""
         source = self.folder / "assets" / request["source"]
         asset = load_volume(source / f"{files_of(source)['name']}.{VOLUME}")
-        driving, folder = request["driving"], model_folder(self.training.model)
+        driving, known = request["driving"], self.training
         if UPLOAD_ID.fullmatch(driving):
             motion = self.uploads.motion(driving)
         else:
-            motion = clip_motion(folder, opened(folder, device="cpu"), driving)
+            motion = clip_motion(model_folder(known.model), known.parts, driving, known.config.parts.names)
         motion = motion.relative() if request["relative"] else motion
         motion = replace(motion, poses=motion.poses[:MOST_FRAMES])
         check_parts(asset, motion)
@@ -202,7 +201,7 @@ class Maker:
         known, config, _ = load_autodecoder(autodecoder_file(model_folder(self.training.model)))
         steps = request["steps"] or CODE_STEPS
         how = ReconstructConfig(steps=steps, fine_steps=steps // 2, seed=request["seeds"][0])
-        settings = replace(config.render, density_noise=0.0)
+        settings = still(config)
 
         def told(step: int, volume: Volume) -> None:
             seen = Asset(volume.with_grid(volume.grid.detach().float()), settings)
@@ -213,7 +212,7 @@ class Maker:
         held_out = "held-out pictures" if about["held_out"] else "of its own pictures, too few to hold any out"
         scores = f"{about['psnr']['fine']:.1f} dB, the nearest known object {about['psnr']['nearest']:.1f}"
         self.pipe.send(("remarks", [f"{about['judged']} {held_out}: {scores}"]))
-        name = f"pictures-{hashlib.sha256(repr(request['pictures']).encode()).hexdigest()[:6]}"
+        name = f"pictures-{digest(repr(request['pictures']))}"
         provenance = {**self.generator.checksums, "pictures": [*request["pictures"]]}
         self.keep(identity, Asset(found.volumes["fine"], settings, name, provenance), [])
 

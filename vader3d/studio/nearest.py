@@ -30,8 +30,8 @@ class Training:
     def __init__(self, generator: Generator, model: str):
         autodecoder, config, _ = load_autodecoder(autodecoder_file(model_folder(model)))
         self.generator, self.codes, self.copies = generator, autodecoder.codes, config.yaw_copies
-        self.model, self.config, self.clips, self.of_parts = model, config, list[str](), autodecoder.parts is not None
-        if self.of_parts:
+        self.model, self.config, self.clips, self.parts = model, config, list[str](), autodecoder.parts
+        if self.parts is not None:
             self.clips = names_of(model_folder(model), len(self.codes)) or [*map(str, range(len(self.codes)))]
         self.objects = len(self.codes) // self.copies
         self.known = self.objects > 1 and len(self.codes) * prod(generator.latent_shape) <= MOST_NUMBERS
@@ -59,7 +59,7 @@ class Training:
     @property
     def can(self) -> dict[str, Any]:
         """What the model can do besides making objects: how many parts of them move, as what; new ones of pictures."""
-        still = self.config.poses.source == "given" and not self.of_parts
+        still = self.config.poses.source == "given" and self.parts is None
         return {"parts": self.config.decoder.extra_channels, "clips": self.clips, "reconstruct": still}
 
     def latent(self, number: int) -> Tensor:

@@ -16,6 +16,7 @@ from vader3d.data.reading.pictures import check_decodable
 from vader3d.data.reading.reader import Reading
 from vader3d.data.writer import PreparedObject
 from vader3d.files import write_bytes
+from vader3d.studio.guard import MOST_UPLOAD
 from vader3d.studio.jobs import Refused, bytes_in, discard_old
 from vader3d.untrusted import reading
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 UPLOAD_ID = re.compile("[0-9a-f]{32}")
 JSON = "application/json"
-ENDS = {JSON: "json", "image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}  # media types, files' ends
+ENDS = {kind: kind.partition("/")[2] for kind in MOST_UPLOAD}  # of files, by their media types
 MOST_KEPT = 1 << 30  # bytes of all of them
 PICTURES = Range(at_least=2, at_most=200)  # of one object
 OF_CAMERAS = {  # what is read of transforms.json: of a frame, else of all

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vader3d.data.making.parts import Part, Parts, texels_of
+from vader3d.data.making.parts import PLAIN, Part, Parts, texels_of
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.mesh_files import check_faces
 from vader3d.untrusted import reason_of
 
 Resolve = Callable[[str], bytes]
-PLAIN, BARE = 0.7, 1.0  # grey of faces without any material, and of materials without a colour
+BARE = 1.0  # grey of materials without a colour
 ONE, TWO, THREE = ("blendu", "blendv", "cc", "clamp", "boost", "texres", "bm", "imfchan", "type"), ("mm",), "ost"
 OPTIONS = {f"-{name}": most for most, names in ((1, ONE), (2, TWO), (3, THREE)) for name in names}  # words that follow
 

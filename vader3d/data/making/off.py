@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vader3d.data.making.parts import Part, Parts
+from vader3d.data.making.parts import PLAIN, Part, Parts
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.mesh_files import check_faces
 
 HEADER = re.compile(rb"(ST)?(C)?(N)?OFF(?!\s*BINARY)")
-PLAIN = 0.7  # grey of what has no colour
 
 
 def parts_of_off(data: bytes) -> Parts:

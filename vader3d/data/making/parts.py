@@ -10,6 +10,7 @@ from vader3d.data.reading.pictures import check_decodable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PLAIN = 0.7  # grey of what has no colour
 TEXTURE_SIDE_PX = 512  # finer ones only alias in small pictures
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vader3d.data.making.parts import Part, Parts, texels_of
+from vader3d.data.making.parts import PLAIN, Part, Parts, texels_of
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.mesh_files import check_faces
 from vader3d.untrusted import reason_of
@@ -17,7 +17,6 @@ WORDS = "char:i1 uchar:u1 short:i2 ushort:u2 int:i4 uint:u4 float:f4 double:f8 i
 TYPES = dict(pair.split(":") for pair in f"{WORDS} int32:i4 uint32:u4 float32:f4 float64:f8".split())
 CORNERS, PLACES = ("vertex_indices", "vertex_index"), (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
 PAINTS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
-PLAIN = 0.7  # grey of what has no colour
 
 Columns = dict[str, np.ndarray]
 

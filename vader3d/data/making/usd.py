@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from vader3d.colour import srgb_from_linear
-from vader3d.data.making.parts import Part, Parts, texels_of
+from vader3d.data.making.parts import PLAIN, Part, Parts, texels_of
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.mesh_files import MESH_BYTES, Neighbours, check_faces
 from vader3d.untrusted import reason_of
 
 KINDS = frozenset({"usd", "usda", "usdc", "usdz"})
-PLAIN = 0.7  # grey of what has no colour
 PLACES = ("st", "UVMap", "st0", "uv")  # usual names of texture coordinates
 
 

@@ -55,7 +55,7 @@ def cut_out(rgb: np.ndarray, *, lossy: bool, colour: float | None) -> np.ndarray
     apart = np.abs(rgb - background).max(-1)
     step = max(LEAST_STEP[lossy], 5 * noise)
     places, count = ndimage.label(apart < step)
-    rim = np.unique(np.concatenate([places[0], places[-1], places[:, 0], places[:, -1]]))
+    rim = np.unique(rim_of(places))
     numbers = np.arange(1, count + 1)
     flat = ndimage.mean(apart, places, numbers) < max(step / 3, 1.0)
     kept = np.isin(numbers, rim) | (flat & (ndimage.sum_labels(places > 0, places, numbers) >= HOLE))
@@ -100,16 +100,19 @@ def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
     return terms @ factors, noise
 
 
+def rim_of(values: np.ndarray, width: int = 1) -> np.ndarray:
+    """What lies within so many px of the four sides of [H, W]; corners count twice."""
+    sides = (values[:width], values[-width:], values[:, :width], values[:, -width:])
+    return np.concatenate([side.ravel() for side in sides])
+
+
 def pale_areas(solid: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """Areas beside `solid` that differ from the background [H, W, 3] by little, but sharply: no light, no shadow."""
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(apart.astype(np.float32), (PALE_SIGMA, PALE_SIGMA, 0))
     contrast = np.abs(smooth).max(-1)
-    rim = np.concatenate(
-        [contrast[:3].ravel(), contrast[-3:].ravel(), contrast[:, :3].ravel(), contrast[:, -3:].ravel()]
-    )
-    low = contrast > max(LEAST_PALE, 4 * float(np.median(rim)))
+    low = contrast > max(LEAST_PALE, 4 * float(np.median(rim_of(contrast, 3))))
     places, count = ndimage.label(ndimage.binary_opening(low & ~solid, disc_of(PALE_PX)))
     beside = ndimage.binary_dilation(solid, iterations=3)
     kept = np.zeros(count + 1, bool)

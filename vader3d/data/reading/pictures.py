@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from vader3d.data.reading.background import is_ragged, without_background
+from vader3d.data.reading.background import is_ragged, rim_of, without_background
 from vader3d.data.reading.lenses import bent
 from vader3d.untrusted import reading
 
@@ -200,10 +200,6 @@ def flat_values(values: np.ndarray) -> np.ndarray:
     from scipy.ndimage import maximum_filter, minimum_filter
 
     return np.unique(values[maximum_filter(values, 3) == minimum_filter(values, 3)])
-
-
-def rim_of(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
 def scaled_intrinsics(intrinsics: np.ndarray, declared: tuple[float, float], size: tuple[int, int]) -> np.ndarray:
