@@ -31,6 +31,7 @@ from tiny import THINGS, ring, write_things
 
 from vader3d import assets
 from vader3d.cli.main import main
+from vader3d.data.making import finishing
 from vader3d.data.motion import write_motion
 from vader3d.demo import run as demo_run
 from vader3d.evaluation import chunks, runner
@@ -48,6 +49,8 @@ WAYS = {"killed": KILL, "a full disk": errno.ENOSPC, "a broken disk": errno.EIO}
 OFTEN = "--set loop.checkpoint_seconds=0 --set loop.log_seconds=0 --set loop.preview_seconds=0"
 COMMANDS = {
     "prepare srn": "prepare srn {inputs}/cars --output {room}/out.zip --size 16 --processes 1",
+    "prepare srn in shards": "prepare srn {inputs}/trucks --output {room}/out --size 16 --processes 1 "
+    "--objects-per-shard 1",
     "prepare photos": "prepare photos {inputs}/photos --output {room}/out.zip --size 16 --processes 1",
     "prepare video": "prepare video {inputs}/clips --output {room}/out.zip --size 16 --processes 1 --views 4",
     "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1",
@@ -83,6 +86,8 @@ def write_inputs(folder: Path) -> None:
     two = dict(list(THINGS.items())[:2])
     archive = write_things(folder / "things.zip", two, views=6, size=12)
     write_srn(folder / "cars" / "car", trimesh_views(size=16)[:3])
+    for number in range(3):
+        write_srn(folder / "trucks" / f"truck {number}", trimesh_views(size=16)[number : number + 2])
     for number in range(2):  # with cameras, before a wall: masks are made, nothing is matched
         session = wall_session(THINGS["green table"], ring(8, 32), seed=number)
         write_posed_photos(folder / "photos" / f"table {number}", session)
@@ -109,6 +114,7 @@ def quick() -> None:
     assets.Asset.turntable = lambda asset, *_, **__: turning(asset, 3, size=8)
     assets.Asset.mesh_turntable = lambda asset, *_, **__: mesh_turning(asset, 2, size=8)
     chunks.CHUNK, runner.load_features = judged_models.SMALL_CHUNK, lambda *_, **__: judged_models.tiny_features("tiny")
+    finishing.INDEX_SECONDS = 0.0
     study_run.protocol_facts = lambda *_: {"protocol": "tiny"}
     tiny = preset("tiny")
     stages = {

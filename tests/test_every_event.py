@@ -15,6 +15,7 @@ COMPILER = build.find_compiler()
 pytestmark = pytest.mark.skipif(not (sys.platform == "linux" and COMPILER), reason="no C++ compiler, or not Linux")
 SAMPLE = {  # every so many events: the cheap ones more often
     "prepare srn": 21,
+    "prepare srn in shards": 41,
     "prepare photos": 61,
     "prepare video": 61,
     "prepare shards": 11,

@@ -54,6 +54,32 @@ def test_who_holds_a_folder_is_said(holder, tmp_path):
         pass
 
 
+@pytest.mark.parametrize("moment", ["write_note", "discard"])
+def test_one_who_is_stopped_in_the_midst_leaves_no_lock(moment, tmp_path, monkeypatch):
+    """As it takes the lock, or lets go of it: the signal is obeyed when that is done, and once."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        done(*arguments)
+
+    done = getattr(files, moment)
+    monkeypatch.setattr(files, moment, stopped)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt), held(tmp_path, "part"):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.undo()
+    with held(tmp_path, "part"):
+        pass
+
+
 def test_the_dead_hold_nothing(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait(60)

@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -129,67 +130,110 @@ def held(
     if not by:
         yield False
         return
-    lock = folder / (LOCK if name is None else f".{name}.lock")
+    lock = Lock(folder / (LOCK if name is None else f".{name}.lock"))
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     ended = threading.Event()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file, before = taken(lock, f"{folder if name is None else folder / name}", wait=wait)
-        try:
-            threading.Thread(target=show_life, args=(lock, ended), daemon=True).start()
-            for room in (folder, *(folder / room for room in rooms)):
-                remove_leftovers(room, name)
-            yield before.get("command") == own_command()
-        finally:
-            ended.set()
-            release(file, lock)
+        before = lock.take(f"{folder if name is None else folder / name}", wait=wait)
+        threading.Thread(target=show_life, args=(lock.path, ended), daemon=True).start()
+        for room in (folder, *(folder / room for room in rooms)):
+            remove_leftovers(room, name)
+        yield before.get("command") == own_command()
     finally:
+        ended.set()
+        lock.release()
         with suppress(OSError):  # not empty
             for place in made:
                 if not any(place.iterdir()):
                     place.rmdir()
 
 
-def taken(lock: Path, what: str, *, wait: bool) -> tuple[int, dict]:
-    """The lock's open file, held and with our note in it, and the note of a holder that died."""
-    while True:
-        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if holder := other_holder(file, lock):
-                if not wait:
-                    raise ValueError(
-                        f"{what}: wanted for this command alone; got it held by {holder}; wait for its end, or choose "
-                        "another place"
-                    )
-            elif is_open(file, lock):  # else the holder before has just deleted it
-                before = note_in(lock)
-                write_note(file, lock)
-                return file, before
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
-        if holder:
-            time.sleep(0.2)
-
-
-def other_holder(file: int, lock: Path) -> str:
-    """Who else holds the lock, in words; empty where nobody does, and then it is ours."""
-    certain = fcntl is not None
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are obeyed at the end of what is inside, which takes no time, and not in its midst."""
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # others are never interrupted
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    obeyed = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in obeyed:
+        signal.signal(number, lambda number, _: came.append(number))
     try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return in_words(note_in(lock))
-    except OSError:  # the file system has no locks
-        certain = False
-    note = note_in(lock)
-    if os.fstat(file).st_size and not (certain and note.get("machine") == this_machine()):
-        seconds = f"{WATCH_SECONDS:.0f} s"
-        print(f"{lock}: was held by {in_words(note)}; {seconds} to see whether it lives", file=sys.stderr)
-        if shows_signs_of_life(lock):
-            return in_words(note)
-    return ""
+        yield
+    finally:
+        for number, handler in obeyed.items():
+            signal.signal(number, handler)
+        for each in came:
+            obeyed[signal.Signals(each)](each, None)
+
+
+class Lock:
+    """A file that one process at a time holds, with a note of who it is; it goes when that lets go of it."""
+
+    def __init__(self, path: Path):
+        self.path, self.file, self.is_ours = path, -1, False
+
+    def take(self, what: str, *, wait: bool) -> dict:
+        """Hold it; gives the note of a holder that died. ValueError: another holds `what`."""
+        while True:
+            with uninterrupted():
+                self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+                holder, doubtful = self.holder()
+                before = {} if holder or doubtful else self.claim()
+            if doubtful:
+                seconds = f"{WATCH_SECONDS:.0f} s"
+                print(f"{self.path}: was held by {doubtful}; {seconds} to see whether it lives", file=sys.stderr)
+                if shows_signs_of_life(self.path):
+                    holder = doubtful
+                else:
+                    with uninterrupted():
+                        before = self.claim()
+            if self.is_ours:
+                return before
+            self.release()
+            if holder and not wait:
+                raise ValueError(
+                    f"{what}: wanted for this command alone; got it held by {holder}; wait for its end, or choose "
+                    "another place"
+                )
+            if holder:
+                time.sleep(0.2)
+
+    def holder(self) -> tuple[str, str]:
+        """Who else holds it, in words, and who perhaps does; empty where nobody does, and then we may claim it."""
+        certain = fcntl is not None
+        try:
+            if fcntl is not None:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return in_words(note_in(self.path)), ""
+        except OSError:  # the file system has no locks
+            certain = False
+        note = note_in(self.path)
+        is_known = certain and note.get("machine") == this_machine()
+        return "", in_words(note) if os.fstat(self.file).st_size and not is_known else ""
+
+    def claim(self) -> dict:
+        """It is ours, unless the holder before has just deleted it; gives the note that was in it."""
+        if not is_open(self.file, self.path):
+            return {}
+        before, self.is_ours = note_in(self.path), True
+        write_note(self.file, self.path)
+        return before
+
+    def release(self) -> None:
+        """Deleted while it is still held, so that nobody has taken it meanwhile; Windows deletes no open file."""
+        with uninterrupted():
+            file, self.file = self.file, -1
+            if file < 0:
+                return
+            ours, self.is_ours = self.is_ours and is_open(file, self.path), False
+            if os.name != "posix":
+                os.close(file)
+            if ours:
+                discard(self.path)
+            if os.name == "posix":
+                os.close(file)
 
 
 def shows_signs_of_life(lock: Path) -> bool:
@@ -262,18 +306,6 @@ def is_open(file: int, lock: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file), lock.stat())
     return False
-
-
-def release(file: int, lock: Path) -> None:
-    """Deleted while it is still held, so that nobody has taken it meanwhile; Windows deletes no open file."""
-    ours = is_open(file, lock)
-    if os.name != "posix":
-        os.close(file)
-    if ours:
-        with suppress(OSError):
-            lock.unlink()
-    if os.name == "posix":
-        os.close(file)
 
 
 def checksum_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from vader3d.cli.main import main
 from vader3d.config import override
 from vader3d.data.making.conversion import convert
 from vader3d.data.making.crew import Here
-from vader3d.data.making.ledger import Item, digest_of, ledger_for
+from vader3d.data.making.ledger import Item, ledger_for
 from vader3d.data.making.part import make_part
 from vader3d.data.making.work import Limits
 from vader3d.data.named import open_archive
@@ -77,8 +77,8 @@ def test_a_broken_object_is_passed_over_and_has_no_latent(data, tmp_path, capsys
 def test_a_run_is_of_the_shards_that_were_there_when_it_began(tmp_path, capsys):
     """More come while it runs and before it goes on; a new run that begins with its decoder learns them all."""
     items = [Item(index, job) for index, job in enumerate(jobs_of(range(1, 13)))]
-    ledger = ledger_for(output_in(tmp_path, 3), len(items), Limits())
-    ledger.begin(digest_of(ledger.output, items), len(items))
+    ledger = ledger_for(output_in(tmp_path, 3), items, Limits())
+    ledger.begin(len(items))
     shares = ledger.shared(items)
     assert make_part(ledger, 0, shares[0], Here())
     command = ["train", "autodecoder", "--data", str(ledger.output.path), "--preset", "tiny"]

@@ -17,7 +17,7 @@ from vader3d.config import config_to_dict
 from vader3d.diffusion.model import DiffusionConfig, build_denoiser
 from vader3d.diffusion.sampler import edm_sigmas
 from vader3d.diffusion.solvers import heun
-from vader3d.diffusion.train import DiffusionTask, train_diffusion, without_held_out
+from vader3d.diffusion.train import DiffusionTask, drawing_shares, said_of_latents, train_diffusion
 from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
 from vader3d.snapshots import load_snapshot, save_snapshot
@@ -101,18 +101,42 @@ def test_objects_of_pairs_that_are_held_out_are_never_drawn(autodecoder_run, tmp
     apart = dataclasses.replace(SHORT, held_out=0.25)
     train_diffusion(run, apart, tmp_path / "run")
     (pair,) = load_snapshot(tmp_path / "run" / "model.safetensors")[1]["held_out"]
-    kept, held_out = without_held_out(run / OBJECTS, 6, 0.25)
-    assert kept.tolist() == [number for number, each in enumerate(said) if [*each] != pair]
+    kept = torch.tensor([number for number, each in enumerate(said) if [*each] != pair])
+    assert [each.type for each in said_of_latents(run / OBJECTS, 6)] == [kind for _, kind in said]
     noted = f"{len(kept)} of 6 objects are learned, held out are: {' '.join(pair)}"
     assert noted in " ".join(capsys.readouterr().err.split())
     latents = torch.randn(6, *SHAPE)
-    task = DiffusionTask(apart, latents, robust_statistics(latents), kept=kept, held_out=held_out)
-    drawn = task.objects(500, torch.Generator().manual_seed(0))
-    assert {*drawn.tolist()} == {*kept.tolist()}
+    types = [kind for _, kind in said]
+    for balance in (0.0, 1.0):
+        config = dataclasses.replace(apart, balance=balance)
+        task = DiffusionTask(config, latents, robust_statistics(latents), kept=kept, types=types)
+        drawn = task.objects(500, torch.Generator().manual_seed(0))
+        assert {*drawn.tolist()} == {*kept.tolist()}
     with pytest.raises(ValueError, match="wanted the captions of 7 latents; got 6"):
-        without_held_out(run / OBJECTS, 7, 0.25)
+        said_of_latents(run / OBJECTS, 7)
     with pytest.raises(ValueError, match=r"objects\.jsonl: wanted what stage 1 notes of its objects; got no"):
         train_diffusion(autodecoder_run, apart, tmp_path / "without")
+
+
+def test_types_are_drawn_more_evenly_than_they_are_frequent():
+    types = ["chair"] * 8 + ["stool"] * 2 + ["", ""]
+    for balance, ratio in ((0.0, 4.0), (0.5, 2.0), (1.0, 1.0)):
+        shares = drawing_shares(types, balance)
+        assert shares.sum().item() == pytest.approx(1)
+        assert (shares[:8].sum() / shares[8:10].sum()).item() == pytest.approx(ratio)
+        assert shares[10].item() == shares[11].item() == pytest.approx(shares[:8].sum().item() / 8 ** (1 - balance))
+    latents = torch.randn(12, *SHAPE)
+    config = dataclasses.replace(SHORT, balance=1.0)
+    task = DiffusionTask(config, latents, robust_statistics(latents), types=types)
+    drawn = torch.bincount(task.objects(4000, torch.Generator().manual_seed(0)), minlength=12)
+    assert [drawn[:8].sum().item(), drawn[8:10].sum().item(), *drawn[10:].tolist()] == pytest.approx(
+        [1000] * 4, rel=0.1
+    )
+    even = DiffusionTask(SHORT, latents, robust_statistics(latents), types=types)
+    assert torch.equal(
+        even.objects(9, torch.Generator().manual_seed(0)),
+        torch.randint(12, (9,), generator=torch.Generator().manual_seed(0)),
+    )
 
 
 def test_pairs_are_held_out_of_the_captions_that_are_learned(autodecoder_run, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.snapshots import MODEL, check_finite, read_header
 from vader3d.text.captions import OBJECTS, read_objects
-from vader3d.text.heldout import Pair, held_out_pairs, kept_objects, said_of
+from vader3d.text.heldout import Pair, Said, held_out_pairs, kept_objects, said_of
 from vader3d.text.tokens import TOKENS, CaptionTokens, EncoderNote
 from vader3d.training.distributed import Processes, join_processes
 from vader3d.training.loop import train
@@ -35,6 +36,7 @@ class DiffusionTask:
 
     A batch at a time is read and normalised: the latents may be mapped from a file that no memory holds.
     kept: numbers of the latents that are trained on; None: all. held_out: why not the others, for the snapshots.
+    types: of the latents, where `config.balance` draws by them; none: as if each were of its own.
     draw: makes the preview, for latents are no pictures. text: what made the tokens, for the snapshots.
     """
 
@@ -48,6 +50,7 @@ class DiffusionTask:
         text: EncoderNote | None = None,
         kept: Tensor | None = None,
         held_out: Sequence[Pair] = (),
+        types: Sequence[str] = (),
         draw: Callable[[Denoiser], Image] | None = None,
         device: torch.device = CPU,
     ):
@@ -56,6 +59,8 @@ class DiffusionTask:
         self.draw, self.held_out = draw, held_out
         self.latents = latents
         self.kept = torch.arange(len(latents)) if kept is None else kept
+        balanced = config.balance and types
+        self.shares = drawing_shares([types[place] for place in self.kept], config.balance) if balanced else None
         torch.manual_seed(config.loop.seed)
         self.rank = min(config.prior_rank, len(latents) - 1)
         self.model = build_denoiser(config, tuple(latents.shape[1:]), rank=self.rank)
@@ -89,7 +94,9 @@ class DiffusionTask:
 
     def objects(self, batch: int, generator: torch.Generator) -> Tensor:
         """The first thing a step draws: the numbers of its latents, [batch]."""
-        return self.kept[torch.randint(len(self.kept), (batch,), generator=generator)]
+        if self.shares is None:
+            return self.kept[torch.randint(len(self.kept), (batch,), generator=generator)]
+        return self.kept[torch.multinomial(self.shares, batch, replacement=True, generator=generator)]
 
     def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The latents of a share of a batch."""
@@ -117,24 +124,27 @@ def check_stage_1(model: Path, latents: Path) -> None:
             raise ValueError(f"{path}: wanted a snapshot of kind {kind!r}; got {found!r}; finish stage 1 there first")
 
 
-def without_held_out(
-    path: Path, count: int, share: float, texts: Texts | None = None
-) -> tuple[Tensor | None, list[Pair]]:
-    """The numbers of the latents that are trained on, None: all; and the pairs of words that none of them has.
+def drawing_shares(types: Sequence[str], balance: float) -> Tensor:
+    """How often each object is drawn, [N] of sum 1: a type of n objects n^(1 - balance) times as one of a single one.
 
-    path: what stage 1 noted of its objects. texts: their captions, where others are learned from. ValueError: no
-    captions, or those of others.
+    An object without a type is one by itself.
     """
-    if not share:
-        return None, []
+    counts = Counter(types)
+    shares = torch.tensor([float(counts[each] if each else 1) for each in types], dtype=torch.float64) ** -balance
+    return shares / shares.sum()
+
+
+def said_of_latents(path: Path, count: int, texts: Texts | None = None) -> list[Said]:
+    """What is said of each of the `count` latents, by what stage 1 noted of its objects in `path`.
+
+    texts: their captions, where others are learned from. ValueError: the notes are of other latents.
+    """
     objects = read_objects(path)
     if len(objects) != count:
         raise ValueError(f"{path}: wanted the captions of {count} latents; got {len(objects)}; finish stage 1 again")
     noted = [[caption.text for caption in entry.captions] for entry in objects]
     captions = zip(objects, texts.captions if texts else noted, strict=True)
-    said = [said_of(wordings, entry.category, entry.tags) for entry, wordings in captions]
-    held_out = held_out_pairs(said, share, COLOURS)
-    return torch.tensor(kept_objects(said, held_out, COLOURS)), held_out
+    return [said_of(wordings, entry.category, entry.tags) for entry, wordings in captions]
 
 
 def train_diffusion(
@@ -189,7 +199,10 @@ def train_held(
     tokens, text = texts.tokens(run / TOKENS) if texts else (None, None)
     config = following(config, text) if text else config
     latents, statistics, _ = load_latents(latents_path)
-    kept, held_out = without_held_out(autodecoder_run / OBJECTS, len(latents), config.held_out, texts)
+    needs_words = config.held_out or config.balance
+    said = said_of_latents(autodecoder_run / OBJECTS, len(latents), texts) if needs_words else []
+    held_out = held_out_pairs(said, config.held_out, COLOURS)
+    kept = torch.tensor(kept_objects(said, held_out, COLOURS)) if held_out else None
     task = DiffusionTask(
         config,
         latents,
@@ -198,6 +211,7 @@ def train_held(
         text=text,
         kept=kept,
         held_out=held_out,
+        types=[each.type for each in said],
         draw=draw,
         device=processes.device,
     )

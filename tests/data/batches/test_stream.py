@@ -18,7 +18,7 @@ from vader3d.data.batches.stream import StreamedViews, open_views
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.making.conversion import convert
 from vader3d.data.making.crew import Here
-from vader3d.data.making.ledger import Item, digest_of, ledger_for
+from vader3d.data.making.ledger import Item, ledger_for
 from vader3d.data.making.part import make_part
 from vader3d.data.making.work import Limits
 from vader3d.data.named import open_archive
@@ -229,8 +229,8 @@ def test_http_serves_what_is_whole_while_later_parts_are_made(tmp_path, monkeypa
     monkeypatch.setattr("vader3d.data.making.finishing.INDEX_SECONDS", 0.0)
     output, jobs = output_in(tmp_path, 5), jobs_of(range(1, 21))
     items = [Item(index, job) for index, job in enumerate(jobs)]
-    ledger = ledger_for(output, len(items), Limits())
-    ledger.begin(digest_of(output, items), len(items))
+    ledger = ledger_for(output, items, Limits())
+    ledger.begin(len(items))
     shares = ledger.shared(items)
     output.path.mkdir(exist_ok=True)
     make_part(ledger, 0, shares[0], Here())

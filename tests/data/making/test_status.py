@@ -7,7 +7,7 @@ from making import BROKEN, jobs_of, output_in
 
 from vader3d.cli.main import main
 from vader3d.data.making.crew import Death, Here
-from vader3d.data.making.ledger import DeathList, Item, digest_of, ledger_for
+from vader3d.data.making.ledger import DeathList, Item, ledger_for
 from vader3d.data.making.part import make_part
 from vader3d.data.making.status import status_of
 from vader3d.data.making.work import Limits
@@ -19,8 +19,8 @@ def ledger(tmp_path):
     """Four of twelve things in four parts are made, one of them is not to be had."""
     output = output_in(tmp_path, 3)
     items = [Item(i, job) for i, job in enumerate(jobs_of([1, 2, 3, BROKEN, 5, BROKEN, 7, 8, 9, 10, 11, 12]))]
-    ledger = ledger_for(output, len(items), Limits())
-    ledger.begin(digest_of(output, items), len(items))
+    ledger = ledger_for(output, items, Limits())
+    ledger.begin(len(items))
     for number, share in enumerate(ledger.shared(items)[:3]):
         make_part(ledger, number, share, Here())
         path = ledger.path(number)

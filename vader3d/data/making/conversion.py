@@ -13,7 +13,7 @@ from vader3d.data.dataset import DataSet
 from vader3d.data.making.crew import Crew, Here, Job
 from vader3d.data.making.engines import engine_of
 from vader3d.data.making.finishing import PrepareReport, finish
-from vader3d.data.making.ledger import FINISHED, LEDGER, Item, Ledger, Output, digest_of, ledger_for
+from vader3d.data.making.ledger import FINISHED, LEDGER, Item, Ledger, Output, ledger_for
 from vader3d.data.making.part import make_part
 from vader3d.data.making.work import Work, place_of
 from vader3d.data.shards.reader import Shards
@@ -54,8 +54,8 @@ def convert(
     said, unread = files_read(captions, beside)
     items = [Item(index, job, captions_of(job.name, said)) for index, job in enumerate(jobs)]
     rank, world = place_of(work)
-    ledger = ledger_for(output, len(items), work.limits)
-    ledger.begin(digest_of(output, items), len(items))
+    ledger = ledger_for(output, items, work.limits)
+    ledger.begin(len(items))
     try:
         make_all(ledger, items, work, processes, first=rank * ledger.parts // world)
         report = finished(ledger, subsets or {}, keep=world > 1)
@@ -146,7 +146,8 @@ def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool
             return report
         if not (ledger.folder / LEDGER).exists():
             path, in_shards = ledger.output.path, ledger.output.objects_per_shard is not None
-            return PrepareReport(path, len(Shards(path) if in_shards else Archive(path)), notes=["others ended it"])
+            made = Shards(path) if in_shards else Archive(path)
+            return PrepareReport(path, len(made), notes=[f"it was there; to make it anew delete {path} first"])
         report = finish(ledger, subsets)
         values = {name: value for name, value in asdict(report).items() if name != "output"}
         write_text(ledger.folder / FINISHED, json.dumps(values, ensure_ascii=False))

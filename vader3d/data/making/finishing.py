@@ -12,13 +12,14 @@ from typing import Any
 
 from vader3d.config import config_from_dict
 from vader3d.data.archive.reader import Archive
-from vader3d.data.making.ledger import Ledger, Made, Output, PartNote
+from vader3d.data.making.ledger import COMMAND, Ledger, Made, Output, PartNote
 from vader3d.data.shards.format import INDEX, VERSION, Shard, span_from_entry
 from vader3d.data.shards.writer import packed_index, packed_spans
-from vader3d.files import held, write_bytes
+from vader3d.files import held, remove_leftovers, write_bytes
 from vader3d.untrusted import read_json
 
 NOTES = 8  # of the objects', that a report tells
+INDEX_LOCK = "index"  # of who writes one
 INDEX_SECONDS = 5.0  # between two indices of what is there so far
 OPEN_ARCHIVES = 200
 
@@ -67,7 +68,7 @@ def finish(ledger: Ledger, subsets: Mapping[str, Sequence[str]]) -> PrepareRepor
     if output.objects_per_shard is None:
         report.megabytes = pack(ledger, [(number, place) for _, number, place, _ in order], numbers) / 1e6
     else:
-        report.megabytes = index_all(output, notes, kept, numbers) / 1e6
+        report.megabytes = index_all(ledger, notes, kept, numbers) / 1e6
     lines = Counter(line for made in kept.values() for line in made.note.splitlines())
     report.notes += [f"{line}: {count} objects" for line, count in lines.most_common(NOTES)]
     report.objects = len(kept)
@@ -110,23 +111,26 @@ def pack(ledger: Ledger, order: Sequence[tuple[int, int]], subsets: Mapping[str,
 
 
 def index_all(
-    output: Output,
+    ledger: Ledger,
     notes: Sequence[PartNote],
     kept: Mapping[tuple[int, int], Made],
     subsets: Mapping[str, Sequence[int]],
 ) -> int:
     """Write the index of all shards; gives their bytes."""
+    output = ledger.output
     shards = []
-    for number, note in enumerate(notes):
-        if note.shard is None:
-            continue
-        shard = config_from_dict(Shard, note.shard)
-        places = [place for place in range(len(note.made)) if (number, place) in kept]
-        if len(places) < len(note.made):
-            shard = without_others(output, shard, places)
-        if shard.objects:
-            shards.append(shard)
-    write_index(output, shards, subsets=dict(subsets), whole=True)
+    with held(ledger.folder, INDEX_LOCK, wait=True):  # else one of what is there so far may come last
+        remove_leftovers(output.path)
+        for number, note in enumerate(notes):
+            if note.shard is None:
+                continue
+            shard = config_from_dict(Shard, note.shard)
+            places = [place for place in range(len(note.made)) if (number, place) in kept]
+            if len(places) < len(note.made):
+                shard = without_others(output, shard, places)
+            if shard.objects:
+                shards.append(shard)
+        write_index(ledger, shards, subsets=dict(subsets), whole=True)
     return sum(shard.bytes for shard in shards)
 
 
@@ -143,10 +147,11 @@ def without_others(output: Output, shard: Shard, places: Sequence[int]) -> Shard
 
 
 def write_index(
-    output: Output, shards: Sequence[Shard], *, subsets: Mapping[str, Sequence[int]] = MappingProxyType({}), whole: bool
+    ledger: Ledger, shards: Sequence[Shard], *, subsets: Mapping[str, Sequence[int]] = MappingProxyType({}), whole: bool
 ) -> None:
     """The index of these shards, in the order of their files; whole: no more are to come."""
-    first, numbered = 0, []
+    output, first = ledger.output, 0
+    numbered = []
     for shard in sorted(shards, key=lambda shard: shard.file):
         numbered.append(replace(shard, first=first))
         first += shard.objects
@@ -160,6 +165,7 @@ def write_index(
         subsets=dict(subsets),
         version=VERSION,
         whole=whole,
+        **{COMMAND: ledger.digest},
     )
     write_bytes(output.path / INDEX, data)
 
@@ -170,7 +176,8 @@ def index_so_far(ledger: Ledger) -> None:
     if output.objects_per_shard is None:
         return
     try:
-        with held(ledger.folder, "index"):
+        with held(ledger.folder, INDEX_LOCK):
+            remove_leftovers(output.path, path.stem)
             if path.exists() and time.time() - path.stat().st_mtime < INDEX_SECONDS:
                 return
             known: dict[str, Any] = read_json(path) if path.exists() else {"whole": False, "shards": []}
@@ -183,6 +190,6 @@ def index_so_far(ledger: Ledger) -> None:
                     note = ledger.note(number)
                     shards += [config_from_dict(Shard, note.shard)] if note.shard else []
             if len(shards) > len(there):
-                write_index(output, shards, whole=False)
+                write_index(ledger, shards, whole=False)
     except (ValueError, FileNotFoundError):  # others are
         return

@@ -23,12 +23,14 @@ from vader3d.captions import Caption
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making.crew import DEATHS, Death, Job
 from vader3d.data.making.work import Limits
+from vader3d.data.shards.format import INDEX
 from vader3d.data.shards.writer import ShardWriter, check_folder
 from vader3d.data.writer import Writer
 from vader3d.files import discard, held, write_text, writing
 from vader3d.untrusted import read_json, reading
 
 LEDGER, FINISHED, DOING = "ledger.json", "finished.json", ".doing"
+COMMAND = "command"  # in the index of shards: the digest of what made them
 PARTS, OBJECTS_PER_PART = 256, 64  # of an archive
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -86,11 +88,15 @@ class PartNote:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The notes about one output; picklable, so that a process anywhere can make a part of it."""
+    """The notes about one output; picklable, so that a process anywhere can make a part of it.
+
+    `digest` is equal for commands that make the same (`digest_of`).
+    """
 
     output: Output
     parts: int
     limits: Limits = Limits()  # noqa: RUF009 (a constant)
+    digest: str = ""
 
     @property
     def folder(self) -> Path:
@@ -102,9 +108,17 @@ class Ledger:
     def is_done(self, number: int) -> bool:
         return self.path(number).exists()
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether no part is wanted any more.
+
+        Whoever misses a part's note asks this next: `forget` deletes the notes first, then what is asked last.
+        """
+        return (self.folder / FINISHED).exists() or not (self.folder / LEDGER).exists()
+
     def left(self, first: int) -> list[int]:
         """The parts that are not whole, from the part `first` on and round; none where the whole is."""
-        if not (self.folder / LEDGER).exists() or (self.folder / FINISHED).exists():
+        if self.is_ended:
             return []
         return [number for number in [*range(first, self.parts), *range(first)] if not self.is_done(number)]
 
@@ -121,19 +135,35 @@ class Ledger:
             shares[part_of(item.job.name, self.parts)].append(item)
         return shares
 
-    def begin(self, digest: str, items: int) -> None:
-        """Found the ledger, or join in. ValueError: the folder is another command's, or the output is in use."""
+    def begin(self, items: int) -> None:
+        """Found the ledger, or join in, unless this command's shards are all there.
+
+        ValueError: the folder is another command's, or the output is in use.
+        """
         with held(self.folder.parent, f"{self.folder.name}.begin", wait=True):
             if (self.folder / LEDGER).exists():
-                if read_json(self.folder / LEDGER).get("digest") != digest:
+                if read_json(self.folder / LEDGER).get("digest") != self.digest:
                     raise ValueError(
                         f"{self.folder}: wanted the parts of this command; got those of another; let that go on, or "
                         "delete the folder"
                     )
                 return
+            if self.has_shards:
+                return
             self.check_output()
-            note = {"digest": digest, "parts": self.parts, "objects": items, "output": str(self.output.path)}
+            discard(self.folder / FINISHED)  # of one that died as it forgot the rest
+            note = {"digest": self.digest, "parts": self.parts, "objects": items, "output": str(self.output.path)}
             write_text(self.folder / LEDGER, json.dumps(note | {"title": self.output.title, "began": time.time()}))
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether this command has ended before, and its shards still lie there."""
+        if self.output.objects_per_shard is None:
+            return False
+        with suppress(OSError, ValueError, AttributeError):
+            index = read_json(self.output.path / INDEX)
+            return index.get("whole") is True and index.get(COMMAND) == self.digest
+        return False
 
     def check_output(self) -> None:
         """ValueError for a place that cannot be written to, or is being."""
@@ -143,7 +173,7 @@ class Ledger:
 
     def forget(self, *, keep: bool = False) -> None:
         """Delete all of it, or, keep=True, all but the notes; last what says that the whole is there."""
-        last = [self.folder / FINISHED, self.folder / LEDGER]
+        last = [self.folder / LEDGER, self.folder / FINISHED]
         for path in [*(path for path in self.folder.glob("*") if path not in last), *last]:
             if not (keep and path.suffix == ".json"):
                 discard(path)
@@ -164,11 +194,12 @@ def part_of(name: str, parts: int) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % parts
 
 
-def ledger_for(output: Output, items: int, limits: Limits) -> Ledger:
+def ledger_for(output: Output, items: Sequence[Item], limits: Limits) -> Ledger:
     """With as many parts as the shards that are asked for; of an archive as many as keep many processes busy."""
     each = output.objects_per_shard
-    parts = max(-(-items // OBJECTS_PER_PART), min(items, PARTS)) if each is None else -(-items // each)
-    return Ledger(output, max(1, parts), limits)
+    count = len(items)
+    parts = max(-(-count // OBJECTS_PER_PART), min(count, PARTS)) if each is None else -(-count // each)
+    return Ledger(output, max(1, parts), limits, digest_of(output, items))
 
 
 def digest_of(output: Output, items: Sequence[Item]) -> str:

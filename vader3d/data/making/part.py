@@ -16,7 +16,7 @@ from vader3d.captions import joined
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making.crew import Crew, Here, Result
 from vader3d.data.making.finishing import index_so_far
-from vader3d.data.making.ledger import DOING, LEDGER, DeathList, Item, Ledger, Made, PartNote
+from vader3d.data.making.ledger import DOING, DeathList, Item, Ledger, Made, PartNote
 from vader3d.data.making.work import Limits
 from vader3d.data.shards.writer import PartWriter
 from vader3d.data.writer import Writer
@@ -46,7 +46,7 @@ def make_part(
             hold.enter_context(held(ledger.folder, f"part-{number:06d}"))
         except (ValueError, FileNotFoundError):  # others were quicker, or the whole has just been ended
             return False
-        if ledger.is_done(number) or not (ledger.folder / LEDGER).exists():
+        if ledger.is_done(number) or ledger.is_ended:
             return True
         started = time.monotonic()
         note = written(ledger, number, items, workers, ahead)

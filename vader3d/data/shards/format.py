@@ -13,8 +13,8 @@
 
 The key is the object's number in the whole set, the same however many objects a shard holds; or, where its entry has
 one, that `key`: in sets that many processes made, where numbers were not known yet. Such a set's index has
-`whole`: false while more is to come. Cameras and world are
-those of `vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
+`whole`: false while more is to come, and `command`, which is equal for commands that make the same. Cameras and world
+are those of `vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
 """
 
 import json

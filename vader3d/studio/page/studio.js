@@ -36,6 +36,7 @@ async function loadModel() {
   const { reconstruct, parts, clips } = model.can;
   $("from-pictures").hidden = !reconstruct;
   $("move").hidden = !parts;
+  document.body.classList.toggle("moves", Boolean(parts)); // its look is taller from the beginning, so that nothing jumps
   if (parts && !$("clip").options.length) {
     const own = element("option", { value: "", textContent: "a motion of mine" });
     $("clip").append(...clips.map((name) => element("option", { value: name, textContent: name })), own);
