@@ -1,6 +1,7 @@
-"""Whether the model that ships draws what words ask for, of its furniture alone, without vader3d's own chairs.
+"""Whether a model draws what words ask for, of its furniture alone.
 
-`python benchmarks/furniture_words.py --data mixed.zip --output judged/`: the scores of `text-short.json` at guidance 3,
+`python benchmarks/furniture_words.py --data mixed.zip --output judged/`, by default the model that ships, without
+vader3d's own chairs: the scores of `text-short.json` at guidance 3,
 of prompts that name a colour and a type which a piece of furniture of the training has, and of such pieces' captions.
 """
 
@@ -28,6 +29,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--model", default="furniture")
     options = parser.parse_args()
     from vader3d.evaluation import prompted
 
@@ -35,9 +37,17 @@ if __name__ == "__main__":
     protocol = json.loads(PROTOCOL.read_text())
     protocol["name"] = "text-furniture"
     protocol["prompts"] |= {"templates": PAIRS, "guidance_scales": [3], "of_each": 60, "attributes": []}
-    protocol["prompts"]["real_objects"] = 96
+    protocol["prompts"] |= {"real_objects": 96, "neighbours": 3}
+    protocol["reference"] |= {"objects": None, "views": 4}  # most kinds have one object or two: all must be there
     protocol["memorisation"] = 0
     options.output.mkdir(parents=True, exist_ok=True)
     write_text(options.output / "text-furniture.json", json.dumps(protocol, indent=1))
-    asked = ["--protocol", str(options.output / "text-furniture.json"), "--model", "furniture", "--data", options.data]
+    asked = [
+        "--protocol",
+        str(options.output / "text-furniture.json"),
+        "--model",
+        options.model,
+        "--data",
+        options.data,
+    ]
     main(["evaluate", *asked, "--output", str(options.output / "report")])

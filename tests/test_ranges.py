@@ -111,6 +111,8 @@ def test_the_whole_name_is_said_wherever_it_is_known(assignment, said):
 def test_ranges_hold_in_python_too():
     with pytest.raises(ValueError, match=r"^batch: wanted at least 1; got -4$"):
         LoopConfig(batch=-4)
+    with pytest.raises(ValueError, match=r"^batch: wanted a whole number; got 2\.5$"):
+        LoopConfig(batch=2.5)
     with pytest.raises(ValueError, match=r"^seconds: wanted above 0; got 0$"):
         dataclasses.replace(LoopConfig(), seconds=0)
 

@@ -63,6 +63,7 @@ def test_there_is_a_recipe_for_every_prompt_and_number():
         ({"prompt": []}, "prompts: wanted 1 or more; got 0"),
         ({"prompt": ["a", 3]}, "prompt: wanted a string; got 3"),
         ({"prompt": ["a", "b"], "seed": [1]}, "seed: wanted one, or one for each of 2 prompts; got 1"),
+        ({"prompt": "a", "seed": 1.5}, "seed: wanted a whole number; got 1.5"),
         ({"prompt": "a", "seed": -1}, "seed: wanted at least 0.*; got -1"),
         ({"prompt": "a", "guidance_scale": float("nan")}, "guidance_scale: wanted a finite number"),
         ({"prompt": "a", "count": 0}, "count: wanted 1 or more; got 0"),

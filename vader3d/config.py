@@ -12,7 +12,7 @@ import textwrap
 import tokenize
 import types
 import typing
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 Config = TypeVar("Config")
 
@@ -43,9 +43,14 @@ class Range(NamedTuple):
         limits = [f"{name.replace('_', ' ')} {limit}" for name, limit in self._asdict().items() if limit is not None]
         return " and ".join(limits) or "a finite number"
 
-    def check(self, name: str, value: Any) -> None:
-        """ValueError, which names it, where a number, or one of a tuple, is out of range; None is in every one."""
+    def check(self, name: str, value: Any, *, whole: bool = False) -> None:
+        """ValueError, which names it, where a number, or one of a tuple, is out of range; None is in every one.
+
+        whole: fractions are refused, too.
+        """
         for number in value if isinstance(value, (tuple, list)) else [value]:
+            if whole and isinstance(number, float) and not number.is_integer():
+                raise ValueError(f"{name}: wanted a whole number; got {number}")
             if isinstance(number, (int, float)) and not self.holds(number):
                 finite = "" if math.isfinite(number) or str(self) == "a finite number" else "a finite number, "
                 raise ValueError(f"{name}: wanted {finite}{self}; got {number}")
@@ -80,7 +85,9 @@ def check_ranges(kind: Any, values: dict[str, Any], path: str = "") -> None:
     """ValueError for the first of the fields' values that is out of its range."""
     for field in dataclasses.fields(kind):
         if field.name in values and "range" in field.metadata:
-            field.metadata["range"].check(path + field.name, values[field.name])
+            kinds = {field.type, *get_args(field.type)}
+            whole = int in kinds and float not in kinds
+            field.metadata["range"].check(path + field.name, values[field.name], whole=whole)
 
 
 def free_paths(config: Any, prefix: str = "") -> list[str]:

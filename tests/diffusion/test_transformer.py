@@ -49,6 +49,13 @@ def test_attention_to_tokens_is_torch_s():
     torch.testing.assert_close(ours(x, tokens), judge(x, tokens, tokens)[0])
 
 
+@pytest.mark.parametrize("channels", [1, 8, 32, 48, 208])
+def test_one_voxel_of_any_width_is_normalised(channels):
+    layer = TokenTransformer3d(channels, 6, depth=1, head_channels=1)
+    assert channels == 1 or layer.norm.num_channels >= 2 * layer.norm.num_groups
+    assert layer(torch.randn(2, channels, 1, 1, 1), torch.randn(2, 3, 6)).isfinite().all()
+
+
 def test_untrained_it_is_the_identity():
     x = torch.randn(2, 8, 2, 2, 2)
     assert torch.equal(TokenTransformer3d(8, 6, depth=2, head_channels=4)(x, torch.randn(2, 3, 6)), x)

@@ -67,7 +67,8 @@ class TokenTransformer3d(nn.Module):
 
     def __init__(self, channels: int, token_dim: int, *, depth: int, head_channels: int, mask_padding: bool = False):
         super().__init__()
-        groups = next(count for count in range(min(32, channels), 0, -1) if channels % count == 0)
+        most = min(32, max(1, channels // 2))  # a group of one number, of one voxel, would have no spread
+        groups = next(count for count in range(most, 0, -1) if channels % count == 0)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.project_in = nn.Linear(channels, channels)
         self.blocks = nn.ModuleList(
