@@ -283,7 +283,8 @@ def test_crumbs_and_empty_objects_are_reported(tmp_path):
     assert listed(tmp_path)["nothing"]["empty"]
 
 
-def test_a_grid_shows_objects_on_a_light_ground(generator, tmp_path):
+def test_a_grid_shows_objects_on_a_light_ground(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "FIRST_DEGREES", 0.0)  # from where its corners are empty
     recipes = recipes_for(None, count=2)
     generate_files(generator, tmp_path, recipes, formats=("webp",))
     with Image.open(save_grid(tmp_path, recipes)) as grid:

@@ -42,6 +42,7 @@ ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is 
 LOOKS, COLOUR_LOOKS, LOOK_SIZE = 24, 8, 64  # pictures that silhouettes and colours are judged by, their size in px
 POINTS_A_VOXEL = 4  # at which those rays read the volume
 GOLDEN_DEGREES = 137.508
+FIRST_DEGREES = -60.0  # azimuth of a turn's first camera; an object faces the one at -90
 
 
 class Likeness(NamedTuple):
@@ -168,15 +169,15 @@ def load_volume(path: str | Path) -> Asset:
         return Asset(volume, settings, str(header["name"]), header["provenance"])
 
 
-def turn(frames: int, *, size: int, elevation_degrees: float) -> Cameras:
-    """Cameras [T] once round the object."""
-    azimuths = torch.arange(frames) * 360.0 / frames
+def turn(frames: int, *, size: int, elevation_degrees: float = 20.0) -> Cameras:
+    """Cameras [T] once round the object, from its front and a little aside."""
+    azimuths = FIRST_DEGREES + torch.arange(frames) * 360.0 / frames
     return orbit_cameras(azimuths, torch.full((frames,), elevation_degrees), size=size)
 
 
 def pictures_of(assets: Sequence[Asset], output_type: str) -> Any:
-    """A view of each, from a little above: pil pictures, or pt [N, 3, H, W] or np [N, H, W, 3] in [0, 1]."""
-    camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PICTURE_PX)
+    """The first view of a turn of each: pil pictures, or pt [N, 3, H, W] or np [N, H, W, 3] in [0, 1]."""
+    camera = turn(1, size=PICTURE_PX)
     pictures = torch.cat([asset.render(camera)[0] for asset in assets])
     if output_type == "pt":
         return pictures

@@ -17,6 +17,7 @@ from glb_files import array_of, document_of
 from PIL import Image
 from solids import EGG, MIDDLE, PROVENANCE, all_values, coloured_mesh, egg, need, textured_mesh
 
+from vader3d import assets
 from vader3d.assets import load_volume
 from vader3d.colour import srgb_from_linear
 from vader3d.export.formats import FORMATS
@@ -249,7 +250,8 @@ def test_an_animated_png_keeps_every_value(tmp_path):
             np.testing.assert_array_equal(np.asarray(picture.convert("RGBA")), wanted[number])
 
 
-def test_depth_and_normal_pictures_are_those_of_the_egg(tmp_path):
+def test_depth_and_normal_pictures_are_those_of_the_egg(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "FIRST_DEGREES", 0.0)
     config = ExportConfig(picture_size=40, elevation_degrees=0)
     egg(size=40).save(tmp_path / "a.depth.png", config)
     egg(size=40).save(tmp_path / "a.normals.png", config)

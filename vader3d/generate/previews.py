@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from PIL.Image import Image
 
+from vader3d.assets import turn
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.diffusion.denoiser import Denoiser
 from vader3d.export.turntable import contact_sheet, straight_alpha
 from vader3d.generate.generator import Generator
-from vader3d.geometry.cameras import orbit_cameras
 from vader3d.latents import load_latents
 
 PREVIEWED, PREVIEW_STEPS, PREVIEW_PX = 8, 12, 96
@@ -23,7 +23,7 @@ def samples_drawn(autodecoder_run: Path, *, seed: int = 0) -> Callable[[Denoiser
     """
     autodecoder, config, _ = load_autodecoder(autodecoder_run)
     statistics = load_latents(autodecoder_run / "latents.safetensors")[1]
-    camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PREVIEW_PX)
+    camera = turn(1, size=PREVIEW_PX)
 
     def draw(denoiser: Denoiser) -> Image:
         decoder = autodecoder.decoder.to(next(denoiser.parameters()).device)

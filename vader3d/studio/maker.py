@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vader3d.assets import Asset, AssetFolder, load_volume
+from vader3d.assets import Asset, AssetFolder, load_volume, turn
 from vader3d.autodecoder.model import load_autodecoder
 from vader3d.autodecoder.reconstruct import ReconstructConfig, still
 from vader3d.config import config_from_dict, config_to_dict
@@ -33,7 +33,6 @@ from vader3d.generate.generator import batches
 from vader3d.generate.identities import clip_motion
 from vader3d.generate.recipes import Recipe, digest, recipe_from_dict
 from vader3d.generate.reconstruct import reconstructed
-from vader3d.geometry.cameras import orbit_cameras
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.render import Volume
 from vader3d.studio.jobs import NEAREST, UPLOADS, files_of
@@ -69,7 +68,7 @@ class Maker:
         self.pictures: dict[int, str] = {}  # of objects of the training
         self.unwanted: set[str] = set()
         self.job = ""
-        self.camera = orbit_cameras(torch.tensor([30.0]), torch.tensor([20.0]), size=PREVIEW_PX)
+        self.camera = turn(1, size=PREVIEW_PX)
         self.next_preview = 0.0
 
     def run(self) -> None:
