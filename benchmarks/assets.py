@@ -48,7 +48,7 @@ PROMPTS = (
     "a white cabinet",
     "a bed",
     "a red sofa",
-    "",
+    "a white lamp",
 )
 SIZE = 256  # px of the pictures that are compared: the rasteriser's least width of a splat is then a third of a voxel
 EYES = torch.arange(8) * 45.0 + 25, torch.tensor([0.0, 20, 40, -10, 20, 30, -30, 60])  # azimuths, elevations

@@ -101,7 +101,7 @@ PRESETS = {
     ),
     "medium-text": Preset(
         note="128x128 pictures, 64^3 volumes, with text: the model that ships (docs/models.md). Stage 1 took a GPU "
-        "a quarter of an hour, stage 2 a CPU core half an hour.",
+        "a quarter of an hour, stage 2 a CPU core two.",
         autodecoder=replace(
             SMALL_STAGE1,
             decoder=replace(SMALL_STAGE1.decoder, channels=(256, 128), subvoxels=8),
@@ -119,9 +119,10 @@ PRESETS = {
                 token_resolutions=(1,),
                 mask_padding=True,
             ),
-            loop=replace(SMALL_STAGE2.loop, objects_seen=1_600_000, batch=128),
+            loop=replace(SMALL_STAGE2.loop, objects_seen=4_000_000, batch=128),
             text_encoder="vocabulary",
             held_out=0.1,
+            balance=0.6,
         ),
         objects=2794,
         picture_px=128,

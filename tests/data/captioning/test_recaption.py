@@ -189,11 +189,16 @@ def test_the_template_says_what_is_known():
         "a tall red and white desk lamp",
         "a red desk lamp",
         "a red lamp",
+        "a lamp, red",
     ]
     assert template_captions(lamp, look, usual_size=9.0)[0].text == "a small tall red and white desk lamp"
     assert template_captions(ObjectRecord("a1"), look) == ()
     plain = Look(("red",), (1, 1, 1))
-    assert [c.text for c in template_captions(ObjectRecord("chair"), plain)] == ["a red chair", "a chair"]
+    assert [c.text for c in template_captions(ObjectRecord("chair"), plain)] == [
+        "a red chair",
+        "a chair",
+        "a chair, red",
+    ]
 
 
 def test_of_clips_without_cameras_only_colours_are_told():
@@ -204,6 +209,7 @@ def test_of_clips_without_cameras_only_colours_are_told():
     assert [c.text for c in template_captions(ObjectRecord("table"), look, usual_size=1.0)] == [
         "a green and brown table",
         "a green table",
+        "a table, green",
     ]
 
 

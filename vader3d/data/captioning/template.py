@@ -81,7 +81,7 @@ def name_of(record: ObjectRecord) -> str:
 
 
 def template_captions(record: ObjectRecord, look: Look, *, usual_size: float | None = None) -> tuple[Caption, ...]:
-    """Two or three wordings: all that is known, colour and name, colour and kind of thing; () for a thing unknown.
+    """Some wordings: all that is known, colour and name, colour and kind of thing, kind and colour; () for an unknown.
 
     A plain thing, of which all of them are one, is also said to be of its room, or without its colour.
     """
@@ -95,6 +95,7 @@ def template_captions(record: ObjectRecord, look: Look, *, usual_size: float | N
     if len({" ".join(filter(None, (*before, noun))) for before, noun in worded}) == 1:  # a plain thing
         worded.append(([main, ROOMS[record.category]], name) if record.category in ROOMS else ([], name))
     texts = [with_article(" ".join([*filter(None, before), noun]), noun) for before, noun in worded]
+    texts += [f"{with_article(kind, kind)}, {main}"] if main and kind else []  # colours may stand behind, too
     return tuple(Caption(text, "template") for text in dict.fromkeys(texts))
 
 
