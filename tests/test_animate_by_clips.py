@@ -16,6 +16,7 @@ from vader3d.autodecoder.parts import PartConfig, place
 from vader3d.autodecoder.posing import PoseConfig
 from vader3d.cli.main import main
 from vader3d.data.motion import composed, read_motion
+from vader3d.data.videos.clips import listed_clips
 from vader3d.export.turntable import straight_alpha
 from vader3d.generate import reconstruct as finding
 from vader3d.generate.animate import front_camera, posed_assets
@@ -77,6 +78,7 @@ def test_a_clip_drives_several_objects_and_is_fitted_once(model, clip, tmp_path,
     )
     assert len(fits) == 1
     (found,) = tmp_path.glob("nod.*.found")
+    assert {each.name for each in listed_clips(tmp_path).clips} == {"a", "copy.nod"}  # pictures in there are no clip's
     said = capsys.readouterr().out
     assert f"{found}: the clip's subject and motion, " in said
     assert f"b.glb: seed3-000, {FRAMES} frames, 0.3 s, parts torso, head" in said
@@ -207,6 +209,24 @@ def test_a_clip_that_cannot_be_used_is_said_in_one_line_and_leaves_nothing(model
         assert not (tmp_path / "out").exists()
     clip = tmp_path / "good.mp4"
     assert "output: wanted another place than --" in refused(capsys, model, clip, f"--{argument}", clip)
+
+
+def test_reconstruct_says_the_same_of_its_video(model, tmp_path, capsys):
+    write_bad(tmp_path)
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "reconstruct",
+                "--model",
+                str(model),
+                "--video",
+                str(tmp_path / "two.mp4"),
+                "--output",
+                str(tmp_path / "out"),
+            ]
+        )
+    assert "error: video: two: subjects: wanted one; got several" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_largest_of_two_is_taken_where_that_is_asked_for(model, tmp_path):
