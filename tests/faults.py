@@ -23,13 +23,14 @@ import judged_models
 import torch
 import torch.utils.tensorboard
 from clips import passing, write_clip
-from figures import nodding
+from figures import PARTS, nodding
 from foreign import trimesh_views, write_srn
 from photographed import wall_session, write_posed_photos
 from PIL import WebPImagePlugin  # noqa: F401
 from tiny import THINGS, ring, write_things
 
 from vader3d import assets
+from vader3d.autodecoder.parts import PartConfig
 from vader3d.cli.main import main
 from vader3d.data.making import finishing
 from vader3d.data.motion import write_motion
@@ -71,6 +72,8 @@ COMMANDS |= {
     "generate": "generate --model {inputs}/model --output {room}/out --count 2 --steps 1 --formats glb obj ply webp "
     "--texture-size 64 --faces 500",
     "animate": "animate --model {inputs}/figure --seed 1 --driving {inputs}/nod.json --size 16 --output {room}/out.mp4",
+    "animate by a clip": "animate --model {inputs}/figure --seed 1 --driving {inputs}/disc.mp4 --output {room}/out.mp4 "
+    "--size 16 --clip-size 16 --steps 2 --fine-steps 1 --colour vertex",
     "reconstruct": "reconstruct --model {inputs}/model --data {inputs}/one.zip --output {room}/out --steps 2 "
     "--fine-steps 1 --colour vertex",
     "save": "save {inputs}/model --output {room}/out",
@@ -97,7 +100,9 @@ def write_inputs(folder: Path) -> None:
     judged_models.write_model(folder / "model", archive)
     decoder = replace(preset("tiny").autodecoder.decoder, extra_channels=2)
     (folder / "figure").mkdir()
-    judged_models.write_model(folder / "figure", archive, decoder=decoder)
+    parts = PartConfig(names=PARTS, pictures=2)
+    judged_models.write_model(folder / "figure", archive, decoder=decoder, parts=parts)
+    write_clip(folder / "disc.mp4", passing(6)[0])
     write_motion(folder / "nod.json", nodding(2))
     judged_models.write_protocol(
         folder / "tiny.json", samples=2, steps=[1], sets=["reconstruction", "generated"], memorisation=2, resamples=2

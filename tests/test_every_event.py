@@ -28,6 +28,7 @@ SAMPLE = {  # every so many events: the cheap ones more often
     "study": 1000,
     "generate": 61,
     "animate": 21,
+    "animate by a clip": 101,
     "reconstruct": 61,
     "save": 21,
     "demo": 400,

@@ -83,10 +83,10 @@ def drawn_bar(title: str, *, start: float) -> Iterator[Advance]:
     yield advance
 
 
-def track(items: Iterable[Item], title: str, *, total: int) -> Iterator[Item]:
+def track(items: Iterable[Item], title: str, *, total: int, shown: bool = True) -> Iterator[Item]:
     """The `total` items, one after the other, with a `progress_bar` that advances after each."""
     began = monotonic()
-    with progress_bar(title) as advance:
+    with progress_bar(title, shown=shown) as advance:
         for done, item in enumerate(items, 1):
             yield item
             advance(done / total, f"{done} of {total}, {done / max(monotonic() - began, 1e-9):.1f}/s")

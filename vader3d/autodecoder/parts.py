@@ -19,6 +19,7 @@ from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rotations import nearest_rotation, random_turns, rotation_from_vector
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import rotation_scores
+from vader3d.progress import track
 from vader3d.render import RenderConfig, Volume, render_views
 
 BESIDE = "beside"
@@ -149,16 +150,16 @@ def moved_by(poses: Tensor, moves: Tensor) -> Tensor:
 
 
 def refined_parts(
-    volume: Volume, target: ViewBatch, start: Tensor, render: RenderConfig, *, steps: int, rate: float
+    volume: Volume, target: ViewBatch, start: Tensor, render: RenderConfig, *, steps: int, rate: float, title: str = ""
 ) -> Tensor:
     """Poses like `start` [B, V, K, 3, 4], from the world to rest: the best of so many steps by `target`, all together.
 
-    The volume stays.
+    The volume stays. title: of a bar of progress; "": none.
     """
     volume, start = volume.with_grid(volume.grid.detach()), start.detach()
     moves = torch.zeros(*start.shape[:3], 6, device=start.device, requires_grad=True)
     optimiser, best, least = torch.optim.Adam([moves], lr=rate), start, float("inf")
-    for step in range(steps):
+    for step in track(range(steps), title, total=steps, shown=bool(title)):
         optimiser.param_groups[0]["lr"] = rate * (1 - step / steps)
         poses = moved_by(start, moves)
         colour, opacity = render_views(volume, target.cameras, render, poses=poses)

@@ -201,7 +201,7 @@ def nearest(
     wanted = shrunk(target, TRIED_PX)[0]
     some = codes[torch.linspace(0, len(codes) - 1, min(most, len(codes))).long()]
     errors = []
-    for code in some:
+    for code in track(some, "known objects", total=len(some)):
         seen = torch.cat(render_views(decoded(decoder, code), cameras, render, poses=poses), 2)[0]
         errors.append(float((seen - wanted).square().mean()))
     return some[int(torch.tensor(errors).argmin())]

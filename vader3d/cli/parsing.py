@@ -23,6 +23,7 @@ ALONE = Work()
 # Of the numbers that commands take, by name; those of a configuration have theirs beside the fields.
 RANGES = {
     "azimuths": Range(above=0, at_most=180),
+    "clip_size": Range(at_least=1, at_most=4096),
     "count": Range(at_least=1),
     "fov": Range(above=0, below=180),
     "fine_steps": Range(at_least=0),

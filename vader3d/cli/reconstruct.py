@@ -15,6 +15,7 @@ def reconstruct_command(
     data: str = "",
     video: Path | None = None,
     masks: str = "auto",
+    largest: bool = False,
     model: str = "",
     name: Annotated[str, tyro.conf.arg(name="object")] = "",
     steps: int = 300,
@@ -33,6 +34,7 @@ def reconstruct_command(
         data: An archive or shards, or a folder with transforms.json of nerfstudio. Every sixth picture is held out.
         video: A clip instead, or a folder of its frames, for a model of parts; it is prepared in OUTPUT/clip.zip.
         masks: How its subject is told from the background: as of `prepare video`.
+        largest: Of several subjects in a clip take the largest; else it is refused.
         model: A run folder of either stage, a saved model, or OWNER/NAME of a hub; default: one that ships.
         name: Which object of the data, where there are several.
         steps: In which the code alone learns.
@@ -45,15 +47,17 @@ def reconstruct_command(
     """
     from vader3d.autodecoder.reconstruct import ReconstructConfig
     from vader3d.export.surface import surface_for
-    from vader3d.generate.reconstruct import archive_of, reconstruct_object
+    from vader3d.generate.reconstruct import Fitting, reconstruct_clip, reconstruct_object
 
     if bool(data) == (video is not None):
         raise ValueError(f"data: wanted it or --video; got {'both' if data else 'neither'}")
-    if video is not None:
-        data = str(archive_of(video, output, size=size, masks=masks))
     how = ReconstructConfig(steps=steps, fine_steps=fine_steps, seed=seed)
     surface = surface_for(None, faces=faces, colour=colour)
-    report = reconstruct_object(model, data, output, name=name, size=size, how=how, surface=surface, device=device)
+    if video is not None:
+        fitting = Fitting(size, masks, largest, how)
+        report = reconstruct_clip(model, video, output, name=name, fitting=fitting, surface=surface, device=device)
+    else:
+        report = reconstruct_object(model, data, output, name=name, size=size, how=how, surface=surface, device=device)
     which = "held-out" if report["held_out"] else "its own (too few to hold any out)"
     print(f"{output}: {report['object']} from {report['views']} views")
     print(f"PSNR in dB of {report['judged']} {which} views:")

@@ -15,9 +15,9 @@ from vader3d.geometry.skinning import inverse
 from vader3d.untrusted import read_json, reading
 
 FORMAT, VERSION = "vader3d-motion", 1
-FRAMES_PER_SECOND = 24.0
+FRAMES_PER_SECOND, FASTEST = 24.0, 120.0
 MOST_FRAMES, MOST_PARTS = 1 << 14, 64
-SPEEDS = Range(above=0, at_most=120)
+SPEEDS = Range(above=0, at_most=FASTEST)
 
 
 @dataclass(frozen=True)

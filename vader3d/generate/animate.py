@@ -25,6 +25,7 @@ from vader3d.files import write_bytes, write_whole
 from vader3d.geometry.cameras import DISTANCE, Cameras, orbit_cameras
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.pictures import foreground_psnr
+from vader3d.progress import track
 from vader3d.render.posed import posed_volume
 
 if TYPE_CHECKING:
@@ -85,14 +86,19 @@ def check_end(path: Path) -> None:
         needed("av")
 
 
-def check_parts(asset: Asset, motion: Motion) -> None:
-    """ValueError: the volume has no parts, or others than the motion."""
-    parts = asset.volume.grid.shape[1] - 4
+def check_moves(parts: int) -> None:
+    """ValueError: a model's objects have no parts."""
     if parts == 0:
         raise ValueError(
             "model: wanted one whose objects have parts (decoder.extra_channels, posed in training); got one without, "
             "which nothing can drive"
         )
+
+
+def check_parts(asset: Asset, motion: Motion) -> None:
+    """ValueError: the volume has no parts, or others than the motion."""
+    parts = asset.volume.grid.shape[1] - 4
+    check_moves(parts)
     if parts != len(motion.names):
         raise ValueError(
             f"driving: wanted a motion of as many parts as the model's objects have, {parts}; got {len(motion.names)}, "
@@ -123,7 +129,7 @@ def film_frames(
 ) -> np.ndarray:
     """RGBA uint8 [F, H, W, 4]: the pictures of each frame, from left to right. told: is called after each."""
     count, frames = len(motion.poses), []
-    for number, posed in enumerate(posed_assets(asset, motion)):
+    for number, posed in enumerate(track(posed_assets(asset, motion), "film", total=count)):
         swing = SIDE_DEGREES * float(np.sin(2 * np.pi * number / count))
         sides = [swing] if config.yaw_sweep else [-SIDE_DEGREES, SIDE_DEGREES]
         front = front_camera(config.size)

@@ -1,23 +1,30 @@
 """One object of a model: a new one, or one that it learned."""
 
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from vader3d.assets import Asset
 from vader3d.autodecoder.parts import PartPoses
 from vader3d.data.motion import Motion, read_motion
+from vader3d.data.photographs.frames import CLIPS
+from vader3d.export.surface import SurfaceConfig
 from vader3d.generate.animate import front_camera
 from vader3d.generate.generator import Opened, opened
 from vader3d.generate.recipes import recipes_for
+from vader3d.generate.reconstruct import CLIP, MOTION, Fitting, check_clip, kept_clip, object_of
 from vader3d.hub import model_folder
 from vader3d.text.captions import OBJECTS, read_objects
 
 
-def check_chosen(seed: int | None, identity: str) -> None:
-    """ValueError: both are given."""
-    if identity and seed is not None:
-        raise ValueError(f"identity: wanted it or a seed; got {identity!r} and {seed}")
+def check_chosen(seed: int | None, identity: str, subject: Path | None = None) -> None:
+    """ValueError: more than one is given."""
+    given = {"seed": seed is not None, "identity": bool(identity), "reconstruct": subject is not None}
+    if sum(given.values()) > 1:
+        names = " and ".join(f"--{name}" for name, is_given in given.items() if is_given)
+        raise ValueError(f"identity: wanted one of --seed, --identity and --reconstruct; got {names}")
 
 
 def object_in(folder: Path, known: Opened, *, seed: int | None, identity: str) -> Asset:
@@ -37,26 +44,66 @@ def object_in(folder: Path, known: Opened, *, seed: int | None, identity: str) -
     return Asset(volume, generator.settings, identity, {**generator.checksums, "identity": number})
 
 
-def driven(
-    model: str, driving: str, *, seed: int | None = None, identity: str = "", device: str = "auto"
-) -> tuple[Asset, Motion]:
-    """An object as `object_in` gives it, and a motion: a file's, or a learned clip's, seen from in front.
+class Driven(NamedTuple):
+    """An object, its motion, the pictures uint8 [F, H, W, 4] of a clip that drives it, and folders of `kept_clip`."""
 
-    driving: a .json file, or the name or number of such a clip. ValueError: neither; a file that is something else.
-    OSError: no such file.
+    asset: Asset
+    motion: Motion
+    seen: np.ndarray | None
+    found: dict[str, Path]
+
+
+def driven(
+    model: str,
+    driving: str,
+    output: Path,
+    *,
+    seed: int | None = None,
+    identity: str = "",
+    subject: Path | None = None,
+    fitting: Fitting,
+    surface: SurfaceConfig | None = None,
+    device: str = "auto",
+) -> Driven:
+    """An object as `object_in` gives it, or a clip's subject, and a motion, seen from in front.
+
+    driving: a .json file; a clip or folder of frames; the name or number of a clip that the model learned; "": the
+    subject's own clip. What is found of clips is kept in the folder of `output` (`kept_clip`). ValueError: none of
+    these, or one that cannot be used.
     """
-    check_chosen(seed, identity)
-    motion = read_motion(Path(driving)) if driving.lower().endswith(".json") else None
-    if motion is None and Path(driving).exists():
-        raise ValueError(
-            f"driving: wanted a motion in JSON or a learned clip's name; got {driving}; "
-            "`vader3d reconstruct --video` makes motion.json of a clip"
-        )
+    check_chosen(seed, identity, subject)
+    if not driving and subject is None:
+        raise ValueError("driving: wanted a motion in JSON, a clip, or a learned clip's name; got none")
+    clips = {} if subject is None else {"reconstruct": subject}
+    path = Path(driving)
+    is_motion, is_clip = path.suffix.lower() == ".json", path.suffix.lower() in CLIPS
+    if is_motion and not path.exists():
+        raise ValueError(f"driving: wanted a motion in JSON; got {path}, which does not exist")
+    motion = read_motion(path) if is_motion else None
+    if driving and not is_motion and (is_clip or path.exists()):
+        clips["driving"] = path
     folder = model_folder(model)
+    for argument, clip in clips.items():
+        if len(names := check_clip(folder, clip, argument)) > 1:
+            raise ValueError(f"{argument}: wanted one clip; got {len(names)} in {clip}, such as {names[0]}")
+        if clip.resolve() in (output.resolve(), *output.resolve().parents):
+            raise ValueError(f"output: wanted another place than --{argument}'s; got {output}")
     known = opened(folder, device=device)
-    if motion is None:
+    if driving and not is_motion and "driving" not in clips:
         motion = clip_motion(folder, known.parts, driving, known.config.parts.names)
-    return object_in(folder, known, seed=seed, identity=identity), motion
+    asset = None if subject else object_in(folder, known, seed=seed, identity=identity)
+    beside = output.parent
+    found = {
+        argument: kept_clip(folder, clip, beside, fitting=fitting, surface=surface, device=device, argument=argument)
+        for argument, clip in clips.items()
+    }
+    if asset is None:
+        own = found["reconstruct"]
+        asset = object_in(own, opened(own, device=device), seed=None, identity=names_of(own, 1)[0])
+    if motion is not None:
+        return Driven(asset, motion, None, found)
+    driver = found.get("driving") or found["reconstruct"]
+    return Driven(asset, read_motion(driver / MOTION), object_of(driver / CLIP, "", 0)[1].pictures, found)
 
 
 def clip_motion(folder: Path, parts: PartPoses | None, clip: str, names: tuple[str, ...]) -> Motion:

@@ -24,6 +24,7 @@ GLANCE_PX = 16
 CUT, SUDDEN, AROUND = 18.0, 4.0, 6  # of 255, and times the usual change of so many frames on either side
 MASK_SUFFIXES = ("_mask", ".mask", "-mask", "_pha", "_alpha")  # of clips that mask others
 TEXTS = ("texts", "descriptions", "captions")  # folders of CelebV-Text's texts
+MADE = (".videos", ".found")  # folders of ours beside outputs, where pictures lie, too
 CLIP_SETS = re.compile(r"clips(_set\d+)?")  # keys of its document
 
 Box = tuple[float, float, float, float]
@@ -171,7 +172,7 @@ def is_frame(path: Path, source: Path) -> bool:
 
 
 def is_hidden(inner: Path) -> bool:
-    return is_litter(inner) or any(part.startswith(".") or part.endswith(".videos") for part in inner.parts)
+    return is_litter(inner) or any(part.startswith(".") or part.endswith(MADE) for part in inner.parts)
 
 
 def clip_names(sources: Sequence[Path], source: Path) -> list[str]:

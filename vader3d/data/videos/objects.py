@@ -123,6 +123,7 @@ def chosen_pictures(clip: Clip, room: Path, how: Videography, matte: Matte, fact
         squares = steadied(squares, [each.seconds for each in seen], how.smoothing)
         squares[:, 2] *= 1 + 2 * MARGIN
     pictures: list[np.ndarray] = []
+    times: list[float] = []
     for each, square in zip(seen, squares, strict=True):
         picture = cropped(unpacked(each), square, how.size)
         if (picture[..., 3] >= 128).mean() < how.least_foreground:
@@ -131,7 +132,8 @@ def chosen_pictures(clip: Clip, room: Path, how: Videography, matte: Matte, fact
             dropped["repeated"] += 1
         else:
             pictures.append(picture)
-    facts["dropped"] = dict(dropped)
+            times.append(each.seconds)
+    facts |= {"dropped": dict(dropped), "shown_seconds": times[-1] - times[0] if times else 0.0}
     write_sheet(room, seen, np.stack(pictures) if pictures else None)
     if len(pictures) < how.least_frames:
         raise ValueError(
