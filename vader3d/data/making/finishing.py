@@ -187,9 +187,8 @@ def write_index(
         numbered,
         **output.settings,
         fingerprint=fingerprint or hashlib.sha256(contents.encode()).hexdigest(),
-        subsets=dict(subsets),
-        whole=whole,
-        **{COMMAND: ledger.digest},
+        subsets=subsets,
+        more={"whole": whole, COMMAND: ledger.digest},
     )
     write_bytes(output.path / INDEX, data)
 

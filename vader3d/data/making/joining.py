@@ -36,10 +36,10 @@ def join(
     found = [(name, *each) for name, part in zip(part_names(parts), parts, strict=True) for each in originals(part)]
     owners = Counter(record.name for _, _, record in found)
     jobs, subsets = list[Job](), dict[str, list[str]]()
-    for part, original, record in found:
-        name = f"{part}-{record.name}" if owners[record.name] > 1 else record.name
+    for subset, original, record in found:
+        name = f"{subset}-{record.name}" if owners[record.name] > 1 else record.name
         jobs.append(copy_job(original, replace(record, name=name), target))
-        subsets.setdefault(part, []).append(name)
+        subsets.setdefault(subset, []).append(name)
     return convert(jobs, target, processes=processes, work=work, subsets=subsets, copies_of=parts, in_threads=True)
 
 

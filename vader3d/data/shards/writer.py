@@ -99,7 +99,7 @@ def packed_index(
     quality: int,
     fingerprint: str,
     subsets: Mapping[str, Sequence[int]],
-    **more: Any,
+    more: Mapping[str, Any],
 ) -> bytes:
     """The index of all shards; more: what it says besides."""
     manifest = {
@@ -110,7 +110,7 @@ def packed_index(
         "objects": sum(shard.objects for shard in shards),
         "quality": quality,
         "fingerprint": fingerprint,
-        "subsets": subsets,
+        "subsets": dict(subsets),
         **more,
         "shards": [asdict(shard) for shard in shards],
     }
