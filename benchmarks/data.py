@@ -19,8 +19,8 @@ from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.stream import StreamedViews
 from vader3d.data.batches.views import PosedViews
+from vader3d.data.making.copying import write_shards
 from vader3d.data.named import open_archive, readable_objects
-from vader3d.data.shards.writer import write_shards
 from vader3d.presets import preset
 
 RESULTS = Path(__file__).with_name("results")
@@ -73,7 +73,7 @@ def main() -> None:
         rows["need: a step on the archive"] = rate(trainer(AutodecoderTask(config, held)), options.seconds)
         rows["a step on shards, half in the buffer"] = rate(trainer(AutodecoderTask(config, small)), options.seconds)
     height, width = archive.resolution
-    size = report.bytes // len(archive) // 1024
+    size = round(report.megabytes * 1e6 / len(archive) / 1024)
     lines = [
         f"# Reading data: {len(archive)} objects, {width} x {height} px, {size} KiB each",
         "",

@@ -29,8 +29,8 @@ from vader3d.data.archive.splits import training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews
 from vader3d.data.batches.views import Pixels, PosedViews, drawn_pixels
+from vader3d.data.making.copying import write_shards
 from vader3d.data.named import open_archive
-from vader3d.data.shards.writer import write_shards
 from vader3d.data.writer import PreparedObject
 from vader3d.diffusion.train import DiffusionTask
 from vader3d.generate import Generator

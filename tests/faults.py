@@ -54,8 +54,8 @@ COMMANDS = {
     "--objects-per-shard 1",
     "prepare photos": "prepare photos {inputs}/photos --output {room}/out.zip --size 16 --processes 1",
     "prepare video": "prepare video {inputs}/clips --output {room}/out.zip --size 16 --processes 1 --views 4",
-    "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1",
-    "prepare join": "prepare join {inputs}/things.zip {inputs}/one.zip --output {room}/out.zip",
+    "prepare shards": "prepare shards {inputs}/things.zip --output {room}/new/out --objects-per-shard 1 --processes 1",
+    "prepare join": "prepare join {inputs}/things.zip {inputs}/one.zip --output {room}/out.zip --processes 1",
     "prepare captions": "prepare captions {inputs}/things.zip --output {room}/out.zip",
     "inspect": "inspect {inputs}/things.zip --output {room}/out",
     "train autodecoder": "train autodecoder --data {inputs}/things.zip --output {room}/out --preset tiny "
@@ -209,7 +209,7 @@ class Room:
         found = contents(self.folder)
         unlike = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         if mode == errno.EIO and not code:  # done, but for what could not be deleted
-            unlike = [name for name in unlike if not (name.endswith((".lock", ".captions.jsonl")) or ".parts" in name)]
+            unlike = [name for name in unlike if not (name.endswith(".lock") or ".parts" in name)]
         return f"leaves other files: {unlike}" if unlike else ""
 
 

@@ -21,13 +21,13 @@ from vader3d.autodecoder.model import load_autodecoder
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.making.copying import write_shards
 from vader3d.data.making.crew import Job, attempt
 from vader3d.data.making.meshes import Photography, mesh_jobs
 from vader3d.data.making.surface import load_surface
 from vader3d.data.reading.nerfstudio import NERFSTUDIO
 from vader3d.data.reading.reader import Reading
 from vader3d.data.shards.reader import Shards
-from vader3d.data.shards.writer import write_shards
 from vader3d.data.writer import PreparedObject
 from vader3d.diffusion.model import load_denoiser
 from vader3d.evaluation.chunks import Measured, Measurement, read_chunk, write_chunk

@@ -11,12 +11,12 @@ from vader3d.autodecoder.train import train_autodecoder
 from vader3d.cli.main import main
 from vader3d.config import override
 from vader3d.data.making.conversion import convert
+from vader3d.data.making.copying import write_shards
 from vader3d.data.making.crew import Here
 from vader3d.data.making.ledger import Item, ledger_for
 from vader3d.data.making.part import make_part
 from vader3d.data.making.work import Limits
 from vader3d.data.named import open_archive
-from vader3d.data.shards.writer import write_shards
 from vader3d.latents import load_latents
 from vader3d.presets import preset
 from vader3d.training.checkpoint import load_state

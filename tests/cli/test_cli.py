@@ -176,6 +176,8 @@ CHECKED = [
     prepare.prepare_video_command,
     prepare_auto_command,
     prepare.prepare_shards_command,
+    prepare.prepare_captions_command,
+    prepare.prepare_join_command,
     evaluate_command,
     study_command,
     demo_command,

@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import io
+import pickle
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from vader3d.captions import Caption
 from vader3d.data.archive import writer as archive_writer
@@ -22,16 +24,18 @@ from vader3d.data.archive.format import (
 )
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
-from vader3d.data.making.conversion import Output
+from vader3d.data.making.copying import Original
+from vader3d.data.making.finishing import write_index
+from vader3d.data.making.ledger import Ledger, Output
 from vader3d.data.named import open_archive
 from vader3d.data.shards import format as shard_format
 from vader3d.data.shards import writer as shard_writer
-from vader3d.data.shards.writer import ShardWriter, write_shards
-from vader3d.data.writer import PreparedObject
+from vader3d.data.shards.writer import PartWriter
+from vader3d.data.writer import CopiedObject, PreparedObject, read_object
 from vader3d.geometry.cameras import Cameras, orbit_cameras, unposed_cameras
 
 VIEWS, HEIGHT, WIDTH = 7, 6, 10
-PLACES = {"archive": ("a.zip", None), "shards": ("s", 2)}  # name, objects per shard
+PLACES = {"archive": "a.zip", "shards": "s"}
 
 
 def some_cameras(views: int = VIEWS) -> Cameras:
@@ -48,9 +52,24 @@ def some_object(name: str, **changes) -> PreparedObject:
 
 
 def opened(folder: Path, kind: str, **options):
-    name, objects_per_shard = PLACES[kind]
-    options = {"title": "things", "resolution": (HEIGHT, WIDTH), "objects_per_shard": objects_per_shard, **options}
-    return Output(folder / name, **options).open()
+    options = {"title": "things", "resolution": (HEIGHT, WIDTH), **options}
+    return (ArchiveWriter if kind == "archive" else OneShard)(folder / PLACES[kind], **options)
+
+
+class OneShard(PartWriter):
+    """A set of one shard."""
+
+    def __init__(self, path: Path, **options):
+        self.ledger = Ledger(Output(path, **options, objects_per_shard=100), 1)
+        super().__init__(path, 0, **options)
+
+    def write(self, record, files) -> None:
+        self.key = len(self.records)
+        super().write(record, files)
+
+    def publish(self) -> None:
+        super().publish()
+        write_index(self.ledger, [self.shard], subsets=self.subsets, whole=True)
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
@@ -93,16 +112,6 @@ def test_the_same_objects_give_the_same_bytes_and_others_another_fingerprint(kin
         fingerprints.append(open_archive(writer.path).fingerprint)
     assert everything_in(tmp_path / "one") == everything_in(tmp_path / "two")
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
-
-
-def test_how_many_objects_a_shard_holds_does_not_change_the_fingerprint(tmp_path):
-    fingerprints = set()
-    for objects_per_shard in (1, 2, 100):
-        with opened(tmp_path / str(objects_per_shard), "shards", objects_per_shard=objects_per_shard) as writer:
-            for name in "abc":
-                writer.add(some_object(name))
-        fingerprints.add(open_archive(writer.path).fingerprint)
-    assert len(fingerprints) == 1
 
 
 def replaced_matrix(change) -> Cameras:
@@ -156,10 +165,10 @@ def test_nothing_is_left_of_what_failed(kind, failure, tmp_path):
         for name in "abcdefghijklmnopq":
             writer.add(some_object(name))
         raise failure
-    assert list(tmp_path.iterdir()) == []
+    assert everything_in(tmp_path) == {}
     with pytest.raises(ArchiveError, match="wanted at least 1 object; got none"), opened(tmp_path, kind):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert everything_in(tmp_path) == {}
 
 
 def test_a_failure_leaves_the_archive_that_was_there(tmp_path):
@@ -188,7 +197,6 @@ def test_a_full_disk_is_one_clear_error(kind, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=rf"could not write .*{name}: No space left"), opened(tmp_path, kind) as writer:
         writer.add(some_object("second"))
     assert everything_in(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
 class Mesh:
@@ -255,26 +263,38 @@ def test_the_bytes_of_an_archive_are_those_of_version_2(tmp_path, monkeypatch):
     assert digest.hexdigest() == "9f67827a699728755d3a9a1181e2339cbc0c5726c760832e20af49076e45a048"
 
 
-def test_the_bytes_of_shards_are_those_of_version_2(tmp_path, monkeypatch):
+def test_the_bytes_of_samples_are_those_of_version_2(tmp_path, monkeypatch):
     monkeypatch.setattr(shard_format, "pictures_to_sheet", plain_sheet)
-    write_shards(Fixed(), tmp_path, objects_per_shard=2, quality=90)
-    digest = hashlib.sha256()
-    for path in sorted(tmp_path.iterdir()):
-        digest.update(path.name.encode() + b" " + path.read_bytes())
-    assert digest.hexdigest() == "9aaa81681c352981d9ee54093422ec9c24f9d168de89a160889921d3f2c0c6f0"
+    data = Fixed()
+    with opened(tmp_path, "shards", resolution=data.resolution, quality=90) as writer:
+        for index in range(len(data)):
+            writer.add(read_object(data, index))
+    assert hashlib.sha256((tmp_path / "s" / "shard-000000.tar").read_bytes()).hexdigest() == (
+        "b298f51eefb6c9070952b26bec6fa8cf416982d5f91dfddcd7e1393ac1af8c02"
+    )
 
 
-def test_shards_of_objects_and_shards_of_their_archive_hold_the_same(tmp_path):
-    with opened(tmp_path, "archive") as archive:
-        for name in "abc":
-            archive.add(some_object(name))
-    write_shards(open_archive(archive.path), tmp_path / "packed", objects_per_shard=2)
-    with ShardWriter(tmp_path / "direct", title="things", resolution=(HEIGHT, WIDTH), objects_per_shard=2) as writer:
-        for name in "abc":
-            writer.add(some_object(name))
-    packed, direct = everything_in(tmp_path / "packed"), everything_in(tmp_path / "direct")
-    assert packed.pop("shards.json") != direct.pop("shards.json")  # the fingerprints
-    assert packed == direct
+@pytest.mark.parametrize("source", PLACES)
+@pytest.mark.parametrize("target", PLACES)
+def test_a_copy_is_what_the_object_itself_would_give(source, target, tmp_path):
+    """Also where the object is copied by another process, which opens the data anew."""
+    meshes = (trimesh.creation.box(), None)
+    for folder in ("old", "direct"):
+        with opened(tmp_path / folder, source if folder == "old" else target) as writer:
+            for name, mesh in zip("ab", meshes, strict=True):
+                writer.add(some_object(name, mesh=mesh))
+    data = open_archive(tmp_path / "old" / PLACES[source]).select([1, 0]).select([1, 0])
+    with opened(tmp_path / "copied", target) as writer:
+        for index, record in enumerate(data.records):
+            original = pickle.loads(pickle.dumps(Original(data, index)))
+            assert len(original.data) == 2
+            assert not getattr(original.data, "selected", False)
+            writer.add(CopiedObject(record, original.files(in_shards=target == "shards")))
+    direct, copy = everything_in(tmp_path / "direct"), everything_in(tmp_path / "copied")
+    assert {name for name in direct if direct[name] != copy[name]} <= {"a.zip"}
+    if target == "archive":
+        one, other = (Archive(tmp_path / folder / "a.zip") for folder in ("direct", "copied"))
+        assert [one.members(index) for index in (0, 1)] == [other.members(index) for index in (0, 1)]
 
 
 @pytest.mark.parametrize("kind", PLACES)
@@ -292,7 +312,7 @@ def test_cameras_that_nobody_knows_come_back_as_such(kind, tmp_path):
     with opened(tmp_path, kind) as writer:
         writer.add(some_object("clip", cameras=unknown))
         writer.add(some_object("thing"))
-    data = open_archive(tmp_path / PLACES[kind][0])
+    data = open_archive(tmp_path / PLACES[kind])
     assert [record.posed for record in data.records] == [False, True]
     (_, cameras), (_, others) = data.read(0), data.read(1)
     assert not cameras.posed

@@ -1,5 +1,6 @@
 """Networks that describe pictures, played by small ones with the interface of `transformers`."""
 
+import pickle
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vader3d.frozen.captioners import PROMPT, load_captioner, load_scorer
+from vader3d.frozen.captioners import PROMPT, ClipScorer, ImageCaptioner
 
 PICTURES = np.stack([np.full((8, 8, 3), value, np.uint8) for value in (10, 200)])
 WORDS = ["<pad>", "dark", "light", "hint"]
@@ -74,7 +75,7 @@ def transformers(monkeypatch):
 
 
 def test_every_picture_is_described_without_the_question(transformers):
-    captioner = load_captioner("some/teller")
+    captioner = ImageCaptioner("some/teller")
     assert captioner(PICTURES, "chair") == ["dark", "light"]
     assert captioner.processor.text == [PROMPT.replace("{name}", "chair")] * 2
     assert captioner.name == "teller"
@@ -84,26 +85,39 @@ def test_every_picture_is_described_without_the_question(transformers):
 @pytest.mark.parametrize("repeats", [slice(None), slice(-1), slice(0)])
 def test_the_answer_is_whole_whatever_is_repeated(transformers, monkeypatch, repeats):
     monkeypatch.setattr(Teller, "repeats", repeats)  # all of the question, all but its end mark, or nothing
-    assert load_captioner("teller")(PICTURES, "chair") == ["dark", "light"]
+    assert ImageCaptioner("teller")(PICTURES, "chair") == ["dark", "light"]
 
 
 def test_a_nameless_object_has_no_hint_and_a_chat_has_its_form(transformers, monkeypatch):
     monkeypatch.setattr(Processor, "chat_template", "...")
-    captioner = load_captioner("teller", "What is {name}?", download=True)
+    captioner = ImageCaptioner("teller", "What is {name}?", download=True)
     captioner(PICTURES, "")
     assert captioner.processor.text == ["<chat>What is an object?"] * 2
     assert transformers.asked[0] == ("teller", False)
 
 
+def test_another_process_loads_a_network_once(transformers):
+    """Whatever objects it is handed; the same network is told from others by name and prompt."""
+    captioner, scorer = ImageCaptioner("some/teller", "What?", device="auto"), ClipScorer("some/clip")
+    asked = len(transformers.asked)
+    for network in (captioner, scorer):
+        again = [pickle.loads(pickle.dumps(network)) for _ in range(2)]
+        assert again[0] is again[1] is not network
+        assert repr(again[0]) == repr(network)
+        assert again[0].again == network.again
+    assert len(transformers.asked) == asked + 4
+    assert repr(captioner) == "teller asked What?"
+
+
 def test_texts_are_scored_by_their_mean_cosine_with_the_views(transformers):
-    scores = load_scorer("clip")(["light", "dark"], PICTURES)
+    scores = ClipScorer("clip")(["light", "dark"], PICTURES)
     light = [value / np.hypot(value, 255 - value) for value in (10, 200)]
     dark = [(255 - value) / np.hypot(value, 255 - value) for value in (10, 200)]
     assert scores == pytest.approx([np.mean(light), np.mean(dark)])
 
 
 def test_networks_that_are_not_here_are_named_in_one_line(transformers):
-    for load in (load_captioner, load_scorer):
+    for load in (ImageCaptioner, ClipScorer):
         with pytest.raises(ValueError, match=r"model: wanted .*; got absent .*--download fetches one") as error:
             load("absent")
         assert "\n" not in str(error.value)
@@ -111,6 +125,6 @@ def test_networks_that_are_not_here_are_named_in_one_line(transformers):
 
 def test_the_package_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    for load in (load_captioner, load_scorer):
+    for load in (ImageCaptioner, ClipScorer):
         with pytest.raises(ImportError, match=r"pip install 'vader3d\[text\]'"):
             load("any")

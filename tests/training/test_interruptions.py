@@ -21,7 +21,7 @@ from toy import CONFIG, ToyTask
 from vader3d import files
 from vader3d.autodecoder.train import AutodecoderTask
 from vader3d.cli.main import main
-from vader3d.data.shards.writer import write_shards
+from vader3d.data.making.copying import write_shards
 from vader3d.files import LOCK
 from vader3d.training import stopping
 from vader3d.training.checkpoint import load_state

@@ -55,7 +55,6 @@ RANGES = {
     "smoothing": Range(at_least=0),
     "steps": Range(at_least=1),
     "strength": Range(at_least=0, at_most=1),
-    "threads": Range(at_least=1),
     "trim": Range(at_least=0, below=0.5),
     "views": Range(at_least=1),
 }

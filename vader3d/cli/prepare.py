@@ -223,22 +223,26 @@ def prepare_shards_command(
     output: Path,
     objects_per_shard: int = 1000,
     quality: int = 100,
-    threads: int | None = None,
+    processes: int | None = None,
+    work: WorkOptions = ALONE,
 ) -> None:
     """An archive into tar shards (WebDataset convention), which training streams from disk, S3 or HTTP.
 
     Args:
-        data: An archive, or furniture, furniture-all, chairs.
+        data: An archive or shards, or furniture, furniture-all, chairs.
         output: A new folder for the shards and their index, shards.json.
         objects_per_shard: As many as make shards of 0.1 to 1 GB.
         quality: 1 to 99: lossy WebP; 100: lossless.
-        threads: How many objects to encode in parallel; default: one a core.
+        processes: How many objects to encode in parallel; default: one a core.
     """
+    from vader3d.data.making.copying import write_shards
     from vader3d.data.named import open_archive
-    from vader3d.data.shards.writer import write_shards
 
     archive = open_archive(data)
-    print(write_shards(archive, output, objects_per_shard=objects_per_shard, quality=quality, threads=threads))
+    report = write_shards(
+        archive, output, objects_per_shard=objects_per_shard, quality=quality, processes=processes, work=work
+    )
+    print(report)
 
 
 @checked
@@ -256,10 +260,12 @@ def prepare_captions_command(
     download: bool = False,
     device: str = "auto",
     objects_per_shard: int | None = None,
+    processes: int = 1,
+    work: WorkOptions = ALONE,
 ) -> None:
     """A data set once more with captions: of a file, of a network, of a template; pictures stay as they are.
 
-    The same command goes on after a stop. A run on the old data set may go on with the new one.
+    A run on the old data set may go on with the new one.
 
     Args:
         data: An archive or shards, or furniture, furniture-all, chairs.
@@ -274,22 +280,36 @@ def prepare_captions_command(
         download: Fetch networks that are not here.
         device: auto takes a GPU where there is one.
         objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+        processes: How many objects to tell in parallel; each process has the networks, and of several each one core.
     """
     from vader3d.data.captioning.recaption import Describer, recaption
     from vader3d.data.named import open_archive
-    from vader3d.frozen.captioners import PROMPT, load_captioner, load_scorer
-    from vader3d.machine import chosen_device
+    from vader3d.frozen.captioners import PROMPT, ClipScorer, ImageCaptioner
 
-    archive, where = open_archive(data), chosen_device(device)
-    captioner = load_captioner(model, prompt or PROMPT, download=download, device=where) if model else None
-    judge = load_scorer(scorer, download=download, device=where) if scorer else None
-    describer = Describer(template, captioner, judge, views, least_score)
-    print(recaption(archive, output, describer, file=captions, objects_per_shard=objects_per_shard))
+    archive = open_archive(data)
+    captioner = ImageCaptioner(model, prompt or PROMPT, download=download, device=device) if model else None
+    judge = ClipScorer(scorer, download=download, device=device) if scorer else None
+    report = recaption(
+        archive,
+        output,
+        Describer(template, captioner, judge, views, least_score),
+        file=captions,
+        objects_per_shard=objects_per_shard,
+        processes=processes,
+        work=work,
+    )
+    print(report)
 
 
 @checked
 def prepare_join_command(
-    data: Positional[tuple[str, ...]], *, output: Path, objects_per_shard: int | None = None, title: str = ""
+    data: Positional[tuple[str, ...]],
+    *,
+    output: Path,
+    objects_per_shard: int | None = None,
+    processes: int = 2,
+    work: WorkOptions = ALONE,
+    title: str = "",
 ) -> None:
     """Several data sets as one; pictures stay as they are, and each set is a subset of the new one.
 
@@ -297,13 +317,15 @@ def prepare_join_command(
         data: Archives or shards, or furniture, furniture-all, chairs: with pictures of one size.
         output: The archive to write; a new folder, with --objects-per-shard.
         objects_per_shard: Write shards of so many objects each (as many as make 0.1 to 1 GB); default: one archive.
+        processes: How many objects to copy in parallel.
         title: A name for people.
     """
     from vader3d.data.making.joining import join
     from vader3d.data.named import open_archive
 
     parts = [open_archive(each) for each in data]
-    print(join(parts, output, objects_per_shard=objects_per_shard, title=title))
+    report = join(parts, output, objects_per_shard=objects_per_shard, title=title, processes=processes, work=work)
+    print(report)
 
 
 def prepare_status_command(folder: Positional[Path], *, format: Literal["text", "json"] = "text") -> None:

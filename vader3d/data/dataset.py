@@ -44,6 +44,9 @@ class DataSet(Protocol):
     def select(self, indices: Sequence[int]) -> "DataSet":
         """The objects with these indices as a data set of its own."""
 
+    def number(self, index: int) -> int:
+        """An object's index in the whole set that `path` holds."""
+
     def read(self, index: int) -> ObjectViews:
         """All pictures and cameras of one object; ArchiveError, with its name, when they are damaged."""
 

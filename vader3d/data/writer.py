@@ -39,6 +39,16 @@ class PreparedObject:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class CopiedObject:
+    """One object of another data set; `files` are a writer's own (`archive_files`, `shard_files`), checked before."""
+
+    record: ObjectRecord
+    files: Sequence[Any]
+    identity: str = ""
+    note: str = ""
+
+
 def read_object(data: DataSet, index: int) -> PreparedObject:
     """ArchiveError where its pictures cannot be read. A damaged mesh is left out."""
     pictures, cameras = data.read(index)
@@ -68,32 +78,22 @@ class Writer(ABC):
         self.names: set[str] = set()
         self.fingerprint = ""
 
-    def add(self, prepared: PreparedObject) -> int:
+    def add(self, prepared: PreparedObject | CopiedObject) -> int:
         """Append one object and return its index.
 
         ValueError for a name that is taken or unfit, and for pictures or cameras that no archive may hold.
         """
-        record = replace(prepared.record, views=len(prepared.pictures), posed=prepared.cameras.posed)
-        self.check(record)
-        check_pictures(prepared.pictures, *self.resolution)
-        check_cameras(prepared.cameras, len(prepared.pictures), posed=record.posed)
-        self.write(len(self.records), replace(prepared, record=record))
-        return self.note(record)
-
-    def copy(self, data: DataSet, index: int, record: ObjectRecord) -> int:
-        """Append an object of another data set under `record`; its pictures stay as they are, to the byte if they can.
-
-        ArchiveError where it is damaged, else as `add`.
-        """
-        return self.add(replace(read_object(data, index), record=record))
-
-    def check(self, record: ObjectRecord) -> None:
+        record = prepared.record
+        if isinstance(prepared, PreparedObject):
+            record = replace(record, views=len(prepared.pictures), posed=prepared.cameras.posed)
         check_name(record.name)
         if record.name in self.names:
             raise ValueError(f"name: wanted one that is not taken; got {record.name!r} again")
         check_captions(record.captions)
-
-    def note(self, record: ObjectRecord) -> int:
+        if isinstance(prepared, PreparedObject):
+            check_pictures(prepared.pictures, *self.resolution)
+            check_cameras(prepared.cameras, len(prepared.pictures), posed=record.posed)
+        self.write(record, self.files_of(prepared) if isinstance(prepared, PreparedObject) else prepared.files)
         self.records.append(record)
         self.names.add(record.name)
         return len(self.records) - 1
@@ -118,7 +118,11 @@ class Writer(ABC):
             self.close()
 
     @abstractmethod
-    def write(self, index: int, prepared: PreparedObject) -> None:
+    def files_of(self, prepared: PreparedObject) -> Sequence[Any]:
+        """A checked object's files, as `write` takes them."""
+
+    @abstractmethod
+    def write(self, record: ObjectRecord, files: Sequence[Any]) -> None:
         """Take a checked object, whose record has its views, where no reader sees it yet."""
 
     @abstractmethod

@@ -4,6 +4,7 @@ Nothing is fetched unless it is asked for: folders and what the cache of `transf
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vader3d.machine import chosen_device
 from vader3d.untrusted import reason_of
 
 PROMPT = "Hint: this is {name}. Describe the object in one short sentence."  # the name is a hint, as in the paper
@@ -20,11 +22,26 @@ NEEDED = "captions: wanted the package transformers; got none; pip install 'vade
 
 
 class ImageCaptioner:
-    """Any image-text-to-text network: asked `prompt`, in which {name} stands for what an object is called."""
+    """Any image-text-to-text network: asked `prompt`, in which {name} stands for what an object is called.
 
-    def __init__(self, name: str, network: Any, processor: Any, prompt: str, device: torch.device | str):
-        self.name = Path(name).name
-        self.network, self.processor, self.prompt, self.device = network.to(device).eval(), processor, prompt, device
+    Another process that is handed one loads it anew, once, and on `auto` where it has a GPU.
+    """
+
+    def __init__(self, place: str, prompt: str = PROMPT, *, download: bool = False, device: str = "cpu"):
+        """place: its folder or id. ValueError: it is not here, or does something else; ImportError: no package."""
+        try:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+        except ImportError as error:
+            raise ImportError(NEEDED) from error
+        network, self.processor = loaded(place, (AutoModelForImageTextToText, AutoProcessor), download=download)
+        self.name, self.prompt, self.device = Path(place).name, prompt, chosen_device(device)
+        self.network, self.again = network.to(self.device).eval(), (place, prompt, download, device)
+
+    def __reduce__(self) -> tuple:
+        return captioner_again, self.again
+
+    def __repr__(self) -> str:
+        return f"{self.name} asked {self.prompt}"
 
     @torch.no_grad()
     def __call__(self, pictures: np.ndarray, hint: str) -> list[str]:
@@ -54,11 +71,23 @@ def repeated(tokens: torch.Tensor, asked: torch.Tensor) -> int:
 
 
 class ClipScorer:
-    """A CLIP: the mean cosine of a text's and of pictures' features."""
+    """A CLIP: the mean cosine of a text's and of pictures' features; loaded as an `ImageCaptioner` is."""
 
-    def __init__(self, name: str, network: Any, processor: Any, device: torch.device | str):
-        self.name, self.network, self.processor = Path(name).name, network.to(device).eval(), processor
-        self.device = device
+    def __init__(self, place: str, *, download: bool = False, device: str = "cpu"):
+        """place: its folder or id; errors as of `ImageCaptioner`."""
+        try:
+            from transformers import CLIPModel, CLIPProcessor
+        except ImportError as error:
+            raise ImportError(NEEDED) from error
+        network, self.processor = loaded(place, (CLIPModel, CLIPProcessor), download=download)
+        self.name, self.device = Path(place).name, chosen_device(device)
+        self.network, self.again = network.to(self.device).eval(), (place, download, device)
+
+    def __reduce__(self) -> tuple:
+        return scorer_again, self.again
+
+    def __repr__(self) -> str:
+        return self.name
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], pictures: np.ndarray) -> list[float]:
@@ -72,26 +101,14 @@ class ClipScorer:
         return cosines.mean(1).tolist()
 
 
-def load_captioner(
-    name: str, prompt: str = PROMPT, *, download: bool = False, device: torch.device | str = "cpu"
-) -> ImageCaptioner:
-    """A network by folder or id. ValueError: it is not here, or does something else; ImportError: no package."""
-    try:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-    except ImportError as error:
-        raise ImportError(NEEDED) from error
-    network, processor = loaded(name, (AutoModelForImageTextToText, AutoProcessor), download=download)
-    return ImageCaptioner(name, network, processor, prompt, device)
+@cache
+def captioner_again(place: str, prompt: str, download: bool, device: str) -> ImageCaptioner:
+    return ImageCaptioner(place, prompt, download=download, device=device)
 
 
-def load_scorer(name: str, *, download: bool = False, device: torch.device | str = "cpu") -> ClipScorer:
-    """A CLIP by folder or id; errors as of `load_captioner`."""
-    try:
-        from transformers import CLIPModel, CLIPProcessor
-    except ImportError as error:
-        raise ImportError(NEEDED) from error
-    network, processor = loaded(name, (CLIPModel, CLIPProcessor), download=download)
-    return ClipScorer(name, network, processor, device)
+@cache
+def scorer_again(place: str, download: bool, device: str) -> ClipScorer:
+    return ClipScorer(place, download=download, device=device)
 
 
 def loaded(name: str, kinds: Sequence[Any], *, download: bool) -> list[Any]:

@@ -17,6 +17,7 @@ from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.stream import StreamedViews, open_views
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.making.conversion import convert
+from vader3d.data.making.copying import write_shards
 from vader3d.data.making.crew import Here
 from vader3d.data.making.ledger import Item, ledger_for
 from vader3d.data.making.part import make_part
@@ -24,7 +25,6 @@ from vader3d.data.making.work import Limits
 from vader3d.data.named import open_archive
 from vader3d.data.shards import storage
 from vader3d.data.shards.storage import UrlStorage
-from vader3d.data.shards.writer import write_shards
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import orbit_cameras
 

@@ -15,8 +15,8 @@ from vader3d.data.batches.order import shuffled_objects
 from vader3d.data.batches.stream import StreamedViews, open_views
 from vader3d.data.batches.turned import with_copies
 from vader3d.data.batches.views import Pixels, PosedViews, drawn_pixels
+from vader3d.data.making.copying import write_shards
 from vader3d.data.named import open_archive, readable_objects
-from vader3d.data.shards.writer import write_shards
 
 SIZE, OBJECTS = 24, 4
 OBJECT_BYTES = 12 * SIZE * SIZE * 4

@@ -1,10 +1,18 @@
 """A data set is copied with more said of it, and nothing else changes."""
 
 import json
+import os
+import tempfile
+import time
 import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from making import bytes_of
 from tiny import THINGS, pictures_of, ring, write_things
 
 from vader3d.captions import Caption
@@ -14,8 +22,9 @@ from vader3d.data.archive.reader import Archive
 from vader3d.data.captioning.recaption import Describer, captions_for, recaption
 from vader3d.data.captioning.template import Look, look_of, template_captions
 from vader3d.data.making.chairs import design, prepare_chairs
+from vader3d.data.making.copying import write_shards
+from vader3d.data.making.status import status_of
 from vader3d.data.named import open_archive
-from vader3d.data.shards.writer import write_shards
 from vader3d.geometry.cameras import unposed_cameras
 
 NAMES = list(THINGS)
@@ -44,6 +53,27 @@ class Parrot:
             raise KeyboardInterrupt
         self.asked.append((pictures.shape, pictures.dtype, hint))
         return self.texts
+
+
+@dataclass
+class Noting:
+    """Notes which process was asked about what; waits at first until so many are at it."""
+
+    folder: Path
+    together: int = 1
+    name = "noting"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, pictures, hint):
+        handle, _ = tempfile.mkstemp(dir=self.folder, prefix=f"{hint}.{os.getpid()}.")
+        os.close(handle)
+        deadline = time.monotonic() + 300
+        while len({path.name.split(".")[1] for path in self.folder.iterdir()}) < self.together:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return (f"a noted {hint}",)
 
 
 class Judge:
@@ -126,15 +156,15 @@ def test_a_network_is_asked_about_some_views_and_bad_captions_are_dropped(things
     for record in open_archive(tmp_path / "new.zip").records:
         assert record.captions[0] == Caption("a nice thing", "parrot")
         assert "a bad thing" not in texts_of(record)
-    assert f"{len(things)} captions fit the pictures by less than 0.2" in str(report)
+    assert f"1 captions left out that fit the pictures by less than 0.2: {len(things)} objects" in report.notes
+    assert f"{3 * len(things)} captions" in report.notes
 
 
 def test_what_a_network_said_before_a_stop_is_not_asked_again(things, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         recaption(things, tmp_path / "new.zip", Describer(captioner=Parrot("a thing", dies_at=2)))
     assert not (tmp_path / "new.zip").exists()
-    notes = tmp_path / "new.zip.captions.jsonl"
-    notes.write_text(notes.read_text() + '{"name": "cut sho')
+    assert status_of(tmp_path / "new.zip").done == 2
     again = Parrot("a thing")
     recaption(things, tmp_path / "new.zip", Describer(captioner=again))
     assert len(again.asked) == len(things) - 2
@@ -142,12 +172,36 @@ def test_what_a_network_said_before_a_stop_is_not_asked_again(things, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "new.zip"]
 
 
-def test_other_settings_begin_anew(things, tmp_path):
+def test_other_settings_are_not_mixed_with_what_was_said(things, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         recaption(things, tmp_path / "new.zip", Describer(captioner=Parrot("a thing", dies_at=2)))
     again = Parrot("a thing")
-    recaption(things, tmp_path / "new.zip", Describer(captioner=again, views=2))
-    assert len(again.asked) == len(things)
+    with pytest.raises(ValueError, match="wanted the parts of this command; got those of another"):
+        recaption(things, tmp_path / "new.zip", Describer(captioner=again, views=2))
+    assert again.asked == []
+
+
+def told_in(folder: Path) -> dict[str, int]:
+    """How often each kind of thing was asked about."""
+    return Counter(path.name.split(".")[0] for path in folder.iterdir())
+
+
+def test_two_commands_and_several_processes_tell_each_object_once(things, tmp_path):
+    """To the byte what one process tells."""
+    for name in ("alone", "shared"):
+        (tmp_path / name).mkdir()
+    recaption(things, tmp_path / "one" / "new", Describer(captioner=Noting(tmp_path / "alone")))
+    describer = Describer(captioner=Noting(tmp_path / "shared", together=2))
+    with ThreadPoolExecutor(2) as commands:
+        made = [
+            commands.submit(recaption, things, tmp_path / "two" / "new", describer, processes=processes)
+            for processes in (1, 2)
+        ]
+    assert {report.result().objects for report in made} == {len(things)}
+    kinds = {name.split()[-1] for name in NAMES}
+    assert told_in(tmp_path / "alone") == told_in(tmp_path / "shared") == dict.fromkeys(kinds, 1)
+    assert len({path.name.split(".")[1] for path in (tmp_path / "shared").iterdir()}) > 1  # processes
+    assert bytes_of(tmp_path / "one" / "new") == bytes_of(tmp_path / "two" / "new")
 
 
 def test_a_damaged_object_is_left_out(things, tmp_path):

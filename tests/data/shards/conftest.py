@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny import write_things
 
-from vader3d.data.shards.writer import write_shards
+from vader3d.data.making.copying import write_shards
 
 
 @pytest.fixture(scope="module")

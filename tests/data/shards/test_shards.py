@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 import trimesh
 import webdataset
+from making import bytes_of
 from PIL import Image
 from tiny import THINGS, write_things
 
@@ -22,9 +24,10 @@ from vader3d.data.archive.splits import heldout_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.inspection.faults import inspect_archive
+from vader3d.data.making.copying import write_shards
 from vader3d.data.named import open_archive, readable_objects
+from vader3d.data.shards import storage
 from vader3d.data.shards.reader import Shards
-from vader3d.data.shards.writer import write_shards
 from vader3d.data.writer import PreparedObject
 
 
@@ -42,16 +45,17 @@ def same_objects(one, other) -> bool:
 
 @pytest.mark.parametrize("per_shard", [1, 3, 4, 1000])
 def test_every_packing_gives_back_the_archive(archive, tmp_path, per_shard):
-    report = write_shards(archive, tmp_path / "s", objects_per_shard=per_shard, threads=2)
-    assert len(list((tmp_path / "s").glob("*.tar"))) == report.shards == -(-4 // per_shard)
+    report = write_shards(archive, tmp_path / "s", objects_per_shard=per_shard, processes=2)
     packed = open_archive(tmp_path / "s")
+    assert len(list((tmp_path / "s").glob("*.tar"))) == len(packed.shards) == -(-4 // per_shard)
+    assert report.notes[0].startswith(f"{len(packed.shards)} shards, ")
     assert same_objects(packed, archive)
     assert packed.fingerprint == archive.fingerprint
 
 
 def test_equal_archives_give_equal_bytes(archive, tmp_path):
-    for name in "ab":
-        write_shards(archive, tmp_path / name, objects_per_shard=3)
+    for name, processes in (("a", 1), ("b", 2)):
+        write_shards(archive, tmp_path / name, objects_per_shard=3, processes=processes)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -72,15 +76,20 @@ def test_others_read_the_samples(archive, shards):
             assert np.array_equal(np.asarray(picture.convert("RGB")), pictures[view][..., :3])
 
 
-def test_shards_of_the_first_version_open(shards, tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_shards_of_earlier_versions_open(version, shards, tmp_path):
     folder = shutil.copytree(shards, tmp_path / "old")
     index = json.loads((folder / "shards.json").read_text())
-    index["version"] = 1
+    index["version"] = version
+    for name in ("whole", "command"):
+        del index[name]
     for shard in index["shards"]:
         path = folder / shard["file"].replace(".tar", ".json")
         spans = json.loads(path.read_text())
         for entry in spans["objects"]:
-            entry["caption"] = entry.pop("captions")[0]["text"]
+            del entry["key"]
+            if version == 1:
+                entry["caption"] = entry.pop("captions")[0]["text"]
         path.write_text(json.dumps(spans))
         shard["index_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / "shards.json").write_text(json.dumps(index))
@@ -93,7 +102,7 @@ def test_the_index_tells_what_is_there(shards):
     index = json.loads((shards / "shards.json").read_text())
     assert (index["format"], index["version"], index["objects"], index["resolution"]) == (
         "vader3d-shards",
-        2,
+        3,
         4,
         [24, 24],
     )
@@ -132,8 +141,8 @@ def test_unreadable_objects_are_left_out_and_named(tmp_path):
     data[info.header_offset + 30 + len(info.filename) + 100] ^= 0xFF
     path.write_bytes(data)
     report = write_shards(open_archive(path), tmp_path / "s", objects_per_shard=2)
-    assert (report.objects, len(report.problems)) == (3, 1)
-    assert list(THINGS)[1] in report.problems[0]
+    assert (report.objects, len(report.skipped)) == (3, 1)
+    assert list(THINGS)[1] in report.skipped[0]
     readable, _ = readable_objects(open_archive(path))
     packed = open_archive(tmp_path / "s")
     assert same_objects(packed, readable)
@@ -153,17 +162,74 @@ def test_lossy_shards_are_smaller_and_another_data_set(archive, tmp_path):
     with ArchiveWriter(tmp_path / "a.zip", title="noise", resolution=(24, 24)) as writer:
         writer.add(PreparedObject(ObjectRecord("noise"), noise, archive.read(0).cameras))
     noisy = open_archive(tmp_path / "a.zip")
-    sizes = [write_shards(noisy, tmp_path / str(quality), quality=quality).bytes for quality in (100, 50)]
+    sizes = [write_shards(noisy, tmp_path / str(quality), quality=quality).megabytes for quality in (100, 50)]
     assert sizes[1] < 0.8 * sizes[0]
     assert open_archive(tmp_path / "100").fingerprint == noisy.fingerprint != open_archive(tmp_path / "50").fingerprint
     assert same_objects(open_archive(tmp_path / "100"), noisy)
     assert not same_objects(open_archive(tmp_path / "50"), noisy)
+    write_shards(open_archive(tmp_path / "100"), tmp_path / "again", quality=50)  # of shards they are encoded, too
+    assert (tmp_path / "again" / "shard-000000.tar").read_bytes() == (tmp_path / "50" / "shard-000000.tar").read_bytes()
 
 
 def test_the_command_packs_and_says_so(archive, tmp_path, capsys):
     main(["prepare", "shards", str(archive.path), "--output", str(tmp_path / "s"), "--objects-per-shard", "2"])
-    assert "4 objects in 2 shards" in capsys.readouterr().out
+    assert "2 shards, " in capsys.readouterr().out
     assert same_objects(open_archive(str(tmp_path / "s")), archive)
+    main(["prepare", "shards", str(archive.path), "--output", str(tmp_path / "s"), "--objects-per-shard", "2"])
+    assert "it was there; to make it anew delete" in capsys.readouterr().out
+
+
+def test_two_commands_share_a_packing(archive, tmp_path):
+    write_shards(archive, tmp_path / "alone", objects_per_shard=1, processes=1)
+    with ThreadPoolExecutor(2) as commands:
+        options = {"objects_per_shard": 1, "processes": 2}
+        made = [commands.submit(write_shards, archive, tmp_path / "shared", **options) for _ in range(2)]
+    assert [report.result().objects for report in made] == [4, 4]
+    assert bytes_of(tmp_path / "shared") == bytes_of(tmp_path / "alone")
+    assert same_objects(open_archive(tmp_path / "shared"), archive)
+
+
+def test_where_the_data_lie_is_not_what_is_made(archive, tmp_path):
+    moved = open_archive(shutil.copy(archive.path, tmp_path / "moved.zip"))
+    write_shards(archive, tmp_path / "s", objects_per_shard=2)
+    assert "it was there" in str(write_shards(moved, tmp_path / "s", objects_per_shard=2))
+    for other, options in ((archive, {"quality": 90}), (archive.select([0, 1, 2]), {})):
+        with pytest.raises(ValueError, match="wanted an empty or new folder"):
+            write_shards(other, tmp_path / "s", objects_per_shard=2, **options)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_server_that_fails_stops_the_command_and_skips_nothing(processes, shards, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setattr(storage, "FIRST_PAUSE_SECONDS", 0.0)
+    memory = fsspec.filesystem("memory")
+    for path in shards.iterdir():
+        memory.pipe_file(f"/served/{path.name}", path.read_bytes())
+    cat_file = type(memory).cat_file
+
+    def failing(self, path, **options):
+        if path.endswith("shard-000001.tar"):
+            raise ConnectionError("the server is away")
+        return cat_file(self, path, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", failing)
+    with pytest.raises(OSError, match="wanted its bytes; got ConnectionError: the server is away"):
+        write_shards(open_archive("memory://served"), tmp_path / "s", objects_per_shard=1, processes=processes)
+    monkeypatch.undo()
+    assert write_shards(open_archive("memory://served"), tmp_path / "s", objects_per_shard=1).skipped == []
+    assert same_objects(open_archive(tmp_path / "s"), open_archive(shards))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_shards_are_copied_once_all_are_there(whole, shards, tmp_path):
+    index = json.loads((shards / "shards.json").read_text())
+    (shards / "shards.json").write_text(json.dumps(index | {"whole": whole}))
+    if whole:
+        write_shards(open_archive(shards), tmp_path / "again", objects_per_shard=2)
+        assert same_objects(open_archive(tmp_path / "again"), open_archive(shards))
+    else:
+        with pytest.raises(ValueError, match=r"data: wanted all shards; got .*shards, of which more are being made"):
+            write_shards(open_archive(shards), tmp_path / "again", objects_per_shard=2)
 
 
 def half_written(folder: Path, name: str) -> None:

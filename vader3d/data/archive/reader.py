@@ -95,6 +95,10 @@ class Archive:
         chosen.fingerprint = hashlib.sha256(f"{self.fingerprint} {chosen._indices}".encode()).hexdigest()
         return chosen
 
+    def number(self, index: int) -> int:
+        """An object's number in the whole archive."""
+        return self._indices[index]
+
     def read(self, index: int) -> ObjectViews:
         """The pictures and cameras of one object; ArchiveError, with its name, when they are damaged."""
         record, (height, width) = self.records[index], self.resolution

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vader3d.data.archive.format import (
 )
 from vader3d.data.archive.reader import Archive
 from vader3d.data.dataset import DataSet
-from vader3d.data.writer import PreparedObject, Writer
+from vader3d.data.writer import PreparedObject, Writer, read_object
 from vader3d.files import discard, held, put_in_place, temporary_name, writing
 from vader3d.untrusted import check_json
 
@@ -45,28 +46,12 @@ class ArchiveWriter(Writer):
             self.zip = zipfile.ZipFile(self.file, "w")
             self.hold = hold.pop_all()
 
-    def write(self, index: int, prepared: PreparedObject) -> None:
-        views, (height, width) = len(prepared.pictures), self.resolution
-        layout = sheet_layout(views, height, width)
-        for sheet in range(layout.sheets):
-            first = sheet * layout.views_per_sheet
-            part = prepared.pictures[first : first + layout.sheet_views(sheet, views)]
-            data = pictures_to_sheet(part, columns=layout.columns, quality=self.quality)
-            self.write_member(f"{index:06d}/pictures-{sheet:03d}.webp", data)
-        rows = io.BytesIO()
-        np.save(rows, cameras_to_rows(prepared.cameras), allow_pickle=False)
-        self.write_member(f"{index:06d}/cameras.npy", rows.getvalue())
-        if prepared.mesh is not None:
-            data = prepared.mesh.export(file_type="ply")
-            self.write_member(f"{index:06d}/mesh.ply", data, zipfile.ZIP_DEFLATED)
+    def files_of(self, prepared: PreparedObject) -> list[tuple[str, bytes, int]]:
+        return encoded_files(prepared, quality=self.quality)
 
-    def copy(self, data: DataSet, index: int, record: ObjectRecord) -> int:
-        if not isinstance(data, Archive) or data.resolution != self.resolution:
-            return super().copy(data, index, record)
-        self.check(record)
-        for name, contents, compression in data.members(index):
-            self.write_member(f"{len(self.records):06d}/{name}", contents, compression)
-        return self.note(record)
+    def write(self, record: ObjectRecord, files: Sequence[tuple[str, bytes, int]]) -> None:
+        for name, data, compression in files:
+            self.write_member(f"{len(self.records):06d}/{name}", data, compression)
 
     def publish(self) -> None:
         manifest = {
@@ -108,3 +93,25 @@ class ArchiveWriter(Writer):
         info.external_attr = 0o644 << 16
         with writing(self.path):
             self.zip.writestr(info, data)
+
+
+def encoded_files(prepared: PreparedObject, *, quality: int = 100) -> list[tuple[str, bytes, int]]:
+    """Name, contents and compression of an object's files in an archive."""
+    views, height, width = prepared.pictures.shape[:3]
+    layout, files = sheet_layout(views, height, width), []
+    for sheet in range(layout.sheets):
+        first = sheet * layout.views_per_sheet
+        part = prepared.pictures[first : first + layout.sheet_views(sheet, views)]
+        data = pictures_to_sheet(part, columns=layout.columns, quality=quality)
+        files.append((f"pictures-{sheet:03d}.webp", data, zipfile.ZIP_STORED))
+    rows = io.BytesIO()
+    np.save(rows, cameras_to_rows(prepared.cameras), allow_pickle=False)
+    files.append(("cameras.npy", rows.getvalue(), zipfile.ZIP_STORED))
+    if prepared.mesh is not None:
+        files.append(("mesh.ply", prepared.mesh.export(file_type="ply"), zipfile.ZIP_DEFLATED))
+    return files
+
+
+def archive_files(data: DataSet, index: int) -> list[tuple[str, bytes, int]]:
+    """The same of another data set's object, an archive's as they are; ArchiveError: it is damaged."""
+    return data.members(index) if isinstance(data, Archive) else encoded_files(read_object(data, index))

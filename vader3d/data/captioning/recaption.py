@@ -1,25 +1,22 @@
 """A data set once more, with more said of its objects."""
 
-import json
 import re
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from vader3d.captions import Caption, CaptionFile, joined, numbered_lines, read_captions
+from vader3d.captions import Caption, joined
 from vader3d.data.archive.format import ArchiveError, ObjectRecord
 from vader3d.data.captioning.kinds import clean_tags
 from vader3d.data.captioning.template import CATALOGUED, Look, look_of, name_of, template_captions, template_tags
-from vader3d.data.dataset import DataSet, none_readable
+from vader3d.data.dataset import DataSet
 from vader3d.data.making.chairs import EDITION, captions_of, design
-from vader3d.data.making.conversion import Output, PrepareReport, check_output
-from vader3d.files import discard, write_text, writing
-from vader3d.progress import track
-from vader3d.untrusted import reading
+from vader3d.data.making.conversion import Output, PrepareReport, Work, check_output, convert
+from vader3d.data.making.copying import Original, copied, copy_job, originals, subset_names
+from vader3d.data.writer import CopiedObject
 
 OURS = re.compile(rf"vader3d chairs, edition {EDITION}, series (\d{{1,19}}), piece (\d{{1,19}})")
 NUMBERED = re.compile(r"(?:.*[-.])?chair-(\d{5,})")
@@ -59,13 +56,6 @@ class Describer:
     views: int = 4
     least_score: float = 0.2
 
-    def settings(self, data: DataSet) -> dict:
-        """All that the captions depend on."""
-        names = {"captioner": self.captioner and self.captioner.name, "scorer": self.scorer and self.scorer.name}
-        return {"data": data.fingerprint, "template": self.template, "views": self.views, **names} | (
-            {"least_score": self.least_score} if self.scorer else {}
-        )
-
 
 @dataclass(frozen=True)
 class Told:
@@ -102,62 +92,50 @@ def recaption(
     *,
     file: Path | None = None,
     objects_per_shard: int | None = None,
+    processes: int = 1,
+    work: Work | None = None,
 ) -> PrepareReport:
     """Copy a data set into the archive or shards `output`, with captions: of `file`, then made, then those it had.
 
     Pictures are not encoded anew from archive to archive, nor from shards to shards, else without loss; the fingerprint
-    stays, so that runs on either go on. What was made is kept beside the output until it is whole: the same command
-    goes on. Objects that cannot be read are left out and reported. ValueError names a wrong argument, file or line.
+    stays, so that runs on either go on. Objects that cannot be read are left out and reported. Of several `processes`
+    each has the describer's networks. ValueError names a wrong argument, file or line.
     """
-    started, describer, output = time.monotonic(), describer or Describer(), Path(output)
+    describer, output = describer or Describer(), Path(output)
     check_output(output, data)
-    said = read_captions(file) if file is not None else None
-    report, numbers, dropped = PrepareReport(output), {}, 0
-    target = Output(output, title=data.title, resolution=data.resolution, objects_per_shard=objects_per_shard)
-    with target.open() as writer:
-        notes = Notes(output.with_name(f"{output.name}.captions.jsonl"), describer.settings(data))
-        usual = usual_size(data) if describer.template else None
-        for index in track(range(len(data)), output.name, total=len(data)):
-            try:
-                record = data.records[index]
-                told = notes.told.get(record.name) or notes.add(record.name, tell(data, index, describer, usual))
-                numbers[index] = writer.copy(data, index, with_more(record, told, said))
-                dropped += told.dropped
-            except ValueError as error:
-                report.skipped.append(str(error))
-        if not numbers:
-            raise none_readable(data, report.skipped)
-        writer.fingerprint = (data.select(list(numbers)) if report.skipped else data).fingerprint
-        writer.set_subsets({name: [numbers[i] for i in some if i in numbers] for name, some in data.subsets.items()})
-    discard(notes.path)
-    report.notes += said.notes() if said is not None else []
-    report.notes += [f"{dropped} captions fit the pictures by less than {describer.least_score}"] if dropped else []
-    bare = sum(not record.captions for record in writer.records)
-    report.notes += [f"{bare} objects have no caption"] if bare else []
-    report.notes.append(f"{sum(len(record.captions) for record in writer.records)} captions")
-    report.objects, report.seconds = len(numbers), time.monotonic() - started
-    report.megabytes = writer.bytes / 1e6
+    target = Output(output, data.title, data.resolution, objects_per_shard=objects_per_shard)
+    usual = usual_size(data) if describer.template else None
+    jobs = [copy_job(original, record, target, retold, describer, usual) for original, record in originals(data)]
+    subsets = subset_names(data, [job.name for job in jobs])
+    report = convert(jobs, target, processes=processes, work=work, subsets=subsets, captions=file, copies_of=[data])
+    counts = [len(record.captions) for record in target.read().records]
+    report.notes += [f"{counts.count(0)} objects have no caption"] if 0 in counts else []
+    report.notes.append(f"{sum(counts)} captions")
     return report
 
 
-def with_more(record: ObjectRecord, told: Told, said: CaptionFile | None) -> ObjectRecord:
-    """The record with what is said of it in a file, then what was told, then what nobody said anew."""
+def retold(
+    original: Original, record: ObjectRecord, in_shards: bool, quality: int, describer: Describer, usual: float | None
+) -> CopiedObject:
+    """The object with what a describer says of it; the note counts the captions that it dropped."""
+    told = tell(original, record, describer, usual)
     known = record.source.startswith(CATALOGUED) or OURS.fullmatch(record.source)  # before captions had sources, too
     remade = {*REMADE, ""} if known else set(REMADE)
     kept = [caption for caption in record.captions if not (told.captions and caption.source in remade)]
-    captions = joined(joined(said.of(record.name) if said else (), told.captions), kept)
-    return replace(record, captions=captions, tags=told.tags or record.tags)
+    captions, tags = joined(told.captions, kept), told.tags or record.tags
+    copy = copied(original, replace(record, captions=captions, tags=tags), in_shards, quality)
+    left_out = f"{told.dropped} captions left out that fit the pictures by less than {describer.least_score}"
+    return replace(copy, note=left_out if told.dropped else "")
 
 
-def tell(data: DataSet, index: int, describer: Describer, usual: float | None) -> Told:
+def tell(original: Original, record: ObjectRecord, describer: Describer, usual: float | None) -> Told:
     """What a describer says of an object; ArchiveError where it cannot be read."""
     if not (describer.template or describer.captioner):
         return Told()
-    record = data.records[index]
     exact = captions_for(record) if describer.template else ()
     if exact and not (describer.captioner or describer.scorer):
         return Told(exact, tags_for(record))
-    views = data.read(index)
+    views = original.data.read(original.index)
     look = look_of(views) if describer.template and not exact else None
     captions = list(exact or (template_captions(record, look, usual_size=usual) if look else ()))
     chosen = np.linspace(0, len(views.pictures) - 1, min(describer.views, len(views.pictures))).round().astype(int)
@@ -190,36 +168,4 @@ def usual_size(data: DataSet) -> float | None:
         except ArchiveError:
             continue
     low, middle, high = np.quantile(sizes, (0.1, 0.5, 0.9)) if sizes else (0.0, 0.0, 0.0)
-    return float(middle) if high > ALIKE * low > 0 else None
-
-
-@dataclass
-class Notes:
-    """What was told so far, in a file beside the output; of other settings nothing is kept."""
-
-    path: Path
-    settings: dict
-    told: dict[str, Told] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        with_settings = json.dumps(self.settings)
-        lines = list(whole_lines(self.path)) if self.path.exists() else []
-        if lines[:1] == [with_settings]:
-            with reading(self.path, "captions of an earlier run; delete it"):
-                for entry in map(json.loads, lines[1:]):
-                    captions = tuple(Caption(**caption) for caption in entry["captions"])
-                    self.told[entry["name"]] = Told(captions, tuple(entry["tags"]), entry["dropped"])
-        write_text(self.path, "".join(f"{line}\n" for line in [with_settings, *lines[1 : len(self.told) + 1]]))
-
-    def add(self, name: str, told: Told) -> Told:
-        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"name": name, **asdict(told)}) + "\n")
-        self.told[name] = told
-        return told
-
-
-def whole_lines(path: Path) -> Iterable[str]:
-    """A file's lines, without a last one that a kill cut short."""
-    for _, line in numbered_lines(path):
-        if line.endswith("\n"):
-            yield line.removesuffix("\n")
+    return float(f"{middle:.3g}") if high > ALIKE * low > 0 else None  # the same on every machine

@@ -8,15 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vader3d.captions import Caption, CaptionFile, joined, read_captions
-from vader3d.data.archive.reader import Archive
 from vader3d.data.dataset import DataSet
-from vader3d.data.making.crew import Crew, Here, Job
+from vader3d.data.making.crew import Crew, Here, Job, Threads
 from vader3d.data.making.engines import engine_of
 from vader3d.data.making.finishing import PrepareReport, finish
 from vader3d.data.making.ledger import FINISHED, LEDGER, Item, Ledger, Output, ledger_for
-from vader3d.data.making.part import make_part
+from vader3d.data.making.part import Workers, make_part
 from vader3d.data.making.work import Work, place_of
-from vader3d.data.shards.reader import Shards
 from vader3d.files import held, write_text
 from vader3d.progress import progress_bar
 from vader3d.untrusted import read_json
@@ -41,6 +39,8 @@ def convert(
     subsets: Mapping[str, Sequence[str]] | None = None,
     captions: Path | None = None,
     beside: Sequence[Path] = (),
+    copies_of: Sequence[DataSet] = (),
+    in_threads: bool = False,
 ) -> PrepareReport:
     """Make every job's object and write them all: an archive in the jobs' order, or shards part after part.
 
@@ -48,17 +48,20 @@ def convert(
     meanwhile (`Ledger`). An object that cannot be made, that takes more than `work` allows, that processes die of, or
     that repeats another is skipped and reported; ValueError when none remains. `subsets` name objects; names that are
     not there are noted. What a file of `captions` says of an object comes before what it has (`read_captions`); so does
-    what the files `beside` the objects say, of which one that cannot be read is noted.
+    what the files `beside` the objects say, of which one that cannot be read is noted. Jobs that are `copies_of` the
+    objects of data sets keep their order in shards, too, and of one its fingerprint; jobs that do no more than that may
+    be done `in_threads`.
     """
     started, work = time.monotonic(), work or Work()
     said, unread = files_read(captions, beside)
     items = [Item(index, job, captions_of(job.name, said)) for index, job in enumerate(jobs)]
     rank, world = place_of(work)
-    ledger = ledger_for(output, items, work.limits)
+    ledger = ledger_for(output, items, work.limits, in_order=bool(copies_of))
     ledger.begin(len(items))
     try:
-        make_all(ledger, items, work, processes, first=rank * ledger.parts // world)
-        report = finished(ledger, subsets or {}, keep=world > 1)
+        workers = workers_for(len(items), work, processes, in_threads=in_threads)
+        make_all(ledger, items, work, workers, first=rank * ledger.parts // world)
+        report = finished(ledger, subsets or {}, copies_of, keep=world > 1)
     except BaseException:
         if not ledger.has_objects:  # nothing to go on from
             ledger.forget()
@@ -89,13 +92,23 @@ def captions_of(name: str, said: Sequence[CaptionFile]) -> tuple[Caption, ...]:
     return captions
 
 
-def make_all(ledger: Ledger, items: Sequence[Item], work: Work, processes: int, *, first: int) -> None:
+def workers_for(objects: int, work: Work, processes: int, *, in_threads: bool) -> Workers | None:
+    """Who makes so many objects; None: a cluster."""
+    if work.is_cluster:
+        return None
+    if work.is_apart:
+        return Crew(processes, work.limits)
+    if processes <= 1 or objects < 2:
+        return Here()
+    return Threads(processes) if in_threads else Crew(processes, work.limits)
+
+
+def make_all(ledger: Ledger, items: Sequence[Item], work: Work, workers: Workers | None, *, first: int) -> None:
     """Until all parts are whole, make those that nobody else makes, from the part `first` on."""
     shares = ledger.shared(items)
-    alone = not work.is_apart and (processes <= 1 or len(items) < 2)
-    workers = None if work.is_cluster else Here() if alone else Crew(processes, work.limits)
+    size = 1 if workers is None else workers.size
     failures, done = 0, 0
-    with engine_of(work, 1 if alone else processes) as engine, progress_bar(ledger.output.path.name) as advance:
+    with engine_of(work, size) as engine, progress_bar(ledger.output.path.name) as advance:
         began = time.monotonic()
 
         def told() -> None:
@@ -109,7 +122,6 @@ def make_all(ledger: Ledger, items: Sequence[Item], work: Work, processes: int, 
                 before = len(items) - sum(len(shares[number]) for number in left) - done
                 if workers is not None:
                     workers.told = told
-                size = 1 if workers is None else workers.size
                 ahead = 2 * max(1, size // len(left))
                 begun = [engine.submit(make_part, ledger, number, shares[number], workers, ahead) for number in left]
                 if sum(outcome(part, work) for part in as_completed(begun)):
@@ -134,7 +146,9 @@ def outcome(part: "Future[bool]", work: Work) -> bool:
     raise error
 
 
-def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool) -> PrepareReport:
+def finished(
+    ledger: Ledger, subsets: Mapping[str, Sequence[str]], copies_of: Sequence[DataSet], *, keep: bool
+) -> PrepareReport:
     """The report of the whole, made by the first who comes here; keep: for those who come late."""
     with held(ledger.folder.parent, f"{ledger.folder.name}.end", wait=True):  # not in there: the folder goes
         if (ledger.folder / FINISHED).exists():
@@ -145,10 +159,9 @@ def finished(ledger: Ledger, subsets: Mapping[str, Sequence[str]], *, keep: bool
                 ledger.forget()
             return report
         if not (ledger.folder / LEDGER).exists():
-            path, in_shards = ledger.output.path, ledger.output.objects_per_shard is not None
-            made = Shards(path) if in_shards else Archive(path)
-            return PrepareReport(path, len(made), notes=[f"it was there; to make it anew delete {path} first"])
-        report = finish(ledger, subsets)
+            path, count = ledger.output.path, len(ledger.output.read())
+            return PrepareReport(path, count, notes=[f"it was there; to make it anew delete {path} first"])
+        report = finish(ledger, subsets, copies_of)
         values = {name: value for name, value in asdict(report).items() if name != "output"}
         write_text(ledger.folder / FINISHED, json.dumps(values, ensure_ascii=False))
         ledger.forget(keep=keep)

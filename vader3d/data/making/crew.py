@@ -16,7 +16,8 @@ from queue import LifoQueue
 from typing import Any, NamedTuple
 
 from vader3d.data.making.work import Limits
-from vader3d.data.writer import PreparedObject
+from vader3d.data.shards.storage import Unreachable
+from vader3d.data.writer import CopiedObject, PreparedObject
 from vader3d.untrusted import reason_of
 
 DEATHS = 3  # of the process that makes an object, before it is given up
@@ -29,7 +30,7 @@ class Job(NamedTuple):
     """One object to come: `make(*arguments)` returns it; both are picklable."""
 
     name: str
-    make: Callable[..., PreparedObject]
+    make: Callable[..., PreparedObject | CopiedObject]
     arguments: tuple[Any, ...]
 
 
@@ -40,8 +41,8 @@ class Death(NamedTuple):
     log: str
 
 
-Result = PreparedObject | Exception
-FULL = (errno.ENOSPC, errno.EDQUOT)  # would befall every object
+Result = PreparedObject | CopiedObject | Exception
+FULL = (errno.ENOSPC, errno.EDQUOT)
 Deaths = Callable[[Death | None], str]  # notes one, if any; gives why the object is given up, or ""
 
 
@@ -53,7 +54,8 @@ def attempt(job: Job) -> Result:
     try:
         return job.make(*job.arguments)
     except OSError as error:
-        return error if error.errno in FULL else ValueError(reason_of(error))
+        befalls_all = error.errno in FULL or isinstance(error, Unreachable)
+        return error if befalls_all else ValueError(reason_of(error))
     except Exception as error:  # readers of foreign files raise whatever they meet; one object must not stop the rest
         return ValueError(reason_of(error))
 
@@ -74,6 +76,28 @@ class Here:
 
     def stop(self) -> None:
         """Nothing runs beside."""
+
+
+class Threads:
+    """Makes objects in so many threads of this process: those that no process dies of."""
+
+    def __init__(self, size: int):
+        self.size, self.pool = size, ThreadPoolExecutor(size, "copy")
+        self.told: Callable[[], None] = lambda: None  # after each object
+
+    def submit(self, job: Job, deaths: Deaths) -> "Future[Result]":
+        """The result to come."""
+        return self.pool.submit(self.made, job)
+
+    def made(self, job: Job) -> Result:
+        try:
+            return attempt(job)
+        finally:
+            self.told()
+
+    def stop(self) -> None:
+        """What is begun ends; no more begins."""
+        self.pool.shutdown(cancel_futures=True)
 
 
 class Crew:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import Any
 
 from vader3d.config import config_from_dict
 from vader3d.data.archive.reader import Archive
+from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.dataset import DataSet
 from vader3d.data.making.ledger import COMMAND, Ledger, Made, Output, PartNote
-from vader3d.data.shards.format import INDEX, VERSION, Shard, span_from_entry
+from vader3d.data.shards.format import INDEX, Shard, span_from_entry
 from vader3d.data.shards.writer import packed_index, packed_spans
+from vader3d.data.writer import CopiedObject
 from vader3d.files import held, remove_leftovers, write_bytes
 from vader3d.untrusted import read_json
 
@@ -44,10 +47,11 @@ class PrepareReport:
         return "\n".join(lines)
 
 
-def finish(ledger: Ledger, subsets: Mapping[str, Sequence[str]]) -> PrepareReport:
+def finish(ledger: Ledger, subsets: Mapping[str, Sequence[str]], copies_of: Sequence[DataSet] = ()) -> PrepareReport:
     """Make the output of parts that are all whole; what is there already is made again, the same to the byte.
 
-    Objects that repeat another are left out. `subsets` name objects. ValueError: there is no object at all.
+    Objects that repeat another are left out. `subsets` name objects. Copies of one data set keep its fingerprint.
+    ValueError: there is no object at all.
     """
     output, notes = ledger.output, [ledger.note(number) for number in range(ledger.parts)]
     kept, skipped = without_repeats(notes)
@@ -56,19 +60,21 @@ def finish(ledger: Ledger, subsets: Mapping[str, Sequence[str]]) -> PrepareRepor
         reasons = "\n  ".join(report.skipped[:5])
         count = len(report.skipped)
         raise ValueError(f"{output.path}: wanted at least 1 usable object; got none of {count}:\n  {reasons}")
-    if output.objects_per_shard is None:
-        order = sorted((made.index, number, place, made.name) for (number, place), made in kept.items())
-    else:
+    if output.in_shards:
         order = [(0, number, place, made.name) for (number, place), made in sorted(kept.items())]
+    else:
+        order = sorted((made.index, number, place, made.name) for (number, place), made in kept.items())
     index = {name: i for i, (*_, name) in enumerate(order)}
     for subset, names in subsets.items():
         if absent := [name for name in names if name not in index]:
             report.notes.append(f"subset {subset}: {len(absent)} names are not there, e.g. {absent[0]}")
     numbers = {subset: [index[n] for n in names if n in index] for subset, names in subsets.items()}
-    if output.objects_per_shard is None:
-        report.megabytes = pack(ledger, [(number, place) for _, number, place, _ in order], numbers) / 1e6
+    fingerprint = fingerprint_of(copies_of, [made.index for made in kept.values()], output.quality)
+    if output.in_shards:
+        report.megabytes = index_all(ledger, notes, kept, numbers, fingerprint) / 1e6
     else:
-        report.megabytes = index_all(ledger, notes, kept, numbers) / 1e6
+        places = [(number, place) for _, number, place, _ in order]
+        report.megabytes = pack(ledger, places, numbers, fingerprint) / 1e6
     lines = Counter(line for made in kept.values() for line in made.note.splitlines())
     report.notes += [f"{line}: {count} objects" for line, count in lines.most_common(NOTES)]
     report.objects = len(kept)
@@ -94,18 +100,30 @@ def without_repeats(notes: Sequence[PartNote]) -> tuple[dict[tuple[int, int], Ma
     return kept, skipped
 
 
-def pack(ledger: Ledger, order: Sequence[tuple[int, int]], subsets: Mapping[str, Sequence[int]]) -> int:
+def fingerprint_of(copies_of: Sequence[DataSet], indices: Iterable[int], quality: int) -> str:
+    """That of the one data set that these objects are copied from: a run on it may go on with its copy. Else none."""
+    if len(copies_of) != 1:
+        return ""
+    (data,), kept = copies_of, sorted(indices)
+    whole = data if len(kept) == len(data) else data.select(kept)
+    return whole.fingerprint if quality == 100 else f"{whole.fingerprint}-quality-{quality}"
+
+
+def pack(
+    ledger: Ledger, order: Sequence[tuple[int, int]], subsets: Mapping[str, Sequence[int]], fingerprint: str
+) -> int:
     """Copy the objects into one archive, to the byte; gives its bytes."""
 
     @lru_cache(OPEN_ARCHIVES)
     def opened(number: int) -> Archive:
         return Archive(ledger.path(number, ".zip"))
 
-    with ledger.output.open() as writer:
+    with ArchiveWriter(ledger.output.path, **ledger.output.settings) as writer:
         for number, place in order:
             part = opened(number)
-            writer.copy(part, place, part.records[place])
+            writer.add(CopiedObject(part.records[place], part.members(place)))
         writer.set_subsets(subsets)
+        writer.fingerprint = fingerprint
     opened.cache_clear()
     return writer.bytes
 
@@ -115,6 +133,7 @@ def index_all(
     notes: Sequence[PartNote],
     kept: Mapping[tuple[int, int], Made],
     subsets: Mapping[str, Sequence[int]],
+    fingerprint: str,
 ) -> int:
     """Write the index of all shards; gives their bytes."""
     output = ledger.output
@@ -130,7 +149,7 @@ def index_all(
                 shard = without_others(output, shard, places)
             if shard.objects:
                 shards.append(shard)
-        write_index(ledger, shards, subsets=dict(subsets), whole=True)
+        write_index(ledger, shards, subsets=subsets, fingerprint=fingerprint, whole=True)
     return sum(shard.bytes for shard in shards)
 
 
@@ -147,25 +166,29 @@ def without_others(output: Output, shard: Shard, places: Sequence[int]) -> Shard
 
 
 def write_index(
-    ledger: Ledger, shards: Sequence[Shard], *, subsets: Mapping[str, Sequence[int]] = MappingProxyType({}), whole: bool
+    ledger: Ledger,
+    shards: Sequence[Shard],
+    *,
+    subsets: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    fingerprint: str = "",
+    whole: bool,
 ) -> None:
-    """The index of these shards, in the order of their files; whole: no more are to come."""
+    """The index of these shards, in the order of their files; whole: no more are to come.
+
+    fingerprint: default: one of the shards' contents.
+    """
     output, first = ledger.output, 0
     numbered = []
     for shard in sorted(shards, key=lambda shard: shard.file):
         numbered.append(replace(shard, first=first))
         first += shard.objects
-    fingerprint = hashlib.sha256(" ".join(f"{each.sha256} {each.index_sha256}" for each in numbered).encode())
+    contents = " ".join(f"{each.sha256} {each.index_sha256}" for each in numbered)
     data = packed_index(
         numbered,
-        title=output.title,
-        resolution=output.resolution,
-        quality=output.quality,
-        fingerprint=fingerprint.hexdigest(),
-        subsets=dict(subsets),
-        version=VERSION,
-        whole=whole,
-        **{COMMAND: ledger.digest},
+        **output.settings,
+        fingerprint=fingerprint or hashlib.sha256(contents.encode()).hexdigest(),
+        subsets=subsets,
+        more={"whole": whole, COMMAND: ledger.digest},
     )
     write_bytes(output.path / INDEX, data)
 
@@ -173,7 +196,7 @@ def write_index(
 def index_so_far(ledger: Ledger) -> None:
     """Let readers have the shards that are whole; seldom, and unless others are at it."""
     output, path = ledger.output, ledger.output.path / INDEX
-    if output.objects_per_shard is None:
+    if not output.in_shards:
         return
     try:
         with held(ledger.folder, INDEX_LOCK):

@@ -1,25 +1,29 @@
 """Several data sets as one."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vader3d.data.dataset import DataSet, none_readable
-from vader3d.data.making.conversion import Output, PrepareReport, check_output
-from vader3d.progress import track
+from vader3d.data.dataset import DataSet
+from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, check_output, convert
+from vader3d.data.making.copying import copy_job, originals
 
 
 def join(
-    parts: Sequence[DataSet], output: Path, *, objects_per_shard: int | None = None, title: str = ""
+    parts: Sequence[DataSet],
+    output: Path,
+    *,
+    objects_per_shard: int | None = None,
+    title: str = "",
+    processes: int = 1,
+    work: Work | None = None,
 ) -> PrepareReport:
     """All objects of `parts`, in order, in the archive or shards `output`; each part becomes a subset of its name.
 
     Pictures stay as they are, to the byte from archive to archive. Names that several parts have get their part's name
     in front. What cannot be read is left out and reported. ValueError: fewer than two parts, or pictures of two sizes.
     """
-    started = time.monotonic()
     if len(parts) < 2:
         raise ValueError(f"data: wanted at least 2 data sets to join; got {len(parts)}")
     if len(sizes := {part.resolution for part in parts}) > 1:
@@ -27,27 +31,16 @@ def join(
         raise ValueError(f"data: wanted pictures of one size; got {len(sizes)} ({said}); prepare them alike: --size")
     for part in parts:
         check_output(output, part)
-    names = part_names(parts)
-    owners = Counter(record.name for part in parts for record in part.records)
-    report, subsets = PrepareReport(output), dict[str, list[int]]()
     title = title or " and ".join(part.title for part in parts)
-    target = Output(output, title=title, resolution=parts[0].resolution, objects_per_shard=objects_per_shard)
-    with target.open() as writer:
-        numbered = [(number, index) for number, part in enumerate(parts) for index in range(len(part))]
-        for number, index in track(numbered, output.name, total=len(numbered)):
-            part, name = parts[number], names[number]
-            try:
-                record = part.records[index]
-                record = replace(record, name=f"{name}-{record.name}") if owners[record.name] > 1 else record
-                subsets.setdefault(name, []).append(writer.copy(part, index, record))
-            except ValueError as error:
-                report.skipped.append(str(error))
-        if not writer.records:
-            raise none_readable(parts[0], report.skipped)
-        writer.set_subsets(subsets)
-    report.objects, report.seconds = len(writer.records), time.monotonic() - started
-    report.megabytes = writer.bytes / 1e6
-    return report
+    target = Output(Path(output), title, parts[0].resolution, objects_per_shard=objects_per_shard)
+    found = [(name, *each) for name, part in zip(part_names(parts), parts, strict=True) for each in originals(part)]
+    owners = Counter(record.name for _, _, record in found)
+    jobs, subsets = list[Job](), dict[str, list[str]]()
+    for subset, original, record in found:
+        name = f"{subset}-{record.name}" if owners[record.name] > 1 else record.name
+        jobs.append(copy_job(original, replace(record, name=name), target))
+        subsets.setdefault(subset, []).append(name)
+    return convert(jobs, target, processes=processes, work=work, subsets=subsets, copies_of=parts, in_threads=True)
 
 
 def part_names(parts: Sequence[DataSet]) -> list[str]:

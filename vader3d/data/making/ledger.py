@@ -1,10 +1,11 @@
 """Notes on which parts of a data set are made, shared by all commands.
 
-`OUTPUT.parts/`: `ledger.json` says of what command it is. An object belongs to the part that its name's hash says. Who
-makes a part holds it (`files.held`: a lock with signs of life, so that others take over what a dead one held); what it
-made lies under a temporary name until it is whole; `part-000012.json`, written last, says that it is, and tells of each
-of its objects. Its pictures lie beside it, in a small archive that the whole one is packed from, or they are a shard of
-the output already. `part-000012.deaths.jsonl` has the objects that processes died of.
+`OUTPUT.parts/`: `ledger.json` says of what command it is. An object belongs to the part that its name's hash says, a
+copied one to that of its neighbours. Who makes a part holds it (`files.held`: a lock with signs of life, so that others
+take over what a dead one held); what it made lies under a temporary name until it is whole; `part-000012.json`, written
+last, says that it is, and tells of each of its objects. Its pictures lie beside it, in a small archive that the whole
+one is packed from, or they are a shard of the output already. `part-000012.deaths.jsonl` has the objects that processes
+died of.
 """
 
 import hashlib
@@ -20,12 +21,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vader3d.captions import Caption
+from vader3d.data.archive.format import check_quality
+from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.dataset import DataSet
 from vader3d.data.making.crew import DEATHS, Death, Job
 from vader3d.data.making.work import Limits
 from vader3d.data.shards.format import INDEX
-from vader3d.data.shards.writer import ShardWriter, check_folder
-from vader3d.data.writer import Writer
+from vader3d.data.shards.reader import Shards
+from vader3d.data.shards.writer import check_empty, check_folder
 from vader3d.files import discard, held, write_text, writing
 from vader3d.untrusted import read_json, reading
 
@@ -44,12 +48,18 @@ class Output(NamedTuple):
     quality: int = 100
     objects_per_shard: int | None = None
 
-    def open(self) -> Writer:
-        """Its writer, for one process."""
-        settings: dict[str, Any] = {"title": self.title, "resolution": self.resolution, "quality": self.quality}
-        if self.objects_per_shard is None:
-            return ArchiveWriter(self.path, **settings)
-        return ShardWriter(self.path, **settings, objects_per_shard=self.objects_per_shard)
+    @property
+    def in_shards(self) -> bool:
+        return self.objects_per_shard is not None
+
+    def read(self) -> DataSet:
+        """What was written."""
+        return Shards(self.path) if self.in_shards else Archive(self.path)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its writers are told."""
+        return {"title": self.title, "resolution": self.resolution, "quality": self.quality}
 
     @property
     def parts(self) -> Path:
@@ -90,13 +100,15 @@ class PartNote:
 class Ledger:
     """The notes about one output; picklable, so that a process anywhere can make a part of it.
 
-    `digest` is equal for commands that make the same (`digest_of`).
+    `digest` is equal for commands that make the same (`digest_of`). `block`: a part is so many objects, one after the
+    other; None: those whose names' hashes say so.
     """
 
     output: Output
     parts: int
     limits: Limits = Limits()  # noqa: RUF009 (a constant)
     digest: str = ""
+    block: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -132,7 +144,7 @@ class Ledger:
         """The items of each part."""
         shares: list[list[Item]] = [[] for _ in range(self.parts)]
         for item in items:
-            shares[part_of(item.job.name, self.parts)].append(item)
+            shares[item.number // self.block if self.block else part_of(item.job.name, self.parts)].append(item)
         return shares
 
     def begin(self, items: int) -> None:
@@ -140,6 +152,8 @@ class Ledger:
 
         ValueError: the folder is another command's, or the output is in use.
         """
+        if self.output.in_shards:
+            check_folder(self.output.path)
         with held(self.folder.parent, f"{self.folder.name}.begin", wait=True):
             if (self.folder / LEDGER).exists():
                 if read_json(self.folder / LEDGER).get("digest") != self.digest:
@@ -158,7 +172,7 @@ class Ledger:
     @property
     def has_shards(self) -> bool:
         """Whether this command has ended before, and its shards still lie there."""
-        if self.output.objects_per_shard is None:
+        if not self.output.in_shards:
             return False
         with suppress(OSError, ValueError, AttributeError):
             index = read_json(self.output.path / INDEX)
@@ -167,9 +181,11 @@ class Ledger:
 
     def check_output(self) -> None:
         """ValueError for a place that cannot be written to, or is being."""
-        if self.output.objects_per_shard is not None:
-            check_folder(self.output.path)
-        self.output.open().close()
+        if self.output.in_shards:
+            check_quality(self.output.quality)
+            check_empty(self.output.path)
+        else:
+            ArchiveWriter(self.output.path, **self.output.settings).close()
 
     def forget(self, *, keep: bool = False) -> None:
         """Delete all of it, or, keep=True, all but the notes; last what says that the whole is there."""
@@ -194,12 +210,17 @@ def part_of(name: str, parts: int) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % parts
 
 
-def ledger_for(output: Output, items: Sequence[Item], limits: Limits) -> Ledger:
-    """With as many parts as the shards that are asked for; of an archive as many as keep many processes busy."""
-    each = output.objects_per_shard
-    count = len(items)
+def ledger_for(output: Output, items: Sequence[Item], limits: Limits, *, in_order: bool = False) -> Ledger:
+    """With as many parts as the shards that are asked for; of an archive as many as keep many processes busy.
+
+    in_order: parts are objects that follow each other, for the items are always the same.
+    """
+    count, each = len(items), output.objects_per_shard
+    if each is not None and each < 1:
+        raise ValueError(f"objects_per_shard: wanted at least 1; got {each}")
     parts = max(-(-count // OBJECTS_PER_PART), min(count, PARTS)) if each is None else -(-count // each)
-    return Ledger(output, max(1, parts), limits, digest_of(output, items))
+    block = each or -(-count // max(1, parts)) if in_order else None
+    return Ledger(output, max(1, parts), limits, digest_of(output, items), block)
 
 
 def digest_of(output: Output, items: Sequence[Item]) -> str:

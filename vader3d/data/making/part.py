@@ -10,11 +10,10 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from vader3d.captions import joined
 from vader3d.data.archive.writer import ArchiveWriter
-from vader3d.data.making.crew import Crew, Here, Result
+from vader3d.data.making.crew import Crew, Here, Result, Threads
 from vader3d.data.making.finishing import index_so_far
 from vader3d.data.making.ledger import DOING, DeathList, Item, Ledger, Made, PartNote
 from vader3d.data.making.work import Limits
@@ -22,12 +21,13 @@ from vader3d.data.shards.writer import PartWriter
 from vader3d.data.writer import Writer
 from vader3d.files import WATCH_SECONDS, changed, discard, held, note_in, this_machine, write_text, writing
 
+Workers = Crew | Threads | Here
 SEEN: dict[Path, tuple[int | None, float]] = {}  # locks: when they last changed, and when we saw that first
 OWN = threading.local()  # the crew of a thread of another engine's worker
 
 
 def make_part(
-    ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | Here | None = None, ahead: int = 2
+    ledger: Ledger, number: int, items: Sequence[Item], workers: Workers | None = None, ahead: int = 2
 ) -> bool:
     """Make a part, if nobody does: whether it is whole now. workers: default: a process of this thread's own.
 
@@ -72,7 +72,7 @@ def can_be_taken(lock: Path) -> bool:
     return time.monotonic() - since > WATCH_SECONDS
 
 
-def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | Here, ahead: int) -> PartNote:
+def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Workers, ahead: int) -> PartNote:
     """Write the objects of a part, whole or not at all; those that cannot be made, or that repeat one, are noted."""
     note, deaths = PartNote(), DeathList(ledger, number)
     identities: dict[str, str] = {}
@@ -105,7 +105,7 @@ def written(ledger: Ledger, number: int, items: Sequence[Item], workers: Crew | 
 
 
 def results_of(
-    ledger: Ledger, items: Sequence[Item], workers: Crew | Here, ahead: int, deaths: DeathList
+    ledger: Ledger, items: Sequence[Item], workers: Workers, ahead: int, deaths: DeathList
 ) -> Iterator[tuple[Item, Result]]:
     """The items in order with what came of them, some made ahead."""
     if isinstance(workers, Here):
@@ -140,7 +140,6 @@ def results_here(
 
 def part_writer(ledger: Ledger, number: int) -> Writer:
     output = ledger.output
-    settings: dict[str, Any] = {"title": output.title, "resolution": output.resolution, "quality": output.quality}
-    if output.objects_per_shard is None:
-        return ArchiveWriter(ledger.path(number, ".zip"), **settings)
-    return PartWriter(output.path, number, **settings)
+    if output.in_shards:
+        return PartWriter(output.path, number, **output.settings)
+    return ArchiveWriter(ledger.path(number, ".zip"), **output.settings)

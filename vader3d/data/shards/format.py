@@ -11,10 +11,10 @@
         000000012.mesh.ply       the true surface in the same world, where it is known
     shard-000000.json      {"objects": [{the record's fields, offset, bytes, crc32}]}: where each sample lies
 
-The key is the object's number in the whole set, the same however many objects a shard holds; or, where its entry has
-one, that `key`: in sets that many processes made, where numbers were not known yet. Such a set's index has
-`whole`: false while more is to come, and `command`, which is equal for commands that make the same. Cameras and world
-are those of `vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
+The key is the entry's `key`: the object's number among all that were asked for, the same however many objects a shard
+holds; in older sets, whose entries have none, its number in the whole set. The index has `whole`: false while more is
+to come, and `command`, which is equal for commands that make the same. Cameras and world are those of
+`vader3d.geometry.cameras`. Tar members are read from memory by name, only plain files, never extracted.
 """
 
 import json
@@ -44,8 +44,7 @@ from vader3d.untrusted import parsed_json, reading
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-FORMAT, VERSION = "vader3d-shards", 3  # with keys; 1: one caption an object, without a source
-PLAIN_VERSION = 2  # without keys, so that older readers open them
+FORMAT, VERSION = "vader3d-shards", 3  # 2: without keys; 1: one caption an object, without a source
 INDEX = "shards.json"
 BLOCK = 512  # bytes: tar's unit
 TEXT_BYTES = 2**20  # of a record or a caption
@@ -84,15 +83,15 @@ def picture_limit(height: int, width: int) -> int:
     return 5 * height * width + 4096
 
 
-def sample_members(prepared: PreparedObject, mesh: bytes | None, *, quality: int) -> list[tuple[str, bytes]]:
-    """An object's files as (extension, contents); `mesh` is its PLY."""
+def sample_members(prepared: PreparedObject, *, quality: int) -> list[tuple[str, bytes]]:
+    """An object's pictures, cameras and mesh as (extension, contents)."""
     rows = cameras_to_rows(prepared.cameras)
     poses = rows[:, :12].reshape(-1, 3, 4).tolist() if prepared.cameras.posed else None
     cameras = {"world_from_camera": poses, "intrinsics": rows[:, 12:].tolist()}
-    members = [*record_members(prepared.record), ("cameras.json", json.dumps(cameras).encode())]
+    members = [("cameras.json", json.dumps(cameras).encode())]
     for view, picture in enumerate(prepared.pictures):
         members.append((f"{view:04d}.webp", pictures_to_sheet(picture[None], columns=1, quality=quality)))
-    return members if mesh is None else [*members, ("mesh.ply", mesh)]
+    return members if prepared.mesh is None else [*members, ("mesh.ply", prepared.mesh.export(file_type="ply"))]
 
 
 def record_members(record: ObjectRecord) -> list[tuple[str, bytes]]:

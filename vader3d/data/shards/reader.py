@@ -161,19 +161,19 @@ class Shards:
             members = sample_from_tar(sample, self.number(index), span)
             return sample_views(members, span.record, self.resolution, chosen)
 
-    def members(self, index: int) -> list[tuple[str, memoryview]]:
+    def members(self, index: int) -> list[tuple[str, bytes]]:
         """An object's pictures, cameras and mesh as (extension, contents), as they are; ArchiveError: damaged."""
-        shard, span = self.span(index)
+        (shard, span), sample = self.span(index), self.read_sample(index)
         with reading(f"{self.path}/{shard.file}: object {span.record.name!r}", "a whole sample", ArchiveError):
-            members = sample_from_tar(self.read_sample(index), self.number(index), span)
-            return [(name, data) for name, data in members.items() if name not in ("json", "txt")]
+            members = sample_from_tar(sample, self.number(index), span)
+            return [(name, bytes(data)) for name, data in members.items() if name not in ("json", "txt")]
 
     def true_mesh(self, index: int) -> "Trimesh | None":
         """The object's true surface as a trimesh.Trimesh, or None where the shards know none."""
-        shard, span = self.span(index)
+        (shard, span), sample = self.span(index), self.read_sample(index)
         place = f"{self.path}/{shard.file}: object {span.record.name!r}: mesh.ply"
         with reading(place, "a whole mesh", ArchiveError):
-            return sample_mesh(sample_from_tar(self.read_sample(index), self.number(index), span))
+            return sample_mesh(sample_from_tar(sample, self.number(index), span))
 
     def close(self) -> None:
         """Nothing is held open."""

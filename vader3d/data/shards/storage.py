@@ -6,6 +6,10 @@ from pathlib import Path
 RETRIES, FIRST_PAUSE_SECONDS = 3, 0.5
 
 
+class Unreachable(OSError):
+    """A place that gave no answer, asked several times."""
+
+
 def is_url(place: str | Path) -> bool:
     """Whether fsspec has to read it: s3://, https://, gs://, memory://, ..."""
     return "://" in str(place)
@@ -53,7 +57,7 @@ class UrlStorage:
             raise ValueError(f"{url}: wanted a protocol that fsspec knows; got another ({error})") from error
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
-        """As FolderStorage's; three more tries for what may pass, then OSError."""
+        """As FolderStorage's; three more tries for what may pass, then Unreachable."""
         for attempt in range(RETRIES + 1):
             try:
                 data = self.files.cat_file(f"{self.folder}/{name}", start=start or None, end=end)
@@ -64,7 +68,7 @@ class UrlStorage:
                 if getattr(error, "status", None) == 416 or "InvalidRange" in str(error):
                     return b""  # the file ends before `start`
                 if attempt == RETRIES:
-                    raise OSError(
+                    raise Unreachable(
                         f"{self.url}/{name}: wanted its bytes; got {type(error).__name__}: {error}"
                     ) from error
                 time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
