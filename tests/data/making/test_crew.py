@@ -13,7 +13,7 @@ from vader3d.data.making.work import Limits
 
 @pytest.fixture(scope="module")
 def crew():
-    crew = Crew(1, Limits(seconds=2.0, gigabytes=1.0))
+    crew = Crew(1, Limits(seconds=6.0, gigabytes=1.0))
     yield crew
     crew.stop()
 
@@ -39,7 +39,7 @@ def result(crew, value):
 @pytest.mark.parametrize(
     ("value", "words", "deaths"),
     [
-        (HANGS, r"make the object within 2 s; got no end; last words of thing 0", 2),
+        (HANGS, r"make the object within 6 s; got no end; last words of thing 0", 2),
         (CRASHES, r"got its death \(SIGSEGV\); last words of thing 0", 2),
         (EXITS, r"got its death \(exit code 1; out of memory\?\); last words of thing 0", 2),
         (EATS, r"MemoryError: Unable to allocate 8\.00 GiB", 0),
