@@ -1,7 +1,7 @@
 """How like generated objects their files are, by judges of other hands.
 
-    python benchmarks/assets.py surface --count 4                # 32 objects of the model that ships: minutes
-    python benchmarks/assets.py judges --three FOLDER            # 8 of them; FOLDER: where `npm install three` was run
+    python benchmarks/assets.py surface --count 4                # 36 objects of the model that ships: minutes
+    python benchmarks/assets.py judges --three FOLDER            # 9 of them; FOLDER: where `npm install three` was run
 
 Judges read a file as it was written and draw eight views, which are compared with the volume's own pictures (four
 points a voxel; foreground PSNR in dB, IoU of silhouettes). Colours are drawn without light. trimesh and usd-core read
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from vader3d import Generator
 from vader3d.assets import Asset
+from vader3d.export.mesh import EmptyVolumeError
 from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.placement import ExportConfig
 from vader3d.export.surface import SurfaceConfig, soundness
@@ -49,6 +50,7 @@ PROMPTS = (
     "a bed",
     "a red sofa",
     "a white lamp",
+    "",
 )
 SIZE = 256  # px of the pictures that are compared: the rasteriser's least width of a splat is then a third of a voxel
 EYES = torch.arange(8) * 45.0 + 25, torch.tensor([0.0, 20, 40, -10, 20, 30, -30, 60])  # azimuths, elevations
@@ -163,7 +165,11 @@ def surface(assets: list[Asset], **_: object) -> None:
     """Of each mesh at defaults: likeness, soundness; of all: how they spread."""
     config, likenesses = SurfaceConfig(), []
     for asset in assets:
-        mesh = asset.mesh(config)
+        try:
+            mesh = asset.mesh(config)
+        except EmptyVolumeError as error:
+            print(f"{asset.name}: {error}", flush=True)
+            continue
         likenesses.append(asset.likeness(mesh))
         print(f"{asset.name}: {likenesses[-1]}; {soundness(mesh)}", flush=True)
     for what, values in (("IoU", [each.iou for each in likenesses]), ("dB", [each.psnr for each in likenesses])):
@@ -199,7 +205,7 @@ def judges(assets: list[Asset], *, three: Path | None = None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("surface", "judges"))
-    parser.add_argument("--count", type=int, default=1, help="objects of each of eight prompts")
+    parser.add_argument("--count", type=int, default=1, help="objects of each of nine prompts")
     parser.add_argument("--three", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
