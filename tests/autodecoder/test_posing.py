@@ -32,7 +32,7 @@ from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import Pixels, PosedViews, ViewBatch
-from vader3d.data.making.conversion import Output
+from vader3d.data.making.copying import write_shards
 from vader3d.data.named import open_archive
 from vader3d.data.writer import PreparedObject
 from vader3d.evaluation.judged import open_judged_model
@@ -298,12 +298,14 @@ def test_what_cannot_be_posed_is_named(archive, tmp_path):
 def without_poses(path, archive, *, objects_per_shard=None, known=()):
     """The same pictures in an archive or shards whose cameras nobody knows, but for the objects `known`."""
     size = archive.resolution[0]
-    output = Output(path, title="clips", resolution=archive.resolution, objects_per_shard=objects_per_shard)
-    with output.open() as writer:
+    plain = path if objects_per_shard is None else path.with_suffix(".zip")
+    with ArchiveWriter(plain, title="clips", resolution=archive.resolution) as writer:
         for number, record in enumerate(archive.records):
             pictures, cameras = archive.read(number)
             cameras = cameras if record.name in known else unposed_cameras(len(pictures), size=size)
             writer.add(PreparedObject(record, pictures, cameras))
+    if objects_per_shard is not None:
+        write_shards(open_archive(plain), path, objects_per_shard=objects_per_shard)
     return open_archive(path)
 
 

@@ -1,6 +1,7 @@
 """The one command that trains classifiers fills its table and sheet."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from vader3d.captions import Caption
 from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.writer import ArchiveWriter
+from vader3d.data.writer import read_object
 from vader3d.generate import Generator
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "classifier.py"))
@@ -26,7 +28,7 @@ def data(tmp_path) -> Archive:
         for number in range(8):
             kind = ("chair", "stool")[number % 2]
             record = ObjectRecord(f"{number}", (Caption(f"a {kind}"),), "thing", (f"type:{kind}",), views=6)
-            archive.copy(things, number % len(things), record)
+            archive.add(replace(read_object(things, number % len(things)), record=record))
     return Archive(tmp_path / "typed.zip")
 
 

@@ -113,7 +113,7 @@ def test_rescaling_brings_each_sample_s_deviation_back():
     deviation = lambda made: made.flatten(1).std(1)  # noqa: E731
     near(deviation(whole), deviation(conditional))
     near(half, (plain + whole) / 2)  # the paper's mixture
-    assert float((deviation(plain) / deviation(conditional) - 1).abs().max()) > 0.1
+    assert float((deviation(plain) / deviation(conditional) - 1).abs().max()) > 0.05
 
 
 def test_negative_tokens_stand_in_for_no_tokens():

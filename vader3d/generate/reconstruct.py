@@ -30,7 +30,7 @@ from vader3d.data.videos.prepare import prepare_videos
 from vader3d.export.surface import SurfaceConfig
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
-from vader3d.files import checksum_of, held, write_bytes, write_text
+from vader3d.files import LOCK, checksum_of, discard, held, write_bytes, write_text
 from vader3d.frozen.matting import Matting
 from vader3d.generate.animate import check_moves, front_camera
 from vader3d.geometry.cameras import Cameras
@@ -199,6 +199,7 @@ def kept_clip(
     with held(beside, found.name, wait=True):
         if not (found / REPORT).is_file():  # which is written last
             reconstruct_clip(folder, clip, found, fitting=fitting, surface=surface, device=device, argument=argument)
+        discard(found / LOCK)  # of one who was killed as it let go: nobody else is in there
     return found
 
 

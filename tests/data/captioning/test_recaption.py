@@ -157,7 +157,7 @@ def test_a_network_is_asked_about_some_views_and_bad_captions_are_dropped(things
         assert record.captions[0] == Caption("a nice thing", "parrot")
         assert "a bad thing" not in texts_of(record)
     assert f"1 captions left out that fit the pictures by less than 0.2: {len(things)} objects" in report.notes
-    assert f"{3 * len(things)} captions" in report.notes
+    assert f"{4 * len(things)} captions" in report.notes
 
 
 def test_what_a_network_said_before_a_stop_is_not_asked_again(things, tmp_path):
