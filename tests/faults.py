@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import judged_models
 import torch
 import torch.utils.tensorboard
@@ -230,7 +231,16 @@ def content(path: Path) -> str:
         return str(timeless(json.loads(path.read_text())))
     if path.suffix == ".jsonl":
         return str(timeless([json.loads(line) for line in path.read_text().splitlines()]))
+    if path.suffix == ".mp4":
+        return film(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def film(path: Path) -> str:
+    """Of what it shows: after a clip was fitted in the same process its bytes were others in 2 of 100 films."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest()
 
 
 def timeless(value: Any) -> Any:
