@@ -41,13 +41,7 @@ if __name__ == "__main__":
     protocol["reference"] |= {"objects": None, "views": 4}  # most kinds have one object or two: all must be there
     protocol["memorisation"] = 0
     options.output.mkdir(parents=True, exist_ok=True)
-    write_text(options.output / "text-furniture.json", json.dumps(protocol, indent=1))
-    asked = [
-        "--protocol",
-        str(options.output / "text-furniture.json"),
-        "--model",
-        options.model,
-        "--data",
-        options.data,
-    ]
+    path = options.output / "text-furniture.json"
+    write_text(path, json.dumps(protocol, indent=1))
+    asked = ["--protocol", str(path), "--model", options.model, "--data", options.data]
     main(["evaluate", *asked, "--output", str(options.output / "report")])

@@ -231,7 +231,7 @@ def content(path: Path) -> str:
         return str(timeless(json.loads(path.read_text())))
     if path.suffix == ".jsonl":
         return str(timeless([json.loads(line) for line in path.read_text().splitlines()]))
-    if path.suffix == ".mp4":
+    if path.suffix == ".mp4" and [*path.parent.glob("*.found")]:
         return film(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -27,7 +27,7 @@ from vader3d.export.placement import AS_IT_IS, ExportConfig
 from vader3d.export.surface import SurfaceConfig, soundness, surfaces_of
 from vader3d.export.turntable import straight_alpha
 from vader3d.files import checksum_of, held, write_text
-from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.cameras import FRONT_DEGREES, Cameras, orbit_cameras
 from vader3d.measures.pictures import foreground_psnr
 from vader3d.render import RenderConfig, Volume, render_views, render_volume
 from vader3d.snapshots import load_snapshot, save_snapshot
@@ -42,7 +42,7 @@ ALIKE = 0.5  # a mesh whose silhouettes have a smaller IoU with its pictures is 
 LOOKS, COLOUR_LOOKS, LOOK_SIZE = 24, 8, 64  # pictures that silhouettes and colours are judged by, their size in px
 POINTS_A_VOXEL = 4  # at which those rays read the volume
 GOLDEN_DEGREES = 137.508
-FIRST_DEGREES = -60.0  # azimuth of a turn's first camera; an object faces the one at -90
+FIRST_DEGREES = FRONT_DEGREES + 30.0  # azimuth of a turn's first camera
 
 
 class Likeness(NamedTuple):

@@ -109,11 +109,11 @@ def test_outside_of_the_interval_the_text_alone_is_heeded():
 def test_rescaling_brings_each_sample_s_deviation_back():
     model, (x, sigma, tokens) = denoiser(), inputs()
     conditional = model(x, sigma, tokens)
-    plain, half, whole = (guided(model, tokens, guidance_scale=9.0, rescale=r)(x, sigma) for r in (0.0, 0.5, 1.0))
+    plain, half, whole = (guided(model, tokens, guidance_scale=30.0, rescale=r)(x, sigma) for r in (0.0, 0.5, 1.0))
     deviation = lambda made: made.flatten(1).std(1)  # noqa: E731
     near(deviation(whole), deviation(conditional))
     near(half, (plain + whole) / 2)  # the paper's mixture
-    assert float((deviation(plain) / deviation(conditional) - 1).abs().max()) > 0.05
+    assert float((deviation(plain) / deviation(conditional) - 1).abs().max()) > 0.1
 
 
 def test_negative_tokens_stand_in_for_no_tokens():

@@ -18,13 +18,12 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolat
 from vader3d.autodecoder.keypoints import KeypointNetwork
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
-from vader3d.geometry.cameras import Cameras, orbit_cameras
+from vader3d.geometry.cameras import FRONT_DEGREES, Cameras, orbit_cameras
 from vader3d.geometry.pnp import SOLVERS, finite_gradient
 from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.geometry.skinning import inverse, moved
 from vader3d.render import RenderConfig, Volume, render_views
 
-FRONT_DEGREES = -90.0  # azimuth of the camera that an object faces
 NEAREST, FARTHEST = 0.5, 2.0  # of the distance, that poses are clamped to
 TRIED_PX, TRIED_SAMPLES = 16, 24  # at which hypotheses are compared
 LARGEST_GRADIENT = 0.1  # of the network's weights

@@ -22,7 +22,7 @@ from vader3d.export.triangles import triangles_of
 from vader3d.export.turntable import straight_alpha
 from vader3d.export.video import write_mp4
 from vader3d.files import write_bytes, write_whole
-from vader3d.geometry.cameras import DISTANCE, Cameras, orbit_cameras
+from vader3d.geometry.cameras import DISTANCE, FRONT_DEGREES, Cameras, orbit_cameras
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.pictures import foreground_psnr
 from vader3d.progress import track
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trimesh import Trimesh
 
 ENDS = (".mp4", ".glb")
-FRONT_DEGREES, SIDE_DEGREES = -90.0, 30.0  # azimuth of the camera that an object faces; how far novel views stand off
+SIDE_DEGREES = 30.0  # how far novel views stand off
 COMPARED = 8  # frames of a skinned mesh that are compared with the volume's
 
 

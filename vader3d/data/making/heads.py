@@ -22,12 +22,11 @@ from vader3d.data.making.surface import Surface
 from vader3d.data.motion import composed
 from vader3d.data.part_poses import KIND, beside
 from vader3d.data.writer import PreparedObject
-from vader3d.geometry.cameras import DISTANCE, Cameras, look_at, orbit_cameras
+from vader3d.geometry.cameras import DISTANCE, FRONT_DEGREES, Cameras, look_at, orbit_cameras
 from vader3d.geometry.skinning import inverse
 from vader3d.snapshots import load_snapshot, save_snapshot
 
 EDITION = 1  # rises whenever the same seed gives other clips
-FRONT_DEGREES = -90.0
 NOVEL_YAWS = (-45.0, -30.0, -15.0, 15.0, 30.0, 45.0)  # degrees that novel views of a judged frame are turned by
 SPREAD = {"head": (13.0, 6.0, 4.0), "torso": (7.0, 2.5, 2.0)}  # degrees of yaw, pitch, roll
 TAILS = 5  # degrees of freedom of a clip's liveliness: most sit still, some turn far
