@@ -1,11 +1,12 @@
 """Foreign data sets, meshes and captions with one of their files spoilt, many times over.
 
-As a program: `mutations.py SECONDS SEED [KIND...]` spoils and reads each kind for its share of so many seconds of the
-processor, and prints how many there were and each that hung, took memory without end, or raised what no command prints.
+As a program: `mutations.py TALLY COUNT [KIND...]` spoils and reads each kind so many times, prints how many there were
+and each that hung, took memory without end, or raised what no command prints, and goes on where TALLY, its file, is.
 """
 
 import json
 import logging
+import os
 import random
 import resource
 import shutil
@@ -15,13 +16,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import colmap_files
 import foreign
 import numpy as np
+import pytest
 import trimesh
 from foreign_sets import SETS
 from hostile import damaged, reworded, spoilt_member, swapped_json
@@ -32,7 +37,7 @@ from vader3d.data.making.crew import Job, attempt
 from vader3d.data.making.surface import load_surface
 from vader3d.data.photographs.frames import chosen_frames
 from vader3d.data.photographs.objects import given_views
-from vader3d.data.reading import co3d
+from vader3d.data.reading import carving, co3d
 from vader3d.data.reading.folders import object_folders
 from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.readers import READERS
@@ -40,8 +45,10 @@ from vader3d.untrusted import reason_of
 
 LONGEST_SECONDS, MOST_BYTES = 20, 2**30  # of the processor, and of memory, that one spoilt file may take
 WAITING = 10  # times as long by the clock: other processes may have the processor
-WORDS = {".json", ".txt", ".obj", ".mtl", ".off", ".csv", ".tsv", ".jsonl", ".dae", ".gltf"}
+WORDS = {".usda", ".json", ".txt", ".obj", ".mtl", ".off", ".csv", ".tsv", ".jsonl", ".dae", ".gltf"}
 VIEWS = 3
+CELLS = {"COARSE": 6, "FINE": 12}  # a side where objects are carved: the same code, and ten times as many are tried
+CHUNK = 1000  # spoilt ones of a seed
 Write, Read = Callable[[Path], object], Callable[[Path], object]
 
 
@@ -88,6 +95,25 @@ def write_polygons(folder: Path) -> None:
     (folder / "thing.ply").write_text("\n".join(lines) + "\n")
 
 
+def write_usd(folder: Path, kind: str) -> None:
+    """Two meshes, one within a moved place, with colours and places in textures, one in metres and y up."""
+    from pxr import Gf, Sdf, Usd, UsdGeom
+
+    stage = Usd.Stage.CreateNew(str(folder / f"thing.{kind}"))
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
+    UsdGeom.Xform.Define(stage, "/world").AddTranslateOp().Set(Gf.Vec3d(0.1, 0.2, 0.3))
+    box = trimesh.creation.box((1, 0.7, 0.4))
+    for name in ("/box", "/world/box"):
+        mesh = UsdGeom.Mesh.Define(stage, name)
+        mesh.GetPointsAttr().Set(box.vertices.tolist())
+        mesh.GetFaceVertexCountsAttr().Set([3] * len(box.faces))
+        mesh.GetFaceVertexIndicesAttr().Set(box.faces.flatten().tolist())
+        mesh.GetDisplayColorAttr().Set([(0.1, 0.5, 0.9)])
+        places = UsdGeom.PrimvarsAPI(mesh).CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, "vertex")
+        places.Set([(float(x), float(y)) for x, y, _ in box.vertices])
+    stage.GetRootLayer().Save()
+
+
 def write_photos(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(3):
@@ -104,6 +130,20 @@ def views() -> list[foreign.ForeignView]:
 def read_thing(folder: Path) -> object:
     path = next(path for path in folder.glob("thing.*") if path.suffix != ".mtl")
     return load_surface(path)
+
+
+def read_apart(folder: Path) -> object:
+    """As a worker of `prepare`: what its library breaks costs one process, here silent, and is a refusal."""
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        outcome(lambda: read_thing(folder), "", tally := Tally())
+        os._exit(2 if tally.faults else tally.refused)
+    _, status = os.waitpid(child, 0)
+    if status and os.waitstatus_to_exitcode(status) != 2:
+        raise ValueError("mesh: wanted one that can be read; got a refusal or a worker that died")
+    assert not status, "a fault"
+    return None
 
 
 def read_scene(name: str) -> Read:
@@ -158,6 +198,7 @@ KINDS: dict[str, tuple[Write, Read]] = {
     ),
     **{kind: meshes(write_dressed, kind) for kind in ("glb", "gltf", "obj", "3mf", "dae")},
     **{kind: meshes(write_plain, kind) for kind in ("ply", "stl", "off")},
+    **({kind: (partial(write_usd, kind=kind), read_apart) for kind in ("usda", "usdc")} if find_spec("pxr") else {}),
     "stl in words": meshes(write_plain, "stl", file_type="stl_ascii"),
     "ply in words": (write_polygons, read_thing),
     "captions csv": captions("captions.csv", 'name,caption\na,a chair\nb,"a table, red"\n'),
@@ -256,11 +297,31 @@ class Limits:
             signal.signal(kind, handler)
 
 
-if __name__ == "__main__":
-    names = sys.argv[3:] or list(KINDS)
-    with Limits():
+def tally_up(path: Path, count: int, names: Sequence[str]) -> None:
+    """Try each kind until `count` were, a chunk of each after the other; what came of all is kept at `path`."""
+    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    for chunk in range(-(-count // CHUNK)):
         for name in names:
-            tally = mutate(name, seed=int(sys.argv[2]), seconds=float(sys.argv[1]) / len(names))
-            print(f"{name}: {tally.tried} tried, {tally.refused} refused, {len(tally.faults)} faults", flush=True)
-            print(*(f"    {line}" for line in tally.faults[:20]), sep="\n", flush=True)
-            print(*(f"      {count:6d} {line}" for line, count in tally.reasons.most_common(12)), sep="\n", flush=True)
+            entry = known.setdefault(name, {"tried": 0, "refused": 0, "faults": [], "reasons": {}})
+            if entry["tried"] > chunk * CHUNK:
+                continue
+            tally = mutate(name, seed=chunk, count=CHUNK)
+            entry["tried"] += tally.tried
+            entry["refused"] += tally.refused
+            entry["faults"] += tally.faults
+            entry["reasons"] = dict((Counter(entry["reasons"]) + tally.reasons).most_common(50))
+            replaced = path.with_suffix(".part")
+            replaced.write_text(json.dumps(known, indent=1))
+            replaced.rename(path)
+            print(
+                f"{name}: {entry['tried']} tried, {entry['refused']} refused", *tally.faults, sep="\n    ", flush=True
+            )
+
+
+if __name__ == "__main__":
+    for name in KINDS:
+        mutate(name, seed=0, count=0)  # loads what reading takes, before memory is limited
+    with Limits(), pytest.MonkeyPatch.context() as patched:
+        for cells, side in CELLS.items():
+            patched.setattr(carving, cells, side)
+        tally_up(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] or list(KINDS))

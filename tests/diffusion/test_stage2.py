@@ -22,6 +22,7 @@ from vader3d.diffusion.unet import UNetConfig
 from vader3d.latents import LatentStatistics, robust_statistics, save_latents
 from vader3d.snapshots import load_snapshot, save_snapshot
 from vader3d.text.captions import OBJECTS
+from vader3d.text.tokens import CaptionTokens
 from vader3d.training.checkpoint import load_state
 from vader3d.training.loop import LoopConfig, train
 from vader3d.training.optimisers import OptimiserConfig
@@ -110,7 +111,7 @@ def test_objects_of_pairs_that_are_held_out_are_never_drawn(autodecoder_run, tmp
     for balance in (0.0, 1.0):
         config = dataclasses.replace(apart, balance=balance)
         task = DiffusionTask(config, latents, robust_statistics(latents), kept=kept, types=types)
-        drawn = task.objects(500, torch.Generator().manual_seed(0))
+        drawn, _ = task.drawn(500, torch.Generator().manual_seed(0))
         assert {*drawn.tolist()} == {*kept.tolist()}
     with pytest.raises(ValueError, match="wanted the captions of 7 latents; got 6"):
         said_of_latents(run / OBJECTS, 7)
@@ -128,15 +129,32 @@ def test_types_are_drawn_more_evenly_than_they_are_frequent():
     latents = torch.randn(12, *SHAPE)
     config = dataclasses.replace(SHORT, balance=1.0)
     task = DiffusionTask(config, latents, robust_statistics(latents), types=types)
-    drawn = torch.bincount(task.objects(4000, torch.Generator().manual_seed(0)), minlength=12)
+    drawn = torch.bincount(task.drawn(4000, torch.Generator().manual_seed(0))[0], minlength=12)
     assert [drawn[:8].sum().item(), drawn[8:10].sum().item(), *drawn[10:].tolist()] == pytest.approx(
         [1000] * 4, rel=0.1
     )
     even = DiffusionTask(SHORT, latents, robust_statistics(latents), types=types)
     assert torch.equal(
-        even.objects(9, torch.Generator().manual_seed(0)),
+        even.drawn(9, torch.Generator().manual_seed(0))[0],
         torch.randint(12, (9,), generator=torch.Generator().manual_seed(0)),
     )
+
+
+def test_objects_without_a_text_are_drawn_as_they_are_in_the_data():
+    """Or a model that may be asked for rare things would draw mostly those when it is not asked."""
+    types = ["chair"] * 9 + ["toilet"]
+    tokens = CaptionTokens(torch.randn(10, 2, 4), [[number] for number in range(10)])
+    latents = torch.randn(10, *SHAPE)
+    config = dataclasses.replace(SHORT, balance=1.0, token_dropout=0.5)
+    task = DiffusionTask(config, latents, robust_statistics(latents), texts=tokens, types=types)
+    objects, texts = task.drawn(8000, torch.Generator().manual_seed(0))
+    said = texts >= 0
+    assert torch.equal(objects[said], texts[said])
+    assert said.float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (objects[said] == 9).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (objects[~said] == 9).float().mean().item() == pytest.approx(0.1, abs=0.03)
+    names = task.names(objects_seen=0, batch=8000, generator=torch.Generator().manual_seed(0), share=slice(None))
+    assert names == [f"latent {number}" for number in objects.tolist()]
 
 
 def test_pairs_are_held_out_of_the_captions_that_are_learned(autodecoder_run, tmp_path):

@@ -14,7 +14,7 @@ from vader3d.assets import Asset
 from vader3d.colour import srgb_from_linear
 from vader3d.export.skinned import skin_of
 from vader3d.export.surface import SurfaceConfig
-from vader3d.generate.animate import save_animation
+from vader3d.generate.animate import save_animation, skinned
 from vader3d.geometry.skinning import posed as equation_8
 
 Y_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # of the file, from the world
@@ -92,7 +92,8 @@ def test_of_more_than_four_parts_the_largest_are_kept():
 def test_what_the_file_says_moves_vertices_as_equation_8_does(asset, written):
     """Joints, weights and tracks are read by hand; poses and shares come from the volume."""
     _, document, body = written
-    attributes, mesh = attributes_of(document, body), asset.mesh()
+    attributes, mesh = attributes_of(document, body), skinned(asset)[0]
+    np.testing.assert_array_equal(mesh.vertices, asset.mesh().vertices)
     import torch
 
     vertices = torch.tensor(np.asarray(mesh.vertices), dtype=torch.float32)
@@ -127,7 +128,8 @@ def test_what_the_file_says_moves_vertices_as_equation_8_does(asset, written):
 
 def test_its_surface_is_that_of_the_object_at_rest(asset, written):
     _, document, body = written
-    attributes, mesh = attributes_of(document, body), asset.mesh()
+    attributes, mesh = attributes_of(document, body), skinned(asset)[0]
+    np.testing.assert_array_equal(mesh.vertices, asset.mesh().vertices)
     np.testing.assert_allclose(attributes["POSITION"], mesh.vertices @ Y_UP.T, atol=1e-6)
     colours = np.rint(srgb_from_linear(attributes["COLOR_0"]) * 255)
     np.testing.assert_array_equal(colours, mesh.visual.vertex_colors[:, :3])

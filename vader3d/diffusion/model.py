@@ -40,7 +40,7 @@ class DiffusionConfig(Checked):
     text_length: int = ranged(32, at_least=1, at_most=MOST_TOKENS)
     # share of the objects that are not trained on: those of pairs of a colour and a type, to be asked for later
     held_out: float = ranged(0.0, at_least=0, below=1)
-    # how evenly types are drawn: 0: each object alike; 1: each type alike, however many objects it has
+    # how evenly types are drawn where a text is said: 0: each object alike; 1: each type alike, however few it has
     balance: float = ranged(0.0, at_least=0, at_most=1)
 
     @property

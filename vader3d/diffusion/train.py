@@ -78,29 +78,36 @@ class DiffusionTask:
     ) -> dict[str, Tensor]:
         """A share of one batch of latents at random noise levels (Eq. 8 of arXiv:2206.00364)."""
         config = self.config
-        objects = self.objects(batch, generator)
+        objects, texts = self.drawn(batch, generator)
         clean = self.statistics.normalise(self.latents[objects[share]]).to(self.device)
         sigma = training_sigmas(batch, generator, P_mean=config.P_mean, P_std=config.P_std)[share].to(self.device)
         places = range(objects_seen, objects_seen + batch)[share]
         noise = noise_of(places, tuple(clean.shape[1:]), seed=config.loop.seed, device=self.device)
         tokens = None
         if self.texts is not None:
-            drawn = self.texts.draw(objects, dropout=config.token_dropout, generator=generator)
-            tokens = self.texts.of(drawn[share])
+            tokens = self.texts.of(texts[share])
             tokens = (trimmed(tokens) if config.unet.mask_padding else tokens).to(self.device)
         with autocast(config.loop.precision, self.device):
             loss = self.model.loss(clean, sigma, noise, tokens)
         return {"denoising": loss.mean()}
 
-    def objects(self, batch: int, generator: torch.Generator) -> Tensor:
-        """The first thing a step draws: the numbers of its latents, [batch]."""
-        if self.shares is None:
-            return self.kept[torch.randint(len(self.kept), (batch,), generator=generator)]
-        return self.kept[torch.multinomial(self.shares, batch, replacement=True, generator=generator)]
+    def drawn(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The first thing a step draws: the numbers of its latents and of their captions, [batch] each, -1 for no text.
+
+        `config.balance` is of what words ask for: objects without a text are drawn as they are in the data, so that
+        a model that may be asked draws those too when it is not. Without texts it is of all.
+        """
+        evenly = objects = self.kept[torch.randint(len(self.kept), (batch,), generator=generator)]
+        if self.shares is not None:
+            objects = self.kept[torch.multinomial(self.shares, batch, replacement=True, generator=generator)]
+        if self.texts is None:
+            return objects, torch.full_like(objects, -1)
+        texts = self.texts.draw(objects, dropout=self.config.token_dropout, generator=generator)
+        return torch.where(texts < 0, evenly, objects), texts
 
     def names(self, *, objects_seen: int, batch: int, generator: torch.Generator, share: slice) -> list[str]:
         """The latents of a share of a batch."""
-        return [f"latent {number}" for number in self.objects(batch, generator)[share].tolist()]
+        return [f"latent {number}" for number in self.drawn(batch, generator)[0][share].tolist()]
 
     def measures(self) -> dict[str, float]:
         """Nothing that changes: the latents' own are logged at the end of stage 1."""

@@ -5,7 +5,7 @@ them; scores of the start stand beside. Each score has its control.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import novel_path, read_truth
 from vader3d.export.mesh import EmptyVolumeError
-from vader3d.export.skinned import skin_of
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import held, write_bytes, write_text
-from vader3d.generate.animate import agreement, front_camera
+from vader3d.generate.animate import agreement, front_camera, skinned
 from vader3d.geometry.cameras import DISTANCE, Cameras
+from vader3d.geometry.rotations import nearest_rotation
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
 from vader3d.measures.pictures import foreground_psnr
@@ -47,8 +47,8 @@ class ArticulatedConfig(Checked):
     clips: int = ranged(24, at_least=2)
     refinement: int = ranged(60, at_least=0)  # steps that a held-out frame's poses learn by its picture
     rate: float = ranged(0.02, above=0)
-    grid: int = ranged(6, at_least=2)  # identities, each driven by the clips of all
-    exported: int = ranged(2, at_least=1)  # objects whose skinned meshes are compared with their volumes
+    grid: int = ranged(12, at_least=2)  # identities, each driven by the clips of all
+    exported: int = ranged(12, at_least=1)  # objects whose skinned meshes are compared with their volumes
 
 
 def evaluate_articulated(
@@ -169,20 +169,24 @@ class Judge:
 
     @torch.no_grad()
     def grid(self, clips: list[int]) -> dict[str, float]:
-        """Identities driven by one another's clips: whose look is kept, and whether the driver's shows through."""
+        """Identities driven by one another's clips: whose look is kept, and whether the driver's shows through.
+
+        They are told by how they look in one pose, the mean of all: how each turns in its own clip would tell it too.
+        """
         frame = self.parts.pictures // 2
         targets = [self.frame(clip, frame) for clip in clips]
-        rows = []
-        for clip in clips:
-            volume = self.model(torch.tensor([clip]))
-            pictures = [
-                render_views(volume, target.cameras, self.render, poses=self.parts.of_batch(target))[0][0, 0]
-                for target in targets
-            ]
-            rows.append(features(torch.stack(pictures)))
-        swapped = torch.stack(rows)
-        own = swapped.diagonal(dim1=0, dim2=1).T
-        return {key: round(value, 4) for key, value in leakage(swapped, own).items()}
+        poses = torch.cat([self.parts.of_batch(target) for target in targets], 1)
+        mean = poses.mean(1, keepdim=True)
+        poses = torch.cat([poses, torch.cat([nearest_rotation(mean[..., :3]), mean[..., 3:]], -1)], 1)
+        matrices = torch.cat([targets[0].cameras.world_from_camera] * poses.shape[1], 1)
+        first = targets[0].cameras
+        cameras = replace(first, world_from_camera=matrices, intrinsics=first.intrinsics.expand(1, poses.shape[1], -1))
+        pictures = [
+            features(render_views(self.model(torch.tensor([clip])), cameras, self.render, poses=poses)[0][0])
+            for clip in clips
+        ]
+        *swapped, own = torch.stack(pictures, 1)
+        return {key: round(value, 4) for key, value in leakage(torch.stack(swapped, 1), own).items()}
 
     def exported(self, clips: list[int], names: tuple[str, ...]) -> float | None:
         """PSNR in dB of skinned meshes' frames with the volumes' own, inside the mask; None: all are empty."""
@@ -192,10 +196,9 @@ class Judge:
                 asset = Asset(self.model(torch.tensor([clip])), self.render)
             motion = self.parts.motion(clip, names, front_camera(1).world_from_camera[0])
             try:
-                mesh = asset.mesh()
+                scores.append(agreement(asset, *skinned(asset), motion))
             except EmptyVolumeError:
                 continue
-            scores.append(agreement(asset, mesh, skin_of(asset.volume, mesh), motion))
         return round(sum(scores) / len(scores), 2) if scores else None
 
     @staticmethod

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vader3d.assets import Asset
+from vader3d.assets import Asset, all_round
 from vader3d.config import Checked, ranged
 from vader3d.data.motion import Motion
 from vader3d.export.extras import needed
+from vader3d.export.fitted_colours import with_fitted_colours
 from vader3d.export.gltf import Glb
 from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.placement import AS_IT_IS, placement
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 ENDS = (".mp4", ".glb")
 SIDE_DEGREES = 30.0  # how far novel views stand off
+FITTED, FITTED_PX = 24, 128  # pictures all round that a skinned mesh's colours are fitted to
 COMPARED = 8  # frames of a skinned mesh that are compared with the volume's
 
 
@@ -68,14 +70,22 @@ def save_animation(
             path, lambda temporary: write_mp4(temporary, frames, frames_per_second=speed, provenance=provenance)
         )
         return None
-    mesh = asset.mesh(surface)
-    skin = skin_of(asset.volume, mesh)
+    mesh, skin = skinned(asset, surface)
     place = placement(np.asarray(mesh.bounds), AS_IT_IS, up="y")
     glb = Glb(" ".join(asset.name.split()) or "object")
     node = glb.add_triangles(triangles_of(mesh, place), skin_attributes(glb, skin))
     add_skeleton(glb, node, skin, motion, place)
     write_bytes(path, glb.bytes(asset.provenance, name=asset.name))
     return agreement(asset, mesh, skin, motion)
+
+
+def skinned(asset: Asset, surface: SurfaceConfig | None = None) -> tuple["Trimesh", Skin]:
+    """The object's mesh at rest and its skin; without a texture, its colours are fitted to the volume's pictures."""
+    mesh = asset.mesh(surface)
+    if getattr(mesh.visual, "uv", None) is None:
+        cameras = all_round(FITTED, size=FITTED_PX)
+        mesh = with_fitted_colours(mesh, cameras, *asset.render(cameras))
+    return mesh, skin_of(asset.volume, mesh)
 
 
 def check_end(path: Path) -> None:
