@@ -40,3 +40,7 @@ def test_scores_tell_a_constant_pose_and_a_mirrored_one():
     exact = rotation_scores(true.float(), true.float())
     assert exact["rotation_error"] < 0.1
     assert exact["within_15_degrees"] == 1
+    assert exact["flipped"] == 0
+    some = true.clone()
+    some[::10] = rotation_from_vector(torch.tensor([[0, torch.pi, 0]]).double()) @ true[::10]
+    assert rotation_scores(some, true)["flipped"] == pytest.approx(0.1)

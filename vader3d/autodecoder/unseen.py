@@ -78,5 +78,5 @@ def unseen_scores(model: Autodecoder, views: Views, config: RenderConfig) -> dic
     if model.posing is not None and posed.any():
         for name, rotations in turns.items():
             angles = rotation_scores(torch.cat(rotations)[posed], true[posed])
-            report |= {f"unseen_{key}{name}": angles[key] for key in ("rotation_error", "within_15_degrees")}
+            report |= {f"unseen_{key}{name}": angles[key] for key in ("rotation_error", "within_15_degrees", "flipped")}
     return report

@@ -33,7 +33,7 @@ def rotation_scores(found: Tensor, true: Tensor) -> dict[str, float]:
     """Median errors in degrees of rotations [N, 3, 3], camera from world, each after one alignment.
 
     `rotation_error`; beside it `constant_error`, that of one pose for all pictures, and `mirrored_error`, that of the
-    mirrored poses, which explain flat pictures as well; `within_15_degrees`, a share.
+    mirrored poses, which explain flat pictures as well; `within_15_degrees` and `flipped` (beyond 90), shares.
     """
     mirror = torch.diag(torch.tensor(MIRROR)).to(found)
     errors = aligned_degrees(found, true)
@@ -42,4 +42,5 @@ def rotation_scores(found: Tensor, true: Tensor) -> dict[str, float]:
         "constant_error": float(aligned_degrees(torch.eye(3).expand_as(true), true).median()),
         "mirrored_error": float(aligned_degrees(mirror @ found @ mirror, true).median()),
         "within_15_degrees": float((errors < 15).double().mean()),
+        "flipped": float((errors > 90).double().mean()),
     }
