@@ -43,7 +43,8 @@ from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.readers import READERS
 from vader3d.untrusted import reason_of
 
-LONGEST_SECONDS, MOST_BYTES = 20, 2**30  # of the processor, and of memory, that one spoilt file may take
+LONGEST_SECONDS = 20  # of the processor, that one spoilt file may take
+MOST_BYTES = 2**32  # of memory; what asks for a chunk of a PNG, by its header up to 2**31, hardly touches any of it
 WAITING = 10  # times as long by the clock: other processes may have the processor
 WORDS = {".usda", ".json", ".txt", ".obj", ".mtl", ".off", ".csv", ".tsv", ".jsonl", ".dae", ".gltf"}
 VIEWS = 3

@@ -1,5 +1,6 @@
 """`vader3d animate`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +50,7 @@ def animate_command(
         steps: Of a clip: in which the code alone learns, as of `reconstruct`.
         fine_steps: Of a clip: in which the decoder learns, too.
         faces: Of the mesh, at most so many triangles.
-        colour: Of the mesh: a texture, or a colour for each vertex; default: a texture where its packages are here.
+        colour: Of the mesh: a texture or a colour for each vertex; default: of vertices, as the pictures have them.
         device: auto takes a GPU where there is one.
     """
     from vader3d.autodecoder.reconstruct import ReconstructConfig
@@ -63,6 +64,8 @@ def animate_command(
     check_end(output)
     film = FilmConfig(size, yaw_sweep)
     surface = surface_for(None, faces=faces, colour=colour)
+    if surface and colour is None:
+        surface = replace(surface, colour="vertex")
     fitting = Fitting(clip_size, masks, largest, ReconstructConfig(steps=steps, fine_steps=fine_steps))
     asset, motion, seen, found = driven(
         model,
