@@ -43,7 +43,7 @@ from vader3d.training.log import read_metrics
 from vader3d.training.loop import train
 from vader3d.training.run import RunNotes
 from vader3d.training.state import RunState
-from vader3d.untrusted import read_bytes
+from vader3d.untrusted import read_bytes, reason_of
 
 MESHES = ("obj", "ply", "stl", "off", "glb")
 CASES = 20  # of each kind
@@ -256,3 +256,16 @@ def test_an_empty_file_costs_no_memory(tmp_path):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 2**24
+
+
+def test_what_a_parser_says_without_end_is_cut_before_it_is_read():
+    """One library lists every broken entry of a file in one sentence, over gigabytes."""
+    error = ValueError("spec 1 has no path, " * 1_000_000)
+    tracemalloc.start()
+    reason = reason_of(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reason.startswith("spec 1 has no path, spec 1")
+    assert reason.endswith("...")
+    assert len(reason) < 320
+    assert peak < 100_000

@@ -47,9 +47,11 @@ def reading(place: object, wanted: str = "a whole file", kind: type[ValueError] 
 
 def reason_of(error: Exception) -> str:
     """What an error says, in one printable line; its kind where it is no ValueError, whose words explain themselves."""
-    words = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    said = str(error)  # a parser may list all that it found, over gigabytes
+    words = "".join(letter if letter.isprintable() else " " for letter in said[: 4 * LONGEST_REASON])
     text = " ".join(words.split())
-    text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+    if len(text) > LONGEST_REASON or len(said) > 4 * LONGEST_REASON:
+        text = f"{text[:LONGEST_REASON]}..."
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 

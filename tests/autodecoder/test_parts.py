@@ -1,6 +1,7 @@
 """Poses of parts: they start at a file's, are held, and the pictures turn them the right way."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from vader3d.autodecoder.parts import (
     BESIDE,
     PartConfig,
     PartPoses,
+    lost_motion,
     part_scores,
     place,
     refined_parts,
@@ -37,7 +39,7 @@ from vader3d.data.writer import PreparedObject
 from vader3d.export.turntable import straight_alpha
 from vader3d.generate.animate import front_camera, posed_assets
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.rotations import degrees_between, rotation_from_vector
+from vader3d.geometry.rotations import degrees_between, random_turns, rotation_from_vector, vector_from_rotation
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import aligned_degrees
 from vader3d.presets import preset
@@ -113,6 +115,26 @@ def test_a_start_is_smoothed_along_its_clip_and_noise_falls():
     assert_near(smooth.start[..., :3] @ smooth.start[..., :3].mT, torch.eye(3).expand(48, 1, 3, 3))
     place(smooth, true[:, :1].expand_as(true), noise=0.0, seed=0, smooth=3.0)
     assert_near(smooth.start.view_as(true), true[:, :1].expand_as(true))
+
+
+@pytest.mark.parametrize("noise", [0.0, 20.0])
+def test_a_smoothed_start_turns_as_far_as_its_clips_do(noise):
+    """Of 60 swinging clips: means alone take a part of the swing, by which faces become deeper than they are."""
+    generator = torch.Generator().manual_seed(0)
+    phase, frames = 6.28 * torch.rand(60, 1, generator=generator), torch.arange(24)
+    angle = 0.3 * torch.sin(2 * math.pi * frames / 16 + phase)
+    true = torch.zeros(60, 24, 1, 3, 4)
+    true[..., 0, :, :3] = rotation_from_vector(torch.stack([0 * angle, angle, 0 * angle], -1))
+    turns = random_turns(60, 24, 1, degrees=noise, generator=generator)
+    rough = torch.cat([true[..., :3] @ rotation_from_vector(turns), true[..., 3:]], -1)
+
+    def swing(poses: torch.Tensor) -> float:
+        found = vector_from_rotation(poses[..., :3])[..., 0, 1]
+        return float((found * angle).mean() / angle.square().mean())
+
+    assert swing(smoothed(rough, 3.0)) < 0.65
+    assert swing(smoothed(rough, 3.0, louder=lost_motion(rough, 3.0))) == pytest.approx(1, abs=0.12)
+    assert torch.equal(lost_motion(rough, 0.0), torch.ones(1))
 
 
 def test_what_is_learned_is_shared_with_neighbours_of_a_clip():

@@ -16,7 +16,7 @@ from vader3d.data.batches.views import ViewBatch
 from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside, read_part_poses
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.rotations import nearest_rotation, random_turns, rotation_from_vector
+from vader3d.geometry.rotations import nearest_rotation, random_turns, rotation_from_vector, vector_from_rotation
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import rotation_scores
 from vader3d.progress import track
@@ -24,6 +24,7 @@ from vader3d.render import RenderConfig, Volume, render_views
 
 BESIDE = "beside"
 SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
+LONG_ENOUGH, STILL, MOST_LOST = 8, 1e-6, 2.0  # pictures, radians squared, and a factor: of what smoothing takes
 KNOWN, TRIED_PX = 64, 32  # poses that a new clip's frames are compared with, in pictures that are at most so large
 
 
@@ -105,19 +106,51 @@ def with_file(config: PartConfig, archive: Path | str, *, objects: int, parts: i
 def place(module: PartPoses, poses: Tensor, *, noise: float, seed: int, smooth: float = 0.0) -> None:
     """Let a table begin at poses [N, F, K, 3, 4], each turned by a random angle of so many degrees (median).
 
-    smooth: as in `PartConfig`, after that.
+    smooth: as in `PartConfig`, after that; how far parts turn is then as before (`lost_motion`).
     """
     turns = random_turns(*poses.shape[:3], degrees=noise, generator=torch.Generator().manual_seed(seed))
     rough = torch.cat([poses[..., :3] @ rotation_from_vector(turns), poses[..., 3:]], -1)
-    module.start.copy_(smoothed(rough, smooth).flatten(0, 1))
+    module.start.copy_(smoothed(rough, smooth, louder=lost_motion(rough, smooth)).flatten(0, 1))
 
 
-def smoothed(poses: Tensor, width: float) -> Tensor:
-    """Means of poses [N, F, K, 3, 4] over neighbours in F, as `bell` weighs them; 0: the poses."""
+def smoothed(poses: Tensor, width: float, *, louder: Tensor | None = None) -> Tensor:
+    """Means of poses [N, F, K, 3, 4] over neighbours in F, as `bell` weighs them; 0: the poses.
+
+    louder: how often as far [K] each part then turns from its clip's mean.
+    """
     if not width:
         return poses
     means = torch.einsum("fg,ng...->nf...", bell(poses.shape[1], width), poses)
-    return torch.cat([nearest_rotation(means[..., :3]), means[..., 3:]], -1)
+    turned = nearest_rotation(means[..., :3])
+    if louder is not None:
+        middle, turns = from_middle(turned)
+        turned = middle @ rotation_from_vector(louder[:, None] * turns)
+    return torch.cat([turned, means[..., 3:]], -1)
+
+
+def from_middle(rotations: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean rotation of each clip, [N, 1, K, 3, 3], and how those [N, F, K, 3, 3] turn from it, as vectors."""
+    middle = nearest_rotation(rotations.mean(1, keepdim=True))
+    return middle, vector_from_rotation(middle.mT @ rotations)
+
+
+def lost_motion(poses: Tensor, width: float) -> Tensor:
+    """By how much [K] parts turn more than `smoothed` poses of clips [N, F, K, 3, 4] do, apart from noise.
+
+    Smoothing takes motion with the noise, and who turns less than it seems looks deeper than it is: the relief grows.
+    Noise is what differs from picture to picture: of third differences, in which smooth motion hardly is.
+    """
+    frames, parts = poses.shape[1:3]
+    if not width or frames < LONG_ENOUGH:
+        return torch.ones(parts)
+    turns = from_middle(poses[..., :3])[1].double()
+    weights = bell(frames, width).double()
+    noise = turns.diff(n=3, dim=1).square().mean((0, 1, 3)) / 20  # variance: 1 + 9 + 9 + 1 of it
+    centred = weights - weights.mean(0)
+    whole = turns.var(1, correction=0).mean((0, 2)) - noise * (1 - 1 / frames)
+    left = torch.einsum("fg,ngkc->nfkc", centred, turns).square().mean((0, 1, 3))
+    kept = left - noise * centred.square().sum() / frames
+    return (whole / kept.clamp_min(STILL)).sqrt().nan_to_num(1.0).clamp(1.0, MOST_LOST).to(poses)
 
 
 def bell(count: int, width: float) -> Tensor:

@@ -19,6 +19,14 @@ def rotation_from_vector(vectors: Tensor) -> Tensor:
     return torch.matrix_exp(cross_matrix(vectors))
 
 
+def vector_from_rotation(rotations: Tensor) -> Tensor:
+    """Rotations [..., 3, 3] -> axis times angle in radians [..., 3], at most pi long; without a gradient."""
+    from scipy.spatial.transform import Rotation
+
+    vectors = Rotation.from_matrix(rotations.detach().double().cpu().reshape(-1, 3, 3).numpy()).as_rotvec()
+    return torch.from_numpy(vectors).to(rotations).view(rotations.shape[:-1])
+
+
 def random_turns(*shape: int, degrees: float, generator: torch.Generator) -> Tensor:
     """Vectors [..., 3], as `rotation_from_vector` takes them, of random turns, `degrees` in the median."""
     return torch.randn(*shape, 3, generator=generator) * (math.radians(degrees) / MEDIAN_LENGTH)
