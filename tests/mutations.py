@@ -41,10 +41,10 @@ from vader3d.data.reading import carving, co3d
 from vader3d.data.reading.folders import object_folders
 from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.readers import READERS
+from vader3d.files import write_text
 from vader3d.untrusted import reason_of
 
-LONGEST_SECONDS = 20  # of the processor, that one spoilt file may take
-MOST_BYTES = 2**32  # of memory; what asks for a chunk of a PNG, by its header up to 2**31, hardly touches any of it
+LONGEST_SECONDS, MOST_BYTES = 20, 2**30  # of the processor, and of memory, that one spoilt file may take
 WAITING = 10  # times as long by the clock: other processes may have the processor
 WORDS = {".usda", ".json", ".txt", ".obj", ".mtl", ".off", ".csv", ".tsv", ".jsonl", ".dae", ".gltf"}
 VIEWS = 3
@@ -97,7 +97,7 @@ def write_polygons(folder: Path) -> None:
 
 
 def write_usd(folder: Path, kind: str) -> None:
-    """Two meshes, one within a moved place, with colours and places in textures, one in metres and y up."""
+    """Two meshes, one within a moved place, with colours and places in textures, y up."""
     from pxr import Gf, Sdf, Usd, UsdGeom
 
     stage = Usd.Stage.CreateNew(str(folder / f"thing.{kind}"))
@@ -141,9 +141,10 @@ def read_apart(folder: Path) -> object:
         outcome(lambda: read_thing(folder), "", tally := Tally())
         os._exit(2 if tally.faults else tally.refused)
     _, status = os.waitpid(child, 0)
-    if status and os.waitstatus_to_exitcode(status) != 2:
+    code = os.waitstatus_to_exitcode(status)
+    assert code != 2, "hung, took memory without end, or raised what no command prints"
+    if code:
         raise ValueError("mesh: wanted one that can be read; got a refusal or a worker that died")
-    assert not status, "a fault"
     return None
 
 
@@ -311,9 +312,7 @@ def tally_up(path: Path, count: int, names: Sequence[str]) -> None:
             entry["refused"] += tally.refused
             entry["faults"] += tally.faults
             entry["reasons"] = dict((Counter(entry["reasons"]) + tally.reasons).most_common(50))
-            replaced = path.with_suffix(".part")
-            replaced.write_text(json.dumps(known, indent=1))
-            replaced.rename(path)
+            write_text(path, json.dumps(known, indent=1))
             print(
                 f"{name}: {entry['tried']} tried, {entry['refused']} refused", *tally.faults, sep="\n    ", flush=True
             )

@@ -1,5 +1,6 @@
 """No file, whatever its bytes, ends in a traceback: one line names it; what can do without it goes on."""
 
+import contextlib
 import dataclasses
 import json
 import random
@@ -14,6 +15,7 @@ import torch
 import trimesh
 from hostile import ODD_VALUES, check_error, damaged, places_in, spoilt_header, spoilt_member, swapped_json
 from judged_models import write_model
+from PIL import Image
 from tiny import THINGS, pictures_of, ring
 from toy import CONFIG, ToyTask
 
@@ -26,6 +28,7 @@ from vader3d.data.making.crew import Job, attempt
 from vader3d.data.making.meshes import Photography, mesh_jobs
 from vader3d.data.making.surface import load_surface
 from vader3d.data.reading.nerfstudio import NERFSTUDIO
+from vader3d.data.reading.pictures import opened
 from vader3d.data.reading.reader import Reading
 from vader3d.data.shards.reader import Shards
 from vader3d.data.writer import PreparedObject
@@ -256,6 +259,20 @@ def test_an_empty_file_costs_no_memory(tmp_path):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 2**24
+
+
+def test_a_header_s_length_takes_no_memory_that_the_file_has_not(tmp_path):
+    """Of a PNG whose pixels are said to go on for a gigabyte."""
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    at = data.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(data[:at] + (2**30).to_bytes(4, "big") + data[at + 4 :])
+    tracemalloc.start()
+    with contextlib.suppress(ValueError), opened(tmp_path / "a.png") as picture:
+        picture.load()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 def test_what_a_parser_says_without_end_is_cut_before_it_is_read():

@@ -6,6 +6,7 @@ file; the other functions read the kinds of files that many rooms share, within 
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -65,6 +66,21 @@ def read_bytes(path: Path, *, most: int) -> bytes:
     if len(data) > most:
         raise ValueError(f"{path}: wanted at most {most} bytes; got more")
     return data
+
+
+class BoundedFile(io.BufferedReader):
+    """A file whose reads take memory for no more than it has: parsers ask for what its headers say."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        super().__init__(io.FileIO(path))
+
+    def __repr__(self) -> str:
+        return repr(str(self.path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def read_text(path: Path) -> str:

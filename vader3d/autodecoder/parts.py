@@ -17,7 +17,7 @@ from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside, read_part_poses
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rotations import nearest_rotation, random_turns, rotation_from_vector, vector_from_rotation
-from vader3d.geometry.skinning import inverse
+from vader3d.geometry.skinning import inverse, nearest_pose
 from vader3d.measures.poses import rotation_scores
 from vader3d.progress import track
 from vader3d.render import RenderConfig, Volume, render_views
@@ -120,12 +120,11 @@ def smoothed(poses: Tensor, width: float, *, louder: Tensor | None = None) -> Te
     """
     if not width:
         return poses
-    means = torch.einsum("fg,ng...->nf...", bell(poses.shape[1], width), poses)
-    turned = nearest_rotation(means[..., :3])
-    if louder is not None:
-        middle, turns = from_middle(turned)
-        turned = middle @ rotation_from_vector(louder[:, None] * turns)
-    return torch.cat([turned, means[..., 3:]], -1)
+    smooth = nearest_pose(torch.einsum("fg,ng...->nf...", bell(poses.shape[1], width), poses))
+    if louder is None:
+        return smooth
+    middle, turns = from_middle(smooth[..., :3])
+    return torch.cat([middle @ rotation_from_vector(louder[:, None] * turns), smooth[..., 3:]], -1)
 
 
 def from_middle(rotations: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +149,7 @@ def lost_motion(poses: Tensor, width: float) -> Tensor:
     whole = turns.var(1, correction=0).mean((0, 2)) - noise * (1 - 1 / frames)
     left = torch.einsum("fg,ngkc->nfkc", centred, turns).square().mean((0, 1, 3))
     kept = left - noise * centred.square().sum() / frames
-    return (whole / kept.clamp_min(STILL)).sqrt().nan_to_num(1.0).clamp(1.0, MOST_LOST).to(poses)
+    return (whole.clamp_min(0) / kept.clamp_min(STILL)).sqrt().clamp(1.0, MOST_LOST).to(poses)
 
 
 def bell(count: int, width: float) -> Tensor:

@@ -1,6 +1,5 @@
 """`vader3d animate`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,18 +53,15 @@ def animate_command(
         device: auto takes a GPU where there is one.
     """
     from vader3d.autodecoder.reconstruct import ReconstructConfig
-    from vader3d.export.surface import surface_for
     from vader3d.files import held
-    from vader3d.generate.animate import FilmConfig, check_end, check_parts, save_animation
+    from vader3d.generate.animate import FilmConfig, check_end, check_parts, moving_surface, save_animation
     from vader3d.generate.identities import driven
     from vader3d.generate.reconstruct import REPORT, Fitting
     from vader3d.untrusted import read_json
 
     check_end(output)
     film = FilmConfig(size, yaw_sweep)
-    surface = surface_for(None, faces=faces, colour=colour)
-    if surface and colour is None:
-        surface = replace(surface, colour="vertex")
+    surface = moving_surface(faces=faces, colour=colour)
     fitting = Fitting(clip_size, masks, largest, ReconstructConfig(steps=steps, fine_steps=fine_steps))
     asset, motion, seen, found = driven(
         model,

@@ -5,7 +5,7 @@ them; scores of the start stand beside. Each score has its control.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from vader3d.export.turntable import contact_sheet
 from vader3d.files import held, write_bytes, write_text
 from vader3d.generate.animate import agreement, front_camera, skinned
 from vader3d.geometry.cameras import DISTANCE, Cameras
-from vader3d.geometry.rotations import nearest_rotation
+from vader3d.geometry.skinning import nearest_pose
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
 from vader3d.measures.pictures import foreground_psnr
@@ -176,11 +176,8 @@ class Judge:
         frame = self.parts.pictures // 2
         targets = [self.frame(clip, frame) for clip in clips]
         poses = torch.cat([self.parts.of_batch(target) for target in targets], 1)
-        mean = poses.mean(1, keepdim=True)
-        poses = torch.cat([poses, torch.cat([nearest_rotation(mean[..., :3]), mean[..., 3:]], -1)], 1)
-        matrices = torch.cat([targets[0].cameras.world_from_camera] * poses.shape[1], 1)
-        first = targets[0].cameras
-        cameras = replace(first, world_from_camera=matrices, intrinsics=first.intrinsics.expand(1, poses.shape[1], -1))
+        poses = torch.cat([poses, nearest_pose(poses.mean(1, keepdim=True))], 1)
+        cameras = targets[0].cameras[:, [0] * poses.shape[1]]  # all stand alike
         pictures = [
             features(render_views(self.model(torch.tensor([clip])), cameras, self.render, poses=poses)[0][0])
             for clip in clips

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vader3d.export.mesh_pictures import nearest_surface
+from vader3d.export.mesh_pictures import seen_from
 from vader3d.geometry.cameras import Cameras
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def with_fitted_colours(mesh: "Trimesh", cameras: Cameras, colour: Tensor, opaci
     corners_of[..., :3], corners_of[..., 3] = np.eye(3), np.arange(len(faces))[:, None]
     shares, places, wanted = [], [], []
     for view in range(len(cameras.centres)):
-        corners, depth = (of_vertices.numpy()[faces] for of_vertices in cameras[view].project(vertices))
-        seen = nearest_surface(corners, 1 / depth, corners_of, cameras.height, cameras.width)
+        seen = seen_from(cameras[view], vertices, faces, corners_of)
         weight = opacity[view, 0].numpy()
         counts = (seen[..., 4] > 0) & (weight >= SOLID)
         shares.append(seen[counts, :3] * weight[counts, None])

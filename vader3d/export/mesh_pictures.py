@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vader3d.geometry.cameras import Cameras
 
@@ -28,8 +29,7 @@ def mesh_pictures(mesh: "Trimesh", cameras: Cameras, *, samples_per_side: int = 
     colours = np.asarray(of_corners, np.float32)[mesh.faces]
     pictures = np.zeros((len(cameras.centres), height, width, 4), np.uint8)
     for view, picture in enumerate(pictures):
-        corners, depth = (of_vertices.numpy()[mesh.faces] for of_vertices in fine[view].project(vertices))
-        samples = nearest_surface(corners, 1 / depth, colours, fine.height, fine.width)
+        samples = seen_from(fine[view], vertices, np.asarray(mesh.faces), colours)
         if texture is not None:
             samples = (
                 np.concatenate([sampled_texture(texture, samples[..., :2]), samples[..., 2:]], -1) * samples[..., 2:]
@@ -38,6 +38,12 @@ def mesh_pictures(mesh: "Trimesh", cameras: Cameras, *, samples_per_side: int = 
         picture[..., :3] = np.rint(total[..., :3] / np.maximum(total[..., 3:], 1))
         picture[..., 3] = np.rint(255 * total[..., 3] / side**2)
     return pictures
+
+
+def seen_from(camera: Cameras, vertices: Tensor, faces: np.ndarray, of_corners: np.ndarray) -> np.ndarray:
+    """What a camera sees nearest at each pixel's centre, as `nearest_surface`, of vertices [P, 3] and faces [F, 3]."""
+    corners, depth = (of_vertices.numpy()[faces] for of_vertices in camera.project(vertices))
+    return nearest_surface(corners, 1 / depth, of_corners, camera.height, camera.width)
 
 
 def nearest_surface(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from vader3d.export.gltf import Glb
 from vader3d.export.mesh_pictures import mesh_pictures
 from vader3d.export.placement import AS_IT_IS, placement
 from vader3d.export.skinned import Skin, add_skeleton, skin_attributes, skin_of
-from vader3d.export.surface import SurfaceConfig
+from vader3d.export.surface import SurfaceConfig, surface_for
 from vader3d.export.triangles import triangles_of
 from vader3d.export.turntable import straight_alpha
 from vader3d.export.video import write_mp4
@@ -77,6 +77,12 @@ def save_animation(
     add_skeleton(glb, node, skin, motion, place)
     write_bytes(path, glb.bytes(asset.provenance, name=asset.name))
     return agreement(asset, mesh, skin, motion)
+
+
+def moving_surface(**chosen: Any) -> SurfaceConfig | None:
+    """As `surface_for`; of vertex colours, which are nearer to the volume, where no others are chosen."""
+    surface = surface_for(None, **chosen)
+    return surface and replace(surface, colour=chosen.get("colour") or "vertex")
 
 
 def skinned(asset: Asset, surface: SurfaceConfig | None = None) -> tuple["Trimesh", Skin]:

@@ -8,6 +8,8 @@ every part makes a guess, skinning logits are read at each guess, and their soft
 import torch
 from torch import Tensor
 
+from vader3d.geometry.rotations import nearest_rotation
+
 
 def at_rest(points: Tensor, poses: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Points at rest [B, V, M, 3] and each part's share in them [B, V, K, M] of posed points [B, V, M, 3].
@@ -37,6 +39,11 @@ def inverse(poses: Tensor) -> Tensor:
     """The poses [..., 3, 4] that undo rigid ones."""
     back = poses[..., :3].mT
     return torch.cat([back, -back @ poses[..., 3:]], -1)
+
+
+def nearest_pose(means: Tensor) -> Tensor:
+    """The rigid poses [..., 3, 4] nearest to means of such."""
+    return torch.cat([nearest_rotation(means[..., :3]), means[..., 3:]], -1)
 
 
 def posed(points: Tensor, poses: Tensor, shares: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from vader3d.export.surface import SurfaceConfig, surface_for
 from vader3d.export.turntable import turntable_bytes
 from vader3d.files import checksum_of, write_bytes, write_text
 from vader3d.generate import Generator
-from vader3d.generate.animate import FilmConfig, check_parts, film_frames, save_animation
+from vader3d.generate.animate import FilmConfig, check_parts, film_frames, moving_surface, save_animation
 from vader3d.generate.generator import batches
 from vader3d.generate.identities import clip_motion
 from vader3d.generate.recipes import Recipe, digest, recipe_from_dict
@@ -186,7 +186,7 @@ class Maker:
         def write(name: Path) -> None:
             film = turntable_bytes(frames, frames_per_second=motion.frames_per_second, provenance=moving.provenance)
             write_bytes(name.with_name(f"{name.name}.webp"), film)
-            save_animation(moving, motion, name.with_name(f"{name.name}.glb"), surface=surface_for(None))
+            save_animation(moving, motion, name.with_name(f"{name.name}.glb"), surface=moving_surface())
 
         self.keep(identity, moving, [], over=write)
 

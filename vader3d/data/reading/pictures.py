@@ -10,7 +10,7 @@ import numpy as np
 
 from vader3d.data.reading.background import is_ragged, rim_of, without_background
 from vader3d.data.reading.lenses import bent
-from vader3d.untrusted import reading
+from vader3d.untrusted import BoundedFile, reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator:
 
     if not path.is_file():
         raise ValueError(f"picture: wanted {path}; got no such file")
-    with reading(path, "a whole picture"), Image.open(path) as picture:
+    with reading(path, "a whole picture"), BoundedFile(path) as file, Image.open(file) as picture:
         yield picture
 
 
