@@ -148,6 +148,13 @@ def test_polygons_of_an_obj_may_be_concave_and_count_backwards(tmp_path):
         load_surface(tmp_path / "l.obj")
 
 
+def test_faces_of_an_obj_without_their_texture_coordinates_stay_and_are_told(tmp_path):
+    (tmp_path / "q.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\nf 1/1 3/2 4/2\n")
+    surface = load_surface(tmp_path / "q.obj")
+    assert area(surface) == pytest.approx(1.0)
+    assert surface.notes == ("faces name texture coordinates that are not there",)
+
+
 def test_blenders_ply_of_triangles_and_quads_in_all_encodings(tmp_path):
     points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.5, 2, 0)]
     faces, colour = [(0, 1, 2, 3), (3, 2, 4)], (200, 100, 50, 255)

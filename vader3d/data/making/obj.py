@@ -58,8 +58,7 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
             if len(corners) > 2:
                 group = groups[name, len(corners)]
                 group.points.append([index_of(corner[0], len(points)) for corner in corners])
-                textured = all(len(corner) > 1 and corner[1] for corner in corners)
-                group.uvs.append([index_of(corner[1], len(places)) if textured else -1 for corner in corners])
+                group.uvs.append(uvs_of(corners, len(places), found))
         elif word == "usemtl":
             name = rest.strip()
         elif word == "mtllib":
@@ -97,6 +96,17 @@ def index_of(word: str, count: int) -> int:
     if not 0 <= place < count or number == 0:
         raise ValueError(f"f: wanted a number of 1 to {count}; got {number}")
     return place
+
+
+def uvs_of(corners: list[list[str]], count: int, found: Parts) -> list[int]:
+    """Places of a face's texture coordinates; -1, the one that `parts_of_obj` adds, where it has none of the file's."""
+    if not all(len(corner) > 1 and corner[1] for corner in corners):
+        return [-1] * len(corners)
+    try:
+        return [index_of(corner[1], count) for corner in corners]
+    except ValueError:
+        found.note("faces name texture coordinates that are not there")
+        return [-1] * len(corners)
 
 
 def columns_of(points: list[list[float]]) -> tuple[np.ndarray, np.ndarray | None]:
