@@ -1,19 +1,32 @@
 """Subjects in parts, with truth: two striped blobs, and motions of theirs."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 import trimesh
 
 from vader3d.assets import Asset
+from vader3d.data.archive.format import ObjectRecord
+from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.making.busts import Bust, framed
-from vader3d.data.motion import Motion
+from vader3d.data.motion import Motion, composed
+from vader3d.data.part_poses import beside
+from vader3d.data.writer import PreparedObject
+from vader3d.export.turntable import straight_alpha
+from vader3d.generate.animate import front_camera, posed_assets
+from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rotations import rotation_from_vector
+from vader3d.geometry.skinning import inverse
 from vader3d.render import RenderConfig, Volume
+from vader3d.snapshots import save_snapshot
 
 PARTS = ("torso", "head")
 NECK = (0.0, 0.0, -0.05)  # round which the head turns
+CLIPS, FRAMES, SIZE = 3, 8, 24
+FRONT = front_camera(SIZE)
 
 
 def figure(resolution: int = 48, *, others: int = 0) -> Asset:
@@ -43,6 +56,33 @@ def nodding(frames: int = 6, *, degrees: float = 25.0) -> Motion:
     neck = torch.tensor(NECK)
     shifts = neck - turns @ neck + torch.stack([0.05 * phase.cos(), still, still], -1)[:, None]
     return Motion(PARTS, torch.cat([turns, shifts[..., None]], -1))
+
+
+def clip_motion(number: int) -> Motion:
+    """How the figure moves in one of `write_clips`."""
+    return nodding(FRAMES, degrees=(30.0, -25.0, 40.0)[number])
+
+
+def clip_poses() -> torch.Tensor:
+    """From each part at rest to the camera, in all clips: [N, F, 2, 3, 4]."""
+    to_camera = inverse(FRONT.world_from_camera[:, :3])
+    return torch.stack([composed(to_camera, clip_motion(number).poses) for number in range(CLIPS)])
+
+
+def write_clips(path: Path) -> Path:
+    """Clips of the figure in three tints, rendered by its own volume; poses beside them."""
+    still = Cameras(FRONT.world_from_camera.repeat(FRAMES, 1, 1), FRONT.intrinsics.repeat(FRAMES, 1), SIZE, SIZE)
+    with ArchiveWriter(path, title="clips", resolution=(SIZE, SIZE)) as writer:
+        for number in range(CLIPS):
+            asset = figure(24)
+            tint = torch.ones(1, 6, 1, 1, 1)
+            tint[:, number] = 0.5
+            asset = replace(asset, volume=asset.volume.with_grid(asset.volume.grid * tint))
+            frames = [straight_alpha(*posed.render(FRONT))[0] for posed in posed_assets(asset, clip_motion(number))]
+            pictures = (torch.stack(frames) * 255).round().to(torch.uint8).movedim(1, -1).numpy()
+            writer.add(PreparedObject(ObjectRecord(f"clip {number}"), pictures, still))
+    save_snapshot(beside(path), {"poses": clip_poses()}, {"kind": "truth", "parts": PARTS})
+    return path
 
 
 def two_balls(rng: np.random.Generator) -> tuple[Bust, str, dict[str, str]]:

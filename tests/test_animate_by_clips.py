@@ -246,12 +246,16 @@ def test_who_moves_is_chosen_in_one_way(model, clip, tmp_path, capsys):
 def test_models_that_find_no_motion_in_clips_are_refused(clip, tmp_path, capsys):
     plain = write_moving(tmp_path / "plain", decoder=preset("tiny").autodecoder.decoder)
     still = write_moving(tmp_path / "still")
-    own = write_moving(tmp_path / "own", poses=PoseConfig(source="keypoints"))
     for folder, reason in (
         (plain, "model: wanted one whose objects have parts"),
         (still, "model: wanted one that learned poses of parts"),
-        (own, "model: wanted one that learned poses of parts"),
     ):
         for argument in ("--driving", "--reconstruct"):
             assert reason in refused(capsys, folder, tmp_path / "out" / "a.glb", argument, clip)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_found_its_poses_itself_is_driven_by_a_clip(clip, tmp_path):
+    own = write_moving(tmp_path / "own", poses=PoseConfig(source="keypoints", azimuths=(0.0,), elevation=0.0))
+    animate(own, tmp_path / "a.glb", "--driving", clip)
+    assert (tmp_path / "a.glb").stat().st_size > 500

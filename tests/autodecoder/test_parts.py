@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from figures import PARTS, figure, nodding
+from figures import CLIPS, FRAMES, FRONT, PARTS, SIZE, clip_motion, clip_poses, figure, write_clips
 from near import assert_near
 
 from vader3d.autodecoder import model
@@ -28,54 +28,23 @@ from vader3d.autodecoder.parts import (
 from vader3d.autodecoder.reconstruct import ReconstructConfig, reconstruct
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
 from vader3d.cli.main import main
-from vader3d.data.archive.format import ObjectRecord
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
-from vader3d.data.archive.writer import ArchiveWriter
 from vader3d.data.batches.views import PosedViews
-from vader3d.data.motion import composed, read_motion
-from vader3d.data.part_poses import beside
-from vader3d.data.writer import PreparedObject
+from vader3d.data.motion import read_motion
 from vader3d.export.turntable import straight_alpha
 from vader3d.generate.animate import front_camera, posed_assets
-from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.rotations import degrees_between, random_turns, rotation_from_vector, vector_from_rotation
-from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import aligned_degrees
 from vader3d.presets import preset
 from vader3d.render import Volume, render_views
 from vader3d.snapshots import load_snapshot, save_snapshot
 
-CLIPS, FRAMES, SIZE = 3, 8, 24
-FRONT = front_camera(SIZE)
-
-
-def clip_motion(number: int):
-    return nodding(FRAMES, degrees=(30.0, -25.0, 40.0)[number])
-
-
-def true_poses() -> torch.Tensor:
-    """From each part at rest to the camera, [N, F, 2, 3, 4]."""
-    to_camera = inverse(FRONT.world_from_camera[:, :3])
-    return torch.stack([composed(to_camera, clip_motion(number).poses) for number in range(CLIPS)])
-
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Archive:
-    """Clips of one figure in three tints, rendered by its own volume; poses beside them."""
-    path = tmp_path_factory.mktemp("clips") / "clips.zip"
-    still = Cameras(FRONT.world_from_camera.repeat(FRAMES, 1, 1), FRONT.intrinsics.repeat(FRAMES, 1), SIZE, SIZE)
-    with ArchiveWriter(path, title="clips", resolution=(SIZE, SIZE)) as writer:
-        for number in range(CLIPS):
-            asset = figure(24)
-            tint = torch.ones(1, 6, 1, 1, 1)
-            tint[:, number] = 0.5
-            asset = replace(asset, volume=asset.volume.with_grid(asset.volume.grid * tint))
-            frames = [straight_alpha(*posed.render(FRONT))[0] for posed in posed_assets(asset, clip_motion(number))]
-            pictures = (torch.stack(frames) * 255).round().to(torch.uint8).movedim(1, -1).numpy()
-            writer.add(PreparedObject(ObjectRecord(f"clip {number}"), pictures, still))
-    save_snapshot(beside(path), {"poses": true_poses()}, {"kind": "truth", "parts": PARTS})
-    return Archive(path)
+    """Clips of one figure in three tints, poses beside them."""
+    return Archive(write_clips(tmp_path_factory.mktemp("clips") / "clips.zip"))
 
 
 def config(**parts):
@@ -86,14 +55,14 @@ def config(**parts):
 
 def table(noise: float) -> PartPoses:
     module = PartPoses(PartConfig(names=PARTS, pictures=FRAMES), CLIPS)
-    place(module, true_poses(), noise=noise, seed=0)
+    place(module, clip_poses(), noise=noise, seed=0)
     return module
 
 
 def test_a_table_starts_at_the_files_poses_or_as_far_from_them_as_asked():
     objects, numbers = torch.arange(CLIPS), torch.arange(FRAMES).expand(CLIPS, FRAMES)
-    assert_near(table(0.0)(objects, numbers), true_poses())
-    off = degrees_between(table(20.0)(objects, numbers)[..., :3], true_poses()[..., :3])
+    assert_near(table(0.0)(objects, numbers), clip_poses())
+    off = degrees_between(table(20.0)(objects, numbers)[..., :3], clip_poses()[..., :3])
     assert 15 < float(off.detach().median()) < 25
 
 
@@ -176,7 +145,7 @@ def test_pictures_turn_poses_the_right_way(archive):
 
     def errors() -> torch.Tensor:
         found = module(target.objects, target.numbers)[0, ..., :3]
-        true = true_poses()[1, target.numbers[0], :, :, :3]
+        true = clip_poses()[1, target.numbers[0], :, :, :3]
         return torch.stack([aligned_degrees(found[:, part].detach(), true[:, part]).median() for part in range(2)])
 
     before = errors()
@@ -232,7 +201,7 @@ def test_a_run_reports_both_parts_errors_beside_their_controls(run):
     known, its_config, _ = load_autodecoder(run)
     assert its_config.parts.names == PARTS
     assert its_config.parts.pictures == FRAMES
-    scores = part_scores(known.parts, true_poses(), PARTS)
+    scores = part_scores(known.parts, clip_poses(), PARTS)
     assert scores["head_rotation_error"] == pytest.approx(last["head_rotation_error"], abs=3)
 
 
@@ -277,7 +246,7 @@ def test_parts_of_an_unseen_clip_begin_at_known_poses_and_are_refined(archive):
     views = PosedViews(archive, training_views)
     target = views.views_of(torch.tensor([0]), torch.tensor([[0, 1, 3, 4]]))
     others = PartPoses(PartConfig(names=PARTS, pictures=FRAMES), CLIPS - 1)
-    place(others, true_poses()[1:], noise=0.0, seed=0)
+    place(others, clip_poses()[1:], noise=0.0, seed=0)
     settings = replace(figure(24).settings, samples_per_ray=32)
     true = table(0.0).of_batch(target).detach()
 

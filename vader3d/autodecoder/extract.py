@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
-from vader3d.autodecoder.posing import posed_cameras
 from vader3d.data.batches.views import Views
 from vader3d.latents import IQR_TO_STD, LatentStatistics, LatentsWriter, chunks, distribution, latent_statistics
 from vader3d.measures.pictures import psnr
@@ -61,8 +60,8 @@ def mean_psnr(model: Autodecoder, latents: Tensor, objects: Tensor, views: Views
     target = views.views_of(objects, numbers.expand(len(objects), 2))
     volume = decode(model, latents)
     target = target.to(volume.grid.device)
-    parts = None if model.parts is None else model.parts.of_batch(target)
-    colour, _ = render_views(volume, posed_cameras(model.posing, volume, target), config.render, poses=parts)
+    cameras, parts = model.seen(volume, target)
+    colour, _ = render_views(volume, cameras, config.render, poses=parts)
     return float(psnr(finite(colour, what="pictures", source="latents"), target.colour).mean())
 
 

@@ -10,8 +10,10 @@ from vader3d.autodecoder.decoder import Decoder, DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.parts import PartConfig, PartPoses
 from vader3d.autodecoder.pose_table import PoseTable
-from vader3d.autodecoder.posing import PoseConfig, Posing
+from vader3d.autodecoder.posing import PoseConfig, Posing, found_in, seen_by
 from vader3d.config import Checked, config_from_dict, config_to_dict, ranged
+from vader3d.data.batches.views import ViewBatch
+from vader3d.geometry.cameras import Cameras
 from vader3d.latents import LatentConfig
 from vader3d.render import RenderConfig, Volume
 from vader3d.snapshots import MODEL, explained_by, filled, load_snapshot, read_header, save_snapshot
@@ -64,13 +66,24 @@ class Autodecoder(nn.Module):
         render = config.render
         self.decoder = Decoder(config.decoder, activation=render.activation, density_scale=render.density_scale)
         self.averages_codes = config.codes.average
-        source = config.poses.source
-        self.posing = None if source == "given" else Posing(config.poses)
-        self.poses = PoseTable(objects, config.poses.table_views) if source == "table" else None
+        source, from_file = config.poses.source, config.parts.poses is not None
+        heights = config.decoder.part_heights or (0.0,) * max(1, config.decoder.extra_channels)
+        self.posing = None if source == "given" else Posing(config.poses, heights)
+        self.poses = PoseTable(objects, config.poses.table_views) if source == "table" and not from_file else None
         self.parts = PartPoses(config.parts, objects) if config.parts.names else None
+        self.finds_poses = self.posing is not None and not from_file
 
     def forward(self, objects: Tensor) -> Volume:
         return self.decoder(self.codes(objects))
+
+    def seen(self, volume: Volume, target: ViewBatch) -> tuple[Cameras, Tensor | None]:
+        """The cameras [B, V] that `volume` is compared with `target` from, and poses of its parts for `render_views`.
+
+        The data's and the table's, or what is found in the target's pictures.
+        """
+        if self.posing is not None and self.finds_poses:
+            return seen_by(found_in(self.posing, volume, target), target.cameras)
+        return target.cameras, None if self.parts is None else self.parts.of_batch(target)
 
     def not_averaged(self) -> list[nn.Parameter]:
         """What a moving average of this module leaves out: it would cost O(N) at every step."""

@@ -25,6 +25,7 @@ from vader3d.render import RenderConfig, Volume, render_views
 BESIDE = "beside"
 SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
 LONG_ENOUGH, STILL, MOST_LOST = 8, 1e-6, 2.0  # pictures, radians squared, and a factor: of what smoothing takes
+MOST_KEPT = 1 << 20  # poses that a network found: 50 MB
 KNOWN, TRIED_PX = 64, 32  # poses that a new clip's frames are compared with, in pictures that are at most so large
 
 
@@ -100,6 +101,27 @@ def with_file(config: PartConfig, archive: Path | str, *, objects: int, parts: i
     if len(names) != parts:
         raise ValueError(f"decoder.extra_channels: wanted {len(names)}, for {', '.join(names)}; got {parts}")
     return replace(config, names=names, pictures=poses.shape[1]), poses
+
+
+def found_parts(
+    config: PartConfig, archive: Path | str, shape: tuple[int, int, int]
+) -> tuple[PartConfig, Tensor | None]:
+    """The configuration of K parts that a network finds in F pictures of N objects, of `shape` (N, F, K).
+
+    Poses of `MOST_KEPT` are kept in the end, of the first pictures of each. And true poses [N, F, K, 3, 4], where a
+    file beside the archive tells them: they are for scores alone. ValueError: the configuration has another file, for
+    poses to start at.
+    """
+    if config.poses is not None:
+        raise ValueError(
+            f"parts.poses: wanted none where poses.source=keypoints finds them; got {config.poses}; "
+            "--set poses.source=table learns both"
+        )
+    path = beside(Path(archive))
+    true = read_part_poses(path)[0] if path.is_file() else None
+    names = tuple(f"part {number}" for number in range(shape[2]))
+    pictures = min(shape[1], max(1, MOST_KEPT // (shape[0] * shape[2])))
+    return replace(config, names=names, pictures=pictures), None if true is None or true.shape[:3] != shape else true
 
 
 @torch.no_grad()

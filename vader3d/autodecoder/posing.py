@@ -4,10 +4,10 @@ A network sees where the points of an object are (`keypoints`), a solver makes c
 and gradients of the pictures flow back through both. Several hypotheses, whose points are at home in views from
 several sides, are tried; the one whose picture fits best is rendered and learns (A39). At first hypotheses are picked
 evenly, and volumes lean back, which tells left from right. Intrinsics are the data's; where the cameras stand is never
-read.
+read. Objects in parts have points of each part, and a pose of each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolat
 from vader3d.autodecoder.keypoints import KeypointNetwork
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
+from vader3d.data.motion import composed
 from vader3d.geometry.cameras import FRONT_DEGREES, Cameras, orbit_cameras
 from vader3d.geometry.pnp import SOLVERS, finite_gradient
 from vader3d.geometry.rotations import rotation_from_vector
@@ -28,13 +29,15 @@ NEAREST, FARTHEST = 0.5, 2.0  # of the distance, that poses are clamped to
 TRIED_PX, TRIED_SAMPLES = 16, 24  # at which hypotheses are compared
 LARGEST_GRADIENT = 0.1  # of the network's weights
 WARPED = 0.1  # standard deviation of the numbers of warps
+REACH, JITTER = 0.6, 0.02  # of grids of points: half a side, and how far points of parts are moved at random
 
 
 @dataclass(frozen=True)
 class PoseConfig(Checked):
     """Where the cameras of training pictures come from."""
 
-    # the data's cameras; a table of poses, one a picture, which a network learns too; or the network's own
+    # the data's cameras; a table of poses, one a picture (of parts: parts.poses), which a network learns too; or the
+    # network's own
     source: Literal["given", "table", "keypoints"] = "given"
     solver: Literal["posit", "implicit", "epnp"] = "posit"  # from points to poses (A37)
     azimuths: tuple[float, ...] = ranged((-45.0, 0.0, 45.0))  # degrees from the front: where each hypothesis starts
@@ -66,7 +69,7 @@ class PoseConfig(Checked):
 
 
 class Hypotheses(NamedTuple):
-    """`poses` [B, V, H, 3, 4], camera from object; `found` [B, V, H]; `clamped`, a share; `losses`, by their names."""
+    """`poses` [B, V, H, K, 3, 4] of K parts, camera from rest; `found` [B, V, H]; `clamped`, a share; `losses`."""
 
     poses: Tensor
     found: Tensor
@@ -80,7 +83,10 @@ class Posing(nn.Module):
     bases: Tensor
     grid: Tensor
 
-    def __init__(self, config: PoseConfig):
+    def __init__(self, config: PoseConfig, heights: Sequence[float] = (0.0,)):
+        """heights: of the parts' middles in the cube; around each is a grid of its points, half as wide as that of one
+        part alone. Where parts share a height, how their points are jittered tells them apart.
+        """
         super().__init__()
         if not config.azimuths:
             raise ValueError("poses.azimuths: wanted at least one; got none")
@@ -89,31 +95,36 @@ class Posing(nn.Module):
             azimuths = FRONT_DEGREES + torch.tensor(config.azimuths)
             elevations = torch.full_like(azimuths, config.elevation)
             orbit = orbit_cameras(azimuths, elevations, size=2, distance=config.distance)
-            line = torch.linspace(-0.6, 0.6, config.points_across)
+            line = torch.linspace(-REACH, REACH, config.points_across)
             grid = torch.cartesian_prod(line, line, line)
+            if len(heights) > 1:
+                grid = torch.cat([grid / 2 + torch.tensor([0.0, 0.0, height]) for height in heights])
+                grid = grid + JITTER * torch.randn_like(grid)
+        self.parts = len(heights)
         self.register_buffer("bases", inverse(orbit.world_from_camera[:, :3]))
-        self.register_buffer("grid", grid)
+        self.register_buffer("grid", grid)  # [K N, 3], as the points
         self.points = nn.Parameter(grid.clone())
         self.network = KeypointNetwork(len(azimuths) * len(self.grid))
 
     def forward(self, pictures: Tensor, cameras: Cameras, generator: torch.Generator | None = None) -> Hypotheses:
         """pictures: [B, V, 4, H, W]; cameras: [B, V], of which only the intrinsics are read; generator: of warps."""
-        config, shape, (count, points) = self.config, pictures.shape[:2], (len(self.bases), len(self.grid))
+        config, shape, count = self.config, pictures.shape[:2], len(self.bases) * self.parts
         size = cameras.intrinsics.new_tensor([cameras.width, cameras.height])
         focal, centre = cameras.intrinsics.flatten(0, 1)[:, None].split(2, -1)
         local = moved(self.grid, self.bases)
         home = (local[..., :2] / local[..., 2:]).flatten(0, 1) * focal + centre
         home = (home / size * 2 - 1).clamp(-0.95, 0.95)
         places = self.network(pictures.flatten(0, 1), home)
-        seen = finite_gradient(((places + 1) / 2 * size - centre) / focal).view(-1, points, 2)
+        seen = finite_gradient(((places + 1) / 2 * size - centre) / focal).view(len(places) * count, -1, 2)
         reach = (NEAREST * config.distance, FARTHEST * config.distance)
-        solved = SOLVERS[config.solver](self.points.expand(len(seen), -1, -1), seen, depth=reach)
-        bases = self.bases.repeat(len(seen) // count, 1, 1)
+        points = self.points.view(self.parts, -1, 3).repeat(len(seen) // self.parts, 1, 1)
+        solved = SOLVERS[config.solver](points, seen, depth=reach)
+        bases = self.bases.repeat_interleave(self.parts, 0).repeat(len(places), 1, 1)
         rotation = solved.rotation.where(solved.found[:, None, None], bases[..., :3])
         translation = solved.translation.where(solved.found[:, None], bases[..., 3])
         across, depth = translation.split([2, 1], -1)
         poses = torch.cat([rotation, torch.cat([across, depth.clamp(*reach)], -1)[..., None]], -1)
-        local = moved(self.points, poses)
+        local = moved(points, poses)
         left = (local[..., :2] / local[..., 2:].clamp_min(0.2) - seen) * (2 * focal / size).repeat_interleave(count, 0)
         losses = {"projection": config.projection * left.abs().clamp_max(2)[solved.found].sum() / left.numel()}
         if config.keep_distance:
@@ -123,8 +134,8 @@ class Posing(nn.Module):
             warped = equivariance(lambda warped: self.network(warped, home), pictures.flatten(0, 1), places, generator)
             losses["equivariance"] = config.equivariance * warped
         clamped = ((depth <= reach[0]) | (depth >= reach[1])).float().mean()
-        found = solved.found.view(*shape, count)
-        return Hypotheses(poses.view(*shape, count, 3, 4), found, clamped, losses)
+        found = solved.found.view(*shape, -1, self.parts).all(-1)
+        return Hypotheses(poses.view(*shape, -1, self.parts, 3, 4), found, clamped, losses)
 
 
 def equivariance(
@@ -156,6 +167,19 @@ def cameras_at(poses: Tensor, like: Cameras) -> Cameras:
     return Cameras(torch.cat([inverse(poses), last], 2), like.intrinsics, like.height, like.width)
 
 
+def seen_by(poses: Tensor, like: Cameras) -> tuple[Cameras, Tensor | None]:
+    """Cameras with the intrinsics of `like` [B, V], and what `render_views` takes as poses [B, V, K, 3, 4].
+
+    poses: of the same shape, camera from rest. The camera of one part moves, and None is posed. More move before a
+    camera that stands: a picture's world then lies around its parts, along the camera's axes.
+    """
+    if poses.shape[2] == 1:
+        return cameras_at(poses[:, :, 0], like), None
+    middle = poses[..., 3].mean(2).detach()
+    to_camera = torch.cat([torch.eye(3).to(middle).expand(*middle.shape, 3), middle[..., None]], -1)
+    return cameras_at(to_camera, like), composed(inverse(poses), to_camera[:, :, None])
+
+
 def shifted(poses: Tensor, moves: Tensor) -> Tensor:
     """Poses [..., 3, 4], camera from object, after moves [..., 6]: a turn about the object's middle, a shift."""
     rotation = rotation_from_vector(moves[..., :3]) @ poses[..., :3]
@@ -164,12 +188,13 @@ def shifted(poses: Tensor, moves: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fits(volume: Volume, poses: Tensor, target: ViewBatch) -> Tensor:
-    """How badly each hypothesis [B, V, H, 3, 4] renders the target, in a picture of 16 px: [B, V, H]."""
+    """How badly each hypothesis [B, V, H, K, 3, 4] renders the target, in a picture of 16 px: [B, V, H]."""
     views, count = poses.shape[1:3]
     small = target.cameras.resized(TRIED_PX, TRIED_PX)
     each = Cameras(small.world_from_camera, small.intrinsics.repeat_interleave(count, 1), TRIED_PX, TRIED_PX)
     config = RenderConfig(TRIED_SAMPLES, volume.activation, volume.density_scale, 0.0)
-    rendered = torch.cat(render_views(volume, cameras_at(poses.flatten(1, 2), each), config), 2)
+    cameras, parts = seen_by(poses.flatten(1, 2), each)
+    rendered = torch.cat(render_views(volume, cameras, config, poses=parts), 2)
     squares = (rendered.unflatten(1, (views, count)) - shrunk(target, TRIED_PX)[:, :, None]).square().mean((-1, -2))
     return squares[..., :3].mean(-1) + 0.5 * squares[..., 3]
 
@@ -199,17 +224,15 @@ def leaning(volume: Volume, steepness: float) -> Volume:
     return volume.with_grid(torch.cat([grid[:, :3], raw, grid[:, 4:]], 1))
 
 
-def posed_cameras(posing: Posing | None, volume: Volume, target: ViewBatch) -> Cameras:
-    """The cameras [B, V] from which `volume` is compared with `target`: its own, or found in its pictures."""
-    if posing is None:
-        return target.cameras
+def found_in(posing: Posing, volume: Volume, target: ViewBatch) -> Tensor:
+    """Of what the network finds in the target's pictures the poses [B, V, K, 3, 4] that fit `volume` best."""
     hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras)
-    return cameras_at(picked(hypotheses.poses, chosen(volume, hypotheses, target)), target.cameras)
+    return picked(hypotheses.poses, chosen(volume, hypotheses, target))
 
 
 def picked(poses: Tensor, numbers: Tensor) -> Tensor:
-    """Of poses [B, V, H, 3, 4] those with the numbers [B, V]."""
-    return poses.take_along_dim(numbers[..., None, None, None], 2)[:, :, 0]
+    """Of poses [B, V, H, K, 3, 4] those with the numbers [B, V]."""
+    return poses.take_along_dim(numbers[..., None, None, None, None], 2)[:, :, 0]
 
 
 def shrunk(target: ViewBatch, size: int) -> Tensor:

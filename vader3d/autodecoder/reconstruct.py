@@ -13,9 +13,10 @@ from torch import Tensor
 
 from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import Decoder
+from vader3d.autodecoder.found_poses import first_poses
 from vader3d.autodecoder.losses import LossConfig, mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig
-from vader3d.autodecoder.parts import moved_by, rough_parts, smoothed
+from vader3d.autodecoder.parts import moved_by, smoothed
 from vader3d.autodecoder.posing import TRIED_PX, TRIED_SAMPLES, shrunk
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch, drawn_pixels
@@ -67,7 +68,7 @@ def reconstruct(
 
     ValueError: the model learned poses of its own, in whose world the cameras do not stand.
     """
-    if config.poses.source != "given":
+    if config.poses.source != "given" and model.parts is None:
         raise ValueError(
             "model: wanted one that learned from the data's cameras; got one with poses.source="
             f"{config.poses.source}, whose world is its own"
@@ -77,12 +78,12 @@ def reconstruct(
     mean, spread = codes.mean(0), codes.std(0, correction=0).clamp_min(1e-6)
     decoder = copy.deepcopy(model.decoder).eval().requires_grad_(False)
     start, volumes = mean, {"mean": decoded(decoder, mean)}
-    poses = None if model.parts is None else rough_parts(model.parts, volumes["mean"], target, still(config))
+    poses = None if model.parts is None else first_poses(model, volumes["mean"], target, still(config))
     if how.candidates:
         start = nearest(decoder, codes, target, config, how.candidates, poses=poses)
         volumes["nearest"] = decoded(decoder, start)
     if model.parts is not None:
-        poses = rough_parts(model.parts, decoded(decoder, start), target, still(config))
+        poses = first_poses(model, decoded(decoder, start), target, still(config))
         poses = smoothed(poses, config.parts.smooth / 2)
     compare = Comparison(config, target, how.views, generator, poses=poses)
 

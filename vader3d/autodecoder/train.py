@@ -10,20 +10,12 @@ from torch import Tensor, nn
 
 from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
+from vader3d.autodecoder.found_poses import found_scores, place_found
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
-from vader3d.autodecoder.parts import part_scores, place, with_file
+from vader3d.autodecoder.parts import found_parts, part_scores, place, with_file
 from vader3d.autodecoder.pose_table import distance, most_views, place_table, table_of_poses_optimiser
-from vader3d.autodecoder.posing import (
-    TRIED_PX,
-    cameras_at,
-    chosen,
-    leaning,
-    picked,
-    posed_cameras,
-    posing_optimiser,
-    smaller,
-)
+from vader3d.autodecoder.posing import TRIED_PX, Hypotheses, chosen, leaning, picked, posing_optimiser, seen_by, smaller
 from vader3d.autodecoder.start import start_from
 from vader3d.autodecoder.unseen import unseen_scores
 from vader3d.data.archive.splits import heldout_views, training_views
@@ -37,7 +29,6 @@ from vader3d.export.turntable import contact_sheet
 from vader3d.files import checksum_of, held, write_bytes
 from vader3d.frozen.vgg import load_trunk
 from vader3d.machine import CPU, autocast
-from vader3d.measures.poses import rotation_scores
 from vader3d.progress import console
 from vader3d.randomness import noise_of
 from vader3d.render import Volume, render_views
@@ -57,11 +48,14 @@ class AutodecoderTask:
     def __init__(
         self, config: AutodecoderConfig, views: Views, *, init: Path | None = None, device: torch.device = CPU
     ):
-        if config.poses.source == "table":
+        if config.poses.source == "table" and config.parts.poses is None:
             config = replace(config, poses=replace(config.poses, table_views=most_views(config.poses, views)))
-        parts, self.true_parts = with_file(
-            config.parts, views.archive.path, objects=len(views), parts=config.decoder.extra_channels
-        )
+        count, channels = len(views), config.decoder.extra_channels
+        if config.poses.source == "keypoints" and channels > 1:
+            pictures = most_views(config.poses, views)
+            parts, self.true_parts = found_parts(config.parts, views.archive.path, (count, pictures, channels))
+        else:
+            parts, self.true_parts = with_file(config.parts, views.archive.path, objects=count, parts=channels)
         config = replace(config, parts=parts)
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
@@ -81,7 +75,7 @@ class AutodecoderTask:
         poses, moved = self.model.poses, self.model.parts
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
-        if moved is not None and self.true_parts is not None:
+        if moved is not None and self.true_parts is not None and not self.model.finds_poses:
             place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed, smooth=parts.smooth)
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
@@ -93,11 +87,13 @@ class AutodecoderTask:
             table_optimiser(table, config.codes.update, lr=config.code_lr, betas=config.optimiser.betas)
         )
         self.posing_seen: dict[str, float] = {}
+        if moved is not None and self.model.finds_poses:
+            moved.requires_grad_(False)  # filled at the end
         if posing is not None:
             self.optimisers.append(posing_optimiser(posing))
         if poses is not None:
             self.optimisers.append(table_of_poses_optimiser(poses, config.poses))
-        if moved is not None:
+        if moved is not None and not self.model.finds_poses:
             self.optimisers.append(table_optimiser(moved.table, "rows", lr=parts.lr, betas=(0.9, 0.99)))
 
     def losses(
@@ -125,11 +121,22 @@ class AutodecoderTask:
                 noisy = codes + config.code_noise * noise
             volume = self.model.decoder(noisy)
         posed: dict[str, Tensor] = {}
+        moved = None
         if self.model.posing is not None:
-            volume = leaning(volume, config.poses.lean * (1 - progress / LEANING))
-            target, posed = self.pose(target, volume, progress, pixels, generator)
-        parts = self.model.parts
-        moved = None if parts is None else parts.of_batch(target, held=progress < config.parts.hold)
+            hypotheses = self.model.posing(torch.cat([target.colour, target.mask], 2), target.cameras, generator)
+            self.posing_seen = {
+                "poses_lost": float((~hypotheses.found).float().mean()),
+                "depth_clamped": float(hypotheses.clamped),
+            }
+            posed = hypotheses.losses
+            if self.model.finds_poses:
+                volume = leaning(volume, config.poses.lean * (1 - progress / LEANING))
+                target, moved = self.pose(target, volume, hypotheses, progress, pixels)
+            elif self.model.parts is not None and target.numbers is not None:
+                posed["distil"] = self.distilled(hypotheses, self.model.parts(target.objects, target.numbers))[0]
+                target = target.strided(pixels)
+        if self.model.parts is not None and not self.model.finds_poses:
+            moved = self.model.parts.of_batch(target, held=progress < config.parts.hold)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
@@ -158,30 +165,29 @@ class AutodecoderTask:
             raise without_cameras(records[int(target.objects[unknown][0]) % len(records)].name)
 
     def pose(
-        self, target: ViewBatch, volume: Volume, progress: float, pixels: Pixels, generator: torch.Generator
-    ) -> tuple[ViewBatch, dict[str, Tensor]]:
-        """What to compare, small at first, with the cameras that it is compared from, and the losses of these."""
-        posing, config = self.model.posing, self.config.poses
-        assert posing is not None
-        hypotheses = posing(torch.cat([target.colour, target.mask], 2), target.cameras, generator)
-        terms = hypotheses.losses
+        self, target: ViewBatch, volume: Volume, hypotheses: Hypotheses, progress: float, pixels: Pixels
+    ) -> tuple[ViewBatch, Tensor | None]:
+        """What to compare, small at first, with the cameras that it is compared from, and the poses of parts."""
+        config = self.config.poses
         if self.model.poses is None:
             balance = config.balance * max(0.0, 1 - progress / BALANCED)
             numbers = chosen(volume, hypotheses, target, balance=balance)
             poses = picked(hypotheses.poses, numbers)
         else:
             assert target.numbers is not None
-            poses = self.model.poses(target.objects, target.numbers)
-            apart = distance(hypotheses.poses, poses.detach()[:, :, None])
-            numbers = apart.argmin(-1)
-            terms["distil"] = config.distil * apart.amin(-1).mean()
+            poses = self.model.poses(target.objects, target.numbers)[:, :, None]
+            hypotheses.losses["distil"], numbers = self.distilled(hypotheses, poses)
             poses = poses.detach() if progress < config.hold else poses
         counts = torch.bincount(numbers.flatten(), minlength=hypotheses.found.shape[2]) / numbers.numel()
-        self.posing_seen = {f"hypothesis_{i}": value for i, value in enumerate(counts.tolist())}
-        self.posing_seen["poses_lost"] = float((~hypotheses.found).float().mean())
-        self.posing_seen["depth_clamped"] = float(hypotheses.clamped)
+        self.posing_seen |= {f"hypothesis_{i}": value for i, value in enumerate(counts.tolist())}
         seen = smaller(target, TRIED_PX) if progress < config.coarse else target.strided(pixels)
-        return replace(seen, cameras=cameras_at(poses, seen.cameras)), terms
+        cameras, parts = seen_by(poses, seen.cameras)
+        return replace(seen, cameras=cameras), parts
+
+    def distilled(self, hypotheses: Hypotheses, poses: Tensor) -> tuple[Tensor, Tensor]:
+        """How far a table's poses [B, V, K, 3, 4] lie from the network's nearest hypotheses, which learn, and which."""
+        apart = distance(hypotheses.poses, poses.detach()[:, :, None]).mean(-1)
+        return self.config.poses.distil * apart.amin(-1).mean(), apart.argmin(-1)
 
     def perceptual(self, rendered: Tensor, target_pictures: Tensor) -> Tensor:
         """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
@@ -207,32 +213,11 @@ class AutodecoderTask:
             "code_std": float(codes.std()),
             "code_largest": float(codes.abs().max()),
         }
-        if self.model.parts is not None and self.true_parts is not None:
+        if self.model.parts is not None and self.true_parts is not None and not self.model.finds_poses:
             numbers |= part_scores(self.model.parts, self.true_parts, self.config.parts.names)
-        return numbers if self.model.posing is None else numbers | self.posing_seen | self.rotation_scores()
-
-    def rotation_scores(self) -> dict[str, float]:
-        """Of four views of each of up to 16 objects, by the data's own cameras, which training never reads.
-
-        None where the data have no cameras.
-        """
-        objects = self.views.readable(torch.linspace(0, len(self.views) - 1, min(16, len(self.views))).long())
-        objects = objects[[self.views.archive.records[number].posed for number in objects.tolist()]]
-        if not len(objects):
-            return {}
-        fewest = min(self.views.view_count(o) for o in objects.tolist())
-        numbers = torch.linspace(0, fewest - 1, min(4, fewest)).long()
-        target = self.views.views_of(objects, numbers.expand(len(objects), -1)).to(self.device)
-        was_training = self.model.training
-        self.model.eval()
-        by_network = posed_cameras(self.model.posing, self.model(target.objects), target)
-        self.model.train(was_training)
-        cameras = [by_network, target.cameras]
-        if self.model.poses is not None and target.numbers is not None:
-            cameras.append(cameras_at(self.model.poses(target.objects, target.numbers), target.cameras))
-        found, true, *table = (c.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu() for c in cameras)
-        scores = rotation_scores(found, true)
-        return scores | {f"table_{name}": value for t in table for name, value in rotation_scores(t, true).items()}
+        if self.model.posing is not None:
+            numbers |= self.posing_seen | found_scores(self.model, self.views, self.true_parts, self.config.parts.names)
+        return numbers
 
     @torch.no_grad()
     def preview(self, model: Autodecoder) -> Image | None:
@@ -242,12 +227,14 @@ class AutodecoderTask:
             return None
         target = self.views.views_of(objects, torch.zeros(len(objects), 1, dtype=torch.long)).to(self.device)
         volume = model(target.objects)
-        parts = None if model.parts is None else model.parts.of_batch(target)
-        cameras = posed_cameras(model.posing, volume, target)
+        cameras, parts = model.seen(volume, target)
         colour, _ = render_views(volume, cameras, self.config.render, poses=parts)
         return contact_sheet(torch.cat([target.colour, colour])[:, 0].cpu(), columns=len(objects))
 
     def snapshot(self, model: Autodecoder, path: Path) -> None:
+        """The averaged autodecoder, whose table of parts has what its network finds, where that is all that finds."""
+        if model.parts is not None and model.finds_poses:
+            place_found(model, self.views.archive)
         save_autodecoder(path, model, self.config, data=self.views.archive.fingerprint)
 
 
@@ -317,7 +304,7 @@ def train_held(
 
     path = run / "latents.safetensors"
     extract_latents(model, task.views, config, path, objects=objects, header=header, told=log, processes=processes)
-    if model.posing is not None and processes.is_main:
+    if model.posing is not None and model.parts is None and processes.is_main:
         unseen = open_views(archive, heldout_views, buffer=config.stream_buffer, report=console.print)
         if scores := unseen_scores(model, unseen, config.render):
             log_once(run, scores)

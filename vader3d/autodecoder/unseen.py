@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.autodecoder.posing import cameras_at, posed_cameras, shifted, smaller
+from vader3d.autodecoder.posing import cameras_at, shifted, smaller
 from vader3d.data.batches.views import ViewBatch, Views
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.skinning import inverse
@@ -48,7 +48,7 @@ def refined(volume: Volume, cameras: Cameras, target: ViewBatch, config: RenderC
 
 @torch.no_grad()
 def unseen_scores(model: Autodecoder, views: Views, config: RenderConfig) -> dict[str, float]:
-    """Of up to 4 of the `views`, which no training saw, of up to 32 objects, by the model in evaluation mode.
+    """Of up to 4 of the `views`, which no training saw, of up to 32 objects of one part, by the model.
 
     `unseen_psnr_db`, from the data's cameras or where poses are learned from the network's; of these also `_refined`,
     and rotation errors as of `rotation_scores`, where the data know. Nothing where an object has no such view.
@@ -64,7 +64,7 @@ def unseen_scores(model: Autodecoder, views: Views, config: RenderConfig) -> dic
     for part in objects.split(AT_ONCE):
         target = views.views_of(part, numbers.expand(len(part), -1)).to(device)
         volume = model(target.objects)
-        found = {"": posed_cameras(model.posing, volume, target)}
+        found = {"": model.seen(volume, target)[0]}
         if model.posing is not None:
             found["_refined"] = refined(volume, found[""], target, config)
         for name, cameras in found.items():

@@ -53,15 +53,15 @@ def open_judged_model(run: Path, archive: DataSet, *, device: str = "auto") -> J
     ValueError: no such run, another data set than it was trained on, or a model without cameras.
     """
     generator, codes, config, about, header, _ = opened(model_folder(run), device=device)
-    if config.poses.source != "given":
+    if config.poses.source != "given" and not config.parts.names:
         raise ValueError(
             f"{run}: wanted a model that learned from the data's cameras; got one with poses.source="
             f"{config.poses.source}, whose world is its own; its metrics.jsonl has rotation_error"
         )
-    if config.parts.poses is not None:
+    if config.parts.names:
         raise ValueError(
-            f"{run}: wanted a model of objects that stand still; got one with parts.poses={config.parts.poses}; its "
-            "metrics.jsonl has the rotation_error of each part"
+            f"{run}: wanted a model of objects that stand still; got one with parts {', '.join(config.parts.names)}; "
+            "--protocol articulated judges those"
         )
     trained_on = about.get("data")
     check_data(archive, objects=len(codes) // config.yaw_copies, trained_on=trained_on)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from vader3d.assets import Asset
+from vader3d.autodecoder.found_poses import first_poses
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, read_config, save_autodecoder
-from vader3d.autodecoder.parts import refined_parts, rough_parts
+from vader3d.autodecoder.parts import refined_parts
 from vader3d.autodecoder.reconstruct import ReconstructConfig, Reconstruction, as_model, reconstruct, still, views_in
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
@@ -109,7 +110,7 @@ def reconstructed(
     truth, render = views_in(whole, judged), still(config)
     poses, every = None, None
     if known.parts is not None and found.poses is not None:
-        poses = rough_parts(known.parts, found.volumes["fine"], truth, render)
+        poses = first_poses(known, found.volumes["fine"], truth, render)
         title, volume = "held-out poses", found.volumes["fine"]
         poses = refined_parts(volume, truth, poses, render, steps=REFINED, rate=REFINING_RATE, title=title)
         every = found.poses.new_zeros(count, *found.poses.shape[2:])
@@ -170,7 +171,7 @@ def check_clip(folder: Path, clip: Path, argument: str) -> list[str]:
         raise ValueError(f"{argument}: wanted a clip or a folder of its frames; got {clip}, which does not exist")
     config = read_config(autodecoder_file(folder))
     check_moves(config.decoder.extra_channels)
-    if not config.parts.names or config.poses.source != "given":
+    if not config.parts.names:
         raise ValueError(
             "model: wanted one that learned poses of parts (parts.poses), from which a clip's are found; got one that "
             "cannot tell poses of pictures; a motion in JSON drives its objects"

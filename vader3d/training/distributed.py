@@ -94,7 +94,8 @@ ONE_PROCESS = Processes()
 
 
 def sparse_tables(module: nn.Module) -> list[nn.Embedding]:
-    return [layer for layer in module.modules() if isinstance(layer, nn.Embedding) and layer.sparse]
+    embeddings = (layer for layer in module.modules() if isinstance(layer, nn.Embedding))
+    return [layer for layer in embeddings if layer.sparse and layer.weight.requires_grad]
 
 
 def join_processes(device: str = "auto") -> Processes:
