@@ -9,6 +9,8 @@ import torch
 from figures import two_balls as toy
 
 from vader3d.autodecoder.parts import PartConfig, moved_by
+from vader3d.autodecoder.posing import PoseConfig
+from vader3d.autodecoder.reconstruct import ReconstructConfig
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.data.archive.reader import Archive
 from vader3d.data.making.heads import novel_path, prepare_heads, read_truth
@@ -26,6 +28,7 @@ def made(tmp_path_factory):
     config = replace(
         tiny,
         decoder=replace(tiny.decoder, extra_channels=2, part_heights=(0.45, -0.45)),
+        poses=PoseConfig(source="table", azimuths=(0.0,), elevation=0.0),
         parts=PartConfig(poses="beside", start_noise=4.0, hold=0.9),
         loop=replace(tiny.loop, objects_seen=240, batch=3, device="cpu"),
         views_per_object=3,
@@ -63,6 +66,21 @@ def test_novel_views_know_by_how_much_they_are_turned(made):
     between = torch.linalg.inv(truth["cameras"][1, 5]) @ cameras.world_from_camera
     assert degrees_of(between) == [45, 30, 15, 15, 30, 45]
     assert torch.equal(moved_by(torch.eye(3, 4)[None], torch.zeros(1, 6)), torch.eye(3, 4)[None])
+
+
+def test_people_whom_training_never_saw_are_judged_by_their_own_truth(made):
+    prepare_heads(made / "others.zip", count=2, frames=6, seed=2, size=24, processes=1, subject=toy)
+    search = ReconstructConfig(steps=20, fine_steps=2, candidates=2)
+    how = ArticulatedConfig(strangers=2, search=search)
+    report = evaluate_articulated(made / "run", made / "others.zip", made / "others", how=how)
+    assert report == json.loads((made / "others" / "report.json").read_text())
+    assert report["people"] == "unseen"
+    for way in ("found", "network"):
+        scores = [report[f"{part}_{way}_rotation_error"] for part in ("head", "torso")]
+        assert 0 < min(scores) <= max(scores) < 60
+        assert f"head_{way}_constant_error" in report
+    assert report["heldout_psnr_code"] > report["heldout_psnr_mean"]
+    assert (made / "others" / "novel.png").stat().st_size > 200
 
 
 def test_models_without_parts_are_refused(made, tmp_path):

@@ -26,7 +26,7 @@ def evaluate_command(
     Args:
         model: The folder of a run, a demo or a saved model, one that ships, or OWNER/NAME of a hub's that was fetched;
             of stage 1 for protocols that judge reconstructions alone.
-        data: The data set it was trained on.
+        data: The data set it was trained on; for articulated also other people's clips, with their truth.
         output: Folder for the report, else evaluation-PROTOCOL in the run's, or here for a saved model; what is
             computed lies in its features/ and is not computed again.
         protocol: What exactly is measured: furniture, quick, demo, reconstruction, ssdnerf-abo, vader-fig3,

@@ -1,11 +1,11 @@
 """Models of moving subjects, judged by truth that training did not read.
 
-By clips of `vader3d prepare heads`. Held-out frames' poses are refined by their own pictures, as no network predicts
-them; scores of the start stand beside. Each score has its control.
+By clips of `vader3d prepare heads`: of the people whom training saw, or of others. Held-out frames' poses are refined
+by their own pictures; scores of the start stand beside. Each score has its control.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from torch import Tensor
 from vader3d.assets import Asset
 from vader3d.autodecoder.model import Autodecoder, load_autodecoder
 from vader3d.autodecoder.parts import PartPoses, refined_parts
+from vader3d.autodecoder.reconstruct import ReconstructConfig
 from vader3d.config import Checked, ranged
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import novel_path, read_truth
+from vader3d.evaluation.strangers import judge_strangers
 from vader3d.export.mesh import EmptyVolumeError
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
@@ -49,25 +51,35 @@ class ArticulatedConfig(Checked):
     rate: float = ranged(0.02, above=0)
     grid: int = ranged(12, at_least=2)  # identities, each driven by the clips of all
     exported: int = ranged(12, at_least=1)  # objects whose skinned meshes are compared with their volumes
+    strangers: int = ranged(6, at_least=1)  # clips of people whom training did not see
+    search: ReconstructConfig = field(default_factory=ReconstructConfig)  # by which those are found
 
 
 def evaluate_articulated(
     model: str | Path, data: str | Path, output: Path, *, how: ArticulatedConfig | None = None
 ) -> dict[str, Any]:
-    """Judge a model with `parts.poses` by its clips' truth; writes report.json and novel.png. The report.
+    """Judge a model of parts by its clips' truth, or by that of clips of others; report.json, novel.png. The report.
 
     ValueError: a model without parts, or data without truth beside them.
     """
     how = how or ArticulatedConfig()
-    known, config, _ = load_autodecoder(autodecoder_file(model_folder(model)))
+    known, config, header = load_autodecoder(autodecoder_file(model_folder(model)))
     if known.parts is None:
         raise ValueError("model: wanted one that learned parts (parts.poses); got another")
     archive, (truth, names) = Archive(data), read_truth(Path(data))
-    if len(archive) != len(known.codes):
-        raise ValueError(f"data: wanted the model's {len(known.codes)} clips; got {len(archive)}")
-    judge = Judge(known, known.parts, config.render, archive, Archive(novel_path(Path(data))), truth)
+    if len(names) != known.parts.parts:
+        raise ValueError(f"data: wanted clips of {known.parts.parts} parts; got {', '.join(names)}")
+    learned = archive.fingerprint == header.get("data")
     with held(output):
-        report, sheet = judge.report(names, how)
+        if learned:
+            judge = Judge(known, known.parts, config.render, archive, Archive(novel_path(Path(data))), truth)
+            report, sheet = judge.report(names, how)
+        else:
+            poses = truth["poses"]
+            report, sheet = judge_strangers(
+                known, config, archive, poses, names, clips=how.strangers, search=how.search
+            )
+        report = {"protocol": NAME, "people": "training" if learned else "unseen", **report}
         write_bytes(output / "novel.png", png_bytes(sheet))
         write_text(output / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
     return report
@@ -86,7 +98,7 @@ class Judge:
 
     def report(self, names: tuple[str, ...], how: ArticulatedConfig) -> tuple[dict[str, Any], Image]:
         clips = np.unique(np.linspace(0, len(self.archive) - 1, how.clips).round().astype(int)).tolist()
-        report: dict[str, Any] = {"protocol": NAME, "clips": len(clips), "parts": list(names)}
+        report: dict[str, Any] = {"clips": len(clips), "parts": list(names)}
         report |= self.poses(names)
         each, rows = [], []
         for clip in track(clips, "clips", total=len(clips)):
