@@ -100,16 +100,20 @@ def demo_command(
     """From pictures to new 3D assets: trains both stages, generates 16 objects, writes a page with scores.
 
     Args:
-        data: furniture, furniture-all, chairs, or an archive.
-        minutes: Train by the clock, with so many for everything; else on as many objects as the preset `small` says,
-            which takes longer on a slow machine and gives the same.
+        data: furniture, furniture-all, chairs, talking-heads (people who move), or an archive.
+        minutes: Train by the clock, with so many for everything; else on as many objects as the preset `small` (of
+            people `talking-heads-small`) says, which takes longer on a slow machine and gives the same.
         output: The run folder; open its index.html. The same command again goes on.
         seed: Of training and samples.
     """
+    from vader3d.demo.heads import HEADS, run_moving_demo
     from vader3d.demo.run import run_demo
 
-    scores = run_demo(data, minutes=minutes, output=output, seed=seed)
-    print_scores(scores)
+    if data == HEADS:
+        for key, value in run_moving_demo(minutes=minutes, output=output, seed=seed).items():
+            print(f"{key:30} {value}")
+    else:
+        print_scores(run_demo(data, minutes=minutes, output=output, seed=seed))
     print(f"the page, to open in a browser:   {output / 'index.html'}")
     for mesh in sorted((output / "assets").glob("*.glb"))[:1]:
         print(f"the first of the new objects:     {mesh}")

@@ -128,23 +128,30 @@ class DemoPage:
             stills.append(torch.from_numpy(frames[2]).movedim(-1, 0) / 255)
         write_sheet(self.output / "generated.png", torch.stack(stills), columns=8)
         pairs = reconstruction_pairs(sets)
+        self.sections = [
+            Gallery("New objects", NEW_OBJECTS, cards),
+            Comparison("Reconstructions", "Views that training never saw.", reconstruction_strips(sets, pairs)),
+            self.charts(),
+        ]
+        self.write_progress()
+
+    def charts(self) -> Charts:
+        """How both trainings went."""
         charts = [
             loss_chart(self.output / "autodecoder", "Stage 1: autodecoder"),
             loss_chart(self.output / "diffusion", "Stage 2: diffusion"),
         ]
-        self.sections = [
-            Gallery("New objects", NEW_OBJECTS, cards),
-            Comparison("Reconstructions", "Views that training never saw.", reconstruction_strips(sets, pairs)),
-            Charts("Training", "Weighted loss terms over objects seen.", charts),
-        ]
-        self.write_progress()
+        return Charts("Training", "Weighted loss terms over objects seen.", charts)
 
     def finish(self, report: dict[str, Any]) -> None:
         """The whole page, with the scores."""
         text = f"A generator of 3D assets, learned from pictures of {report['training_objects']} objects."
-        sections = [*self.sections, *number_sections(report)]
-        path = self.output / "index.html"
-        write_page(path, report, sections, title="vader3d demo", text=text, facts=facts(report))
+        self.end(report, text, number_sections(report), facts(report))
+
+    def end(self, report: dict[str, Any], text: str, scores: Sequence[Section], numbers: Sequence[Number]) -> None:
+        """The page as it stays: `scores` behind what was made."""
+        path, sections = self.output / "index.html", [*self.sections, *scores]
+        write_page(path, report, sections, title="vader3d demo", text=text, facts=numbers)
 
 
 def time_left(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from vader3d.assets import Asset, save_assets
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
+from vader3d.data.dataset import DataSet
 from vader3d.data.named import open_archive, readable_objects
 from vader3d.demo.clock import SHARES, Clock
 from vader3d.demo.page import DemoPage
@@ -23,12 +24,13 @@ from vader3d.files import held, write_text
 from vader3d.frozen.embeddings import load_features
 from vader3d.generate.generator import Generator
 from vader3d.generate.previews import samples_drawn
-from vader3d.presets import preset
+from vader3d.presets import Preset, preset
 from vader3d.progress import console, track
 from vader3d.randomness import sample_seed
 from vader3d.untrusted import read_json, reading
 
 ASSETS = 16
+REPORT = "report.json"
 ASSET_FORMATS = ("glb", "webp")
 ROOMS = ("assets", "evaluation", f"evaluation/{CHUNKS}")  # below the folder, beside those that trainings hold
 PREVIEW_SECONDS = 20.0
@@ -41,16 +43,8 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
     Training ends after the preset's numbers of objects, the same on every machine; with `minutes`, by the clock. The
     same call goes on where an earlier one stopped. ValueError: less than half a minute, or another run there.
     """
-    if minutes is not None and not 0.5 <= minutes < math.inf:
-        raise ValueError(f"minutes: wanted at least 0.5; got {minutes}")
-    finished = output / "report.json"
-    if finished.is_file():
-        report = read_json(finished)
-        with reading(finished, "a report of `vader3d demo`"):
-            found = (report["data"], report["minutes"], report["seed"])
-        if found == (data, minutes, seed):
-            console.print(f"{output}: finished before; delete the folder, or name another, to start anew")
-            return report
+    if report := finished_report(output, data, minutes, seed):
+        return report
     recipe, run, clock = preset("small"), protocol_run("demo", seed=seed), Clock(output / "seconds.json")
     load_features()  # says at once, not after training, when its weights are missing
     page = DemoPage(output, clock)
@@ -59,15 +53,7 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
             archive, problems = readable_objects(open_archive(data))
         for problem in problems:
             console.print(f"skipped: {problem}")
-        with clock.part("autodecoder"):
-            seconds = minutes and 60 * minutes * SHARES["autodecoder"]
-            train_autodecoder(archive, lasting(recipe.autodecoder, seconds, seed), output / "autodecoder")
-        with clock.part("diffusion"):
-            before = clock.total - clock.parts.get("diffusion", 0.0)
-            seconds = minutes and 60 * minutes * (1 - SHARES["assets"] - SHARES["evaluation"]) - before
-            draw = samples_drawn(output / "autodecoder", seed=seed)
-            config = lasting(recipe.diffusion, seconds, seed)
-            train_diffusion(output / "autodecoder", config, output / "diffusion", draw=draw)
+        train_both(archive, recipe, output, clock, minutes=minutes, seed=seed)
         judged = open_judged_model(output / "diffusion", archive)
         with clock.part("assets"):
             assets, made = new_assets(judged.generator, output / "assets", run.protocol)
@@ -80,8 +66,39 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
         report = {**made, **evaluation.report, "data": data, "minutes": minutes, "seed": seed}
         report |= {"skipped_objects": len(problems), "training_objects": len(archive), **clock.report()}
         page.finish(report)
-    write_text(finished, json.dumps(report, indent=2) + "\n")
+    write_text(output / REPORT, json.dumps(report, indent=2) + "\n")
     return report
+
+
+def finished_report(output: Path, data: str, minutes: float | None, seed: int) -> dict[str, Any] | None:
+    """The report of a demo that is finished in the folder `output`. ValueError: minutes that are none, another run."""
+    if minutes is not None and not 0.5 <= minutes < math.inf:
+        raise ValueError(f"minutes: wanted at least 0.5; got {minutes}")
+    finished = output / REPORT
+    if not finished.is_file():
+        return None
+    report = read_json(finished)
+    with reading(finished, "a report of `vader3d demo`"):
+        found = (report["data"], report["minutes"], report["seed"])
+    if found != (data, minutes, seed):
+        return None
+    console.print(f"{output}: finished before; delete the folder, or name another, to start anew")
+    return report
+
+
+def train_both(
+    archive: DataSet, recipe: Preset, output: Path, clock: Clock, *, minutes: float | None, seed: int
+) -> None:
+    """Stage 1 and then stage 2, in the folder `output`, to their ends or by the clock."""
+    with clock.part("autodecoder"):
+        seconds = minutes and 60 * minutes * SHARES["autodecoder"]
+        train_autodecoder(archive, lasting(recipe.autodecoder, seconds, seed), output / "autodecoder")
+    with clock.part("diffusion"):
+        before = clock.total - clock.parts.get("diffusion", 0.0)
+        seconds = minutes and 60 * minutes * (1 - SHARES["assets"] - SHARES["evaluation"]) - before
+        draw = samples_drawn(output / "autodecoder", seed=seed)
+        config = lasting(recipe.diffusion, seconds, seed)
+        train_diffusion(output / "autodecoder", config, output / "diffusion", draw=draw)
 
 
 def lasting(config: Any, seconds: float | None, seed: int) -> Any:

@@ -1,6 +1,6 @@
 """Objects that move: films and skinned meshes of what a motion drives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,11 +64,7 @@ def save_animation(
     check_end(path)
     check_parts(asset, motion)
     if path.suffix.lower() == ".mp4":
-        frames = film_frames(asset, motion, film or FilmConfig(), seen=seen)
-        speed, provenance = motion.frames_per_second, asset.provenance
-        write_whole(
-            path, lambda temporary: write_mp4(temporary, frames, frames_per_second=speed, provenance=provenance)
-        )
+        write_film(path, film_frames(asset, motion, film or FilmConfig(), seen=seen), motion, asset.provenance)
         return None
     mesh, skin = skinned(asset, surface)
     place = placement(np.asarray(mesh.bounds), AS_IT_IS, up="y")
@@ -77,6 +73,12 @@ def save_animation(
     add_skeleton(glb, node, skin, motion, place)
     write_bytes(path, glb.bytes(asset.provenance, name=asset.name))
     return agreement(asset, mesh, skin, motion)
+
+
+def write_film(path: Path, frames: np.ndarray, motion: Motion, provenance: Mapping[str, Any]) -> None:
+    """Write what `film_frames` makes, at the motion's speed, whole or not at all."""
+    speed = motion.frames_per_second
+    write_whole(path, lambda temporary: write_mp4(temporary, frames, frames_per_second=speed, provenance=provenance))
 
 
 def moving_surface(**chosen: Any) -> SurfaceConfig | None:
