@@ -42,7 +42,8 @@ PURE = {
     "measures/distances.py": {"vader3d.measures.pictures"},
     "geometry/rays.py": set(),
 }
-KERNELS = {"render/cpu.py", "render/triton.py", "render/triton_kernels.py", "native/library.py", "native/build.py"}
+KERNELS = {"render/cpu.py", "render/resample.py", "render/triton.py", "render/triton_kernels.py"}
+KERNELS |= {"native/library.py", "native/build.py"}
 INSIDE_FUNCTIONS = {
     "accelerate", "trimesh", "embreex", "scipy", "skimage", "tensorboard", "torch.utils.tensorboard", "triton",
     "transformers", "gradio", "av", "pxr", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",

@@ -10,9 +10,9 @@ from torch import Tensor
 from vader3d.geometry.cameras import Cameras, orbit_cameras
 from vader3d.geometry.rays import Rays, cube_crossing
 from vader3d.geometry.rotations import rotation_from_vector
-from vader3d.geometry.skinning import at_rest, inverse
+from vader3d.geometry.skinning import at_rest, inverse, read_logits
 from vader3d.render import March, RenderConfig, Volume, render_views, render_volume
-from vader3d.render.posed import COARSE, cube_points, posed_volume
+from vader3d.render.posed import COARSE, cube_points, posed_volume, read_among_zeros
 
 MARCH = March(48, early_stop=0)
 NEAR_GRADIENTS = {"colour": 0.98, "density": 0.98, "logits": 0.4, "turns": 0.99, "shifts": 0.99}  # cosines
@@ -124,6 +124,19 @@ def test_gradients_of_posed_volumes_are_those_of_differences():
     poses = part_poses(2, 2, 20).double().requires_grad_()
     pose = lambda grid, poses: posed_volume(Volume(grid), poses, coarse=3).grid  # noqa: E731
     assert torch.autograd.gradcheck(pose, (grid, poses))
+
+
+@pytest.mark.parametrize("size", [(5, 4, 3), (1, 2, 6)])
+def test_logits_are_read_as_they_are_by_definition(size):
+    """Within, in the last voxel's width around the cube, where they fade, and beyond."""
+    logits, places = torch.randn(2, 1, *size), torch.rand(2, 3, 200, 3) * 4 - 2
+    results = []
+    for read in (read_logits, read_among_zeros):
+        leaves = logits.clone().requires_grad_(), places.clone().requires_grad_()
+        values = read(*leaves).reshape(2, 1, 3, 200)
+        results.append([values, *torch.autograd.grad(values.sin().sum(), leaves)])
+    for wanted, found in zip(*results, strict=True):
+        assert_near(found, wanted)
 
 
 def test_one_part_moves_the_camera_exactly():

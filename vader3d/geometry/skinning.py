@@ -5,28 +5,36 @@ arXiv:2307.05445 blends the other way, from rest to posed, and has no exact inve
 every part makes a guess, skinning logits are read at each guess, and their softmax blends the guesses.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from vader3d.geometry.rotations import nearest_rotation
 
 
-def at_rest(points: Tensor, poses: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+def read_logits(logits: Tensor, places: Tensor) -> Tensor:
+    """Logits [N, 1, D, H, W] at places [N, V, M, 3]: [N, 1, V, M], 0 outside the cube."""
+    return torch.nn.functional.grid_sample(logits, places[:, :, :, None], padding_mode="zeros", align_corners=True)
+
+
+def at_rest(
+    points: Tensor, poses: Tensor, logits: Tensor, *, read: Callable[[Tensor, Tensor], Tensor] = read_logits
+) -> tuple[Tensor, Tensor]:
     """Points at rest [B, V, M, 3] and each part's share in them [B, V, K, M] of posed points [B, V, M, 3].
 
     poses: [B, V, K, 3, 4], V of each of B objects; logits: [B, K, D, H, W] over the cube [-1, 1]^3 at rest, axes
     (z, y, x), 0 outside it. With one part, or where all poses agree, points at rest do not depend on the logits.
+    read: does what `read_logits` does.
     """
     check_parts(poses, logits)
     guesses = moved(points[:, :, None], poses)  # [B, V, K, M, 3]
     objects, views, parts, count = guesses.shape[:4]
     if parts == 1:
         return guesses[:, :, 0], torch.ones_like(guesses[..., 0])
-    each = guesses.transpose(1, 2).reshape(objects * parts, views, count, 1, 3)
-    read = torch.nn.functional.grid_sample(
-        logits.reshape(objects * parts, 1, *logits.shape[2:]), each, padding_mode="zeros", align_corners=True
-    )
-    shares = read.view(objects, parts, views, count).transpose(1, 2).softmax(2)
+    each = guesses.transpose(1, 2).reshape(objects * parts, views, count, 3)
+    found = read(logits.reshape(objects * parts, 1, *logits.shape[2:]), each)
+    shares = found.reshape(objects, parts, views, count).transpose(1, 2).softmax(2)
     return (shares[..., None] * guesses).sum(2), shares
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vader3d.geometry.rays import Rays
 from vader3d.geometry.skinning import at_rest, check_parts, moved
-from vader3d.render.volume import ALIGN_CORNERS, Volume
+from vader3d.render.resample import resampled
+from vader3d.render.volume import Volume
 
 COARSE = 16  # voxels across at which points go through all parts
 EMPTY = -20.0  # raw density of what was outside the cube at rest
@@ -43,20 +44,21 @@ def posed_volume(volume: Volume, poses: Tensor, *, coarse: int = COARSE) -> Volu
     grid, size = volume.grid.to(torch.promote_types(volume.grid.dtype, torch.float32)), volume.grid.shape[2:]
     poses = poses.to(grid)
     corners = cube_points((coarse,) * 3).to(grid).expand(objects, views, -1, -1)
-    rest, _ = at_rest(corners, poses, grid[:, 4 : 4 + parts])
+    rest, _ = at_rest(corners, poses, grid[:, 4 : 4 + parts], read=read_among_zeros)
     field = rest.reshape(objects * views, *(coarse,) * 3, 3).movedim(-1, 1)
-    fine = torch.nn.functional.interpolate(field, size=size, mode="trilinear", align_corners=ALIGN_CORNERS)
-    places = fine.movedim(1, -1)
-    sampled = torch.nn.functional.grid_sample(
-        torch.cat([grid[:, :4], grid[:, 4 + parts :]], 1),
-        places.reshape(objects, views * size[0], *size[1:], 3),
-        padding_mode="border",
-        align_corners=ALIGN_CORNERS,
-    )
-    sampled = sampled.unflatten(2, (views, size[0])).transpose(1, 2).flatten(0, 1)
-    outside = (places.abs() > 1).any(-1)[:, None]
-    density = sampled[:, 3:4].masked_fill(outside, EMPTY)
-    return volume.with_grid(torch.cat([sampled[:, :3], density, sampled[:, 4:]], 1))
+    voxels = cube_points(size).to(grid).expand(objects * views, -1, -1)
+    places = resampled(field, voxels).mT.unflatten(0, (objects, views))
+    sampled = resampled(torch.cat([grid[:, :4], grid[:, 4 + parts :]], 1), places.unflatten(2, size))
+    sampled = sampled.transpose(1, 2).flatten(0, 1).clone()
+    outside = (places.detach().abs().amax(-1) > 1).view(-1, *size)
+    sampled[:, 3].masked_fill_(outside, EMPTY)
+    return volume.with_grid(sampled)
+
+
+def read_among_zeros(logits: Tensor, places: Tensor) -> Tensor:
+    """`geometry.skinning.read_logits`, sooner: a border of zeros goes on as zeros."""
+    size = places.new_tensor(logits.shape[:1:-1])
+    return resampled(torch.nn.functional.pad(logits, (1,) * 6), places * ((size - 1) / (size + 1)))
 
 
 def cube_points(size: tuple[int, ...]) -> Tensor:

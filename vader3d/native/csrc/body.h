@@ -7,6 +7,7 @@ namespace VARIANT {
 #include "forward.h"
 #include "backward.h"
 #include "nearest.h"
+#include "resample.h"
 }  // namespace VARIANT
 #undef VARIANT
 #undef LANES

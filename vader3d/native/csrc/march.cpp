@@ -1,5 +1,5 @@
-// Volume rendering on CPUs: the march of render/reference.py, fused, forward and backward; nearest points. Here: the C
-// ABI.
+// Volume rendering on CPUs: the march of render/reference.py, fused, forward and backward; volumes resampled;
+// nearest points. Here: the C ABI.
 //
 // The body is compiled once per instruction set, by including it with LANES (32-bit numbers in a vector) and VARIANT
 // (a namespace) set anew; the best one is picked at run time. Only GCC's vector extensions are used, no intrinsics.
@@ -25,6 +25,12 @@ struct March {  // mirrored field by field in render/cpu.py
     const float *d_features, *d_opacity, *d_depth;  // gradients of the three outputs
     float *d_grid, *spare;  // [B, D, H, W, channels] and [threads - 1, D, H, W, channels]; or null
     float *d_rays;          // [B, R, 8]: of origin, direction, near and far; or null
+};
+struct Resampling {  // mirrored field by field in render/resample.py
+    int64_t objects, places_each, depth, height, width;
+    int64_t channels, threads;                // of a voxel: a multiple of 4
+    const float *volume, *places, *d_values;  // [B, D, H, W, channels], [B, N, 3], of values
+    float *values, *d_volume, *d_places;      // [B, N, channels], of volume and of places, which may be null
 };
 }
 enum { MOST_CHANNELS = 256, MOST_THREADS = 256 };
@@ -98,6 +104,8 @@ void vader3d_lengths(const float *vectors, int64_t count, float *least_and_large
 void vader3d_nearest(const float *a, int64_t rows, const float *b, int64_t columns, float *to_a, float *to_b) {
     CALL(nearest, a, rows, b, columns, to_a, to_b)
 }
+void vader3d_resample(const Resampling *job) { CALL(resample, *job) }
+void vader3d_resample_backward(const Resampling *job) { CALL(resample_backward, *job) }
 void vader3d_forward(const March *job) { CALL(forward, *job) }
 void vader3d_backward(const March *job) { CALL(backward, *job) }
 void vader3d_floor(const March *job) { CALL(load_only, *job) }

@@ -89,7 +89,8 @@ struct Corners {
     int64_t channels;
 };
 
-static inline Corners corners(const March &job, const float *grid) {
+template <class Job>
+static inline Corners corners(const Job &job, const float *grid) {
     const int64_t sy = job.height > 1 ? job.width * job.channels : 0;
     const int64_t sz = job.depth > 1 ? job.width * job.height * job.channels : 0;
     return {{grid, grid + sy, grid + sz, grid + sz + sy}, job.channels};
@@ -112,8 +113,8 @@ static inline f8 between(const Corners &c, const Block<N> &b, int i) {
 }
 
 // Asks for the lines that the samples' corners lie in.
-template <int N>
-static inline void fetch_ahead(const Corners &c, const Block<N> &b) {
+template <class Samples>
+static inline void fetch_ahead(const Corners &c, const Samples &b) {
     for (int i = 0; i < b.length; i++)
         for (int r = 0; r < 4; r++) __builtin_prefetch(c.rows[r] + 2 * (int64_t)b.offset[i]);
 }
