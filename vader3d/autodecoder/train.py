@@ -12,7 +12,7 @@ from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
-from vader3d.autodecoder.parts import part_scores, place, with_file
+from vader3d.autodecoder.parts import part_scores, place, pull, with_file
 from vader3d.autodecoder.pose_table import distance, most_views, place_table, table_of_poses_optimiser
 from vader3d.autodecoder.posing import (
     TRIED_PX,
@@ -130,6 +130,8 @@ class AutodecoderTask:
             target, posed = self.pose(target, volume, progress, pixels, generator)
         parts = self.model.parts
         moved = None if parts is None else parts.of_batch(target, held=progress < config.parts.hold)
+        if moved is not None and config.parts.pull:
+            posed["pull"] = config.parts.pull * pull(moved, volume)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,
