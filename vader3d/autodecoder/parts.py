@@ -26,6 +26,7 @@ BESIDE = "beside"
 SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
 LONG_ENOUGH, STILL, MOST_LOST = 8, 1e-6, 2.0  # pictures, radians squared, and a factor: of what smoothing takes
 MOST_KEPT = 1 << 20  # poses that a network found: 50 MB
+LEAST = 0.01  # share of an object's matter below which a part is pulled
 KNOWN, TRIED_PX = 64, 32  # poses that a new clip's frames are compared with, in pictures that are at most so large
 
 
@@ -41,6 +42,9 @@ class PartConfig(Checked):
     smooth: float = ranged(0.0, at_least=0)
     hold: float = ranged(0.5, at_least=0, at_most=1)  # share of the run in which they stay
     lr: float = ranged(1e-2, at_least=0)  # radians, and units of the cube
+    # weight of the distance of parts that hold next to nothing from the pose of the fullest: where nothing of a part is
+    # seen, nothing else tells where it is (A21)
+    pull: float = ranged(0.0, at_least=0)
     names: tuple[str, ...] = ()  # the file's; training fills them in
     pictures: int = ranged(0, at_least=0)  # of an object, at most; training fills it in
 
@@ -85,6 +89,21 @@ class PartPoses(nn.Module):
         """How the parts of an object move, as a camera [4, 4] in front of it sees them."""
         poses = self(torch.tensor([number]), torch.arange(self.pictures)[None])[0].detach()
         return Motion(names, composed(world_from_camera[:3], poses))
+
+
+def pull(poses: Tensor, volume: Volume) -> Tensor:
+    """mean_k relu(LEAST - m_k) mean |A_k - A_fullest|, of poses A [B, V, K, 3, 4]: the fullest has no gradient.
+
+    m_k: part k's share of an object's matter, densities times the softmax of logits, without gradient. The code the
+    paper builds on has mean densities in place of shares, which depend on the density's scale.
+    """
+    parts = poses.shape[2]
+    with torch.no_grad():
+        matter = (volume.density * volume.grid[:, 4 : 4 + parts].softmax(1)).float().flatten(2).sum(-1)
+        shares = matter / matter.sum(1, keepdim=True).clamp_min(1e-9)
+        fullest = poses[torch.arange(len(poses)), :, shares.argmax(1)]
+    apart = (poses - fullest[:, :, None]).abs().mean((1, 3, 4))
+    return ((LEAST - shares).clamp_min(0) * apart).mean()
 
 
 def with_file(config: PartConfig, archive: Path | str, *, objects: int, parts: int) -> tuple[PartConfig, Tensor | None]:

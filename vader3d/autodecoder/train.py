@@ -13,7 +13,7 @@ from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.found_poses import found_scores, place_found
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
-from vader3d.autodecoder.parts import found_parts, part_scores, place, with_file
+from vader3d.autodecoder.parts import found_parts, part_scores, place, pull, with_file
 from vader3d.autodecoder.pose_table import distance, most_views, place_table, table_of_poses_optimiser
 from vader3d.autodecoder.posing import TRIED_PX, Hypotheses, chosen, leaning, picked, posing_optimiser, seen_by, smaller
 from vader3d.autodecoder.start import start_from
@@ -137,6 +137,8 @@ class AutodecoderTask:
                 target = target.strided(pixels)
         if self.model.parts is not None and not self.model.finds_poses:
             moved = self.model.parts.of_batch(target, held=progress < config.parts.hold)
+        if moved is not None and config.parts.pull:
+            posed["pull"] = config.parts.pull * pull(moved, volume)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
         colour, opacity = render_views(
             volume,

@@ -28,10 +28,12 @@ static inline void locate(const Resampling &job, const float *places, int count,
     }
 }
 
-// The corners of the cells in a volume, of a gradient perhaps; volumes far from the processor are fetched ahead.
+enum { LARGER_BYTES = 1 << 20 };  // volumes than that are fetched ahead: places jump where rays go on
+
+// The corners of the cells in a volume, or in its gradient.
 static inline Corners corners_of(const Resampling &job, const float *volume, const Spots &b) {
     const Corners c = corners(job, volume);
-    if (job.depth * job.height * job.width * job.channels * 4 > FAR_BYTES) fetch_ahead(c, b);
+    if (job.depth * job.height * job.width * job.channels * 4 > LARGER_BYTES) fetch_ahead(c, b);
     return c;
 }
 
