@@ -186,7 +186,7 @@ def test_minutes_are_of_what_comes_after_the_clips(finished, tmp_path, monkeypat
     ("missing", "said"),
     [
         (("anny",), "anny: wanted for the demo of talking-heads; got none; pip install 'vader3d[heads]'"),
-        (("anny", "av"), "av, anny: wanted for the demo of talking-heads; got none; pip install 'vader3d[heads,video]'"),
+        (("anny", "av"), "av, anny: wanted for the demo of talking-heads; got none; pip install 'vader3d[heads,video]"),
     ],
 )
 def test_without_its_packages_nothing_is_begun(missing, said, tmp_path, monkeypatch, capsys):
