@@ -100,18 +100,21 @@ def demo_command(
     """From pictures to new 3D assets: trains both stages, generates 16 objects, writes a page with scores.
 
     Args:
-        data: furniture, furniture-all, chairs, talking-heads (people who move), or an archive.
-        minutes: Train by the clock, with so many for everything; else on as many objects as the preset `small` (of
-            people `talking-heads-small`) says, which takes longer on a slow machine and gives the same.
+        data: furniture, furniture-all, chairs, or an archive; talking-heads makes clips of people who move (extras
+            `heads` and `video`), and shows 8 new ones, driven by others' clips (docs/animation.md).
+        minutes: Train by the clock, with so many for everything (but the making of clips); else on as many objects as
+            the preset `small` (of people `talking-heads-small`) says, which takes longer on a slow machine and gives
+            the same.
         output: The run folder; open its index.html. The same command again goes on.
         seed: Of training and samples.
     """
-    from vader3d.demo.heads import HEADS, run_moving_demo
+    from vader3d.demo.heads import HEADS, numbers, run_moving_demo
     from vader3d.demo.run import run_demo
+    from vader3d.pages.charts import value_text
 
     if data == HEADS:
-        for key, value in run_moving_demo(minutes=minutes, output=output, seed=seed).items():
-            print(f"{key:30} {value}")
+        for each in numbers(run_moving_demo(minutes=minutes, output=output, seed=seed)):
+            print(f"{each.name:25}   {value_text(each.value)} {each.text}")
     else:
         print_scores(run_demo(data, minutes=minutes, output=output, seed=seed))
     print(f"the page, to open in a browser:   {output / 'index.html'}")
@@ -121,6 +124,11 @@ def demo_command(
     print(
         f"more of them:                     {program} generate --model {output / 'diffusion'} --count 64 --output more"
     )
+    if data == HEADS:
+        print(
+            f"another, moved as clip 7 is:      {program} animate --model {output / 'diffusion'} --seed 64 --driving 7 "
+            "--output film.mp4"
+        )
 
 
 def commands(readers: Mapping[str, "Reader"]) -> SubcommandApp:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,11 @@ class Clock:
     """Seconds each part took; those of the trainings, which a second call continues, over all calls.
 
     A part's own rate tells what is left of it once it `tell`s how far it is; of the others, their usual share does.
+    shares: by part, `SHARES` where none are given; one without a share is not in what is asked for in minutes.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, shares: Mapping[str, float] | None = None):
+        self.path, self.shares = path, shares or SHARES
         found = read_json(path) if path.is_file() else {}
         with reading(path, "seconds by name"):
             self.parts: dict[str, float] = {name: float(found[name]) for name in TRAININGS if name in found}
@@ -60,7 +61,7 @@ class Clock:
 
     def left(self) -> float | None:
         """Seconds until everything is done; None before a training has shown its rate."""
-        names = [*SHARES]
+        names = [*self.shares]
         place = names.index(self.running)
         whole = {name: self.parts[name] for name in names[:place] if name in TRAININGS}
         own = self.left_of_part()
@@ -68,8 +69,8 @@ class Clock:
             whole[self.running] = self.parts.get(self.running, 0.0) + self.elapsed + own
         if not whole:
             return None
-        pace = sum(whole.values()) / sum(SHARES[name] for name in whole)
-        expected = {name: max(0.0, pace * SHARES[name] - self.parts.get(name, 0.0)) for name in names[place:]}
+        pace = sum(whole.values()) / sum(self.shares[name] for name in whole)
+        expected = {name: max(0.0, pace * self.shares[name] - self.parts.get(name, 0.0)) for name in names[place:]}
         own = max(0.0, expected[self.running] - self.elapsed) if own is None else own
         return own + sum(expected[name] for name in names[place + 1 :])
 

@@ -59,6 +59,7 @@ class DemoPage:
 
     def __init__(self, output: Path, clock: Clock):
         self.output, self.clock = output, clock
+        self.given: list[Section] = []  # what is learned from
         self.sections: list[Section] = []  # of what was made
         self.written: float | None = None
         self.shown: list[Path] = []
@@ -106,7 +107,7 @@ class DemoPage:
 
     def write(self, text: str, numbers: Sequence[Number] = (), refresh: float | None = None) -> None:
         self.shown, self.written = self.previews(), time.monotonic()
-        sections = self.sections or [sheet(path) for path in self.shown]
+        sections = [*(self.sections or [sheet(path) for path in self.shown]), *self.given]
         report = self.clock.report()
         path = self.output / "index.html"
         write_page(path, report, sections, title="vader3d demo", text=text, facts=numbers, refresh=refresh)
@@ -150,7 +151,7 @@ class DemoPage:
 
     def end(self, report: dict[str, Any], text: str, scores: Sequence[Section], numbers: Sequence[Number]) -> None:
         """The page as it stays: `scores` behind what was made."""
-        path, sections = self.output / "index.html", [*self.sections, *scores]
+        path, sections = self.output / "index.html", [*self.sections, *self.given, *scores]
         write_page(path, report, sections, title="vader3d demo", text=text, facts=numbers)
 
 

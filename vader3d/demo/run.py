@@ -13,7 +13,7 @@ from vader3d.autodecoder.train import train_autodecoder
 from vader3d.config import override
 from vader3d.data.dataset import DataSet
 from vader3d.data.named import open_archive, readable_objects
-from vader3d.demo.clock import SHARES, Clock
+from vader3d.demo.clock import Clock
 from vader3d.demo.page import DemoPage
 from vader3d.diffusion.train import train_diffusion
 from vader3d.evaluation.judged import JudgedModel, open_judged_model
@@ -60,7 +60,7 @@ def run_demo(data: str, *, output: Path, seed: int, minutes: float | None = None
             page.show(PictureSets(judged, run.protocol), assets)
         with clock.part("evaluation"):
             if minutes is not None:
-                run = affordable(judged, run, output / "evaluation", 60 * minutes * SHARES["evaluation"])
+                run = affordable(judged, run, output / "evaluation", 60 * minutes * clock.shares["evaluation"])
             evaluation = evaluate(judged, run, output / "evaluation")
             assert evaluation is not None
         report = {**made, **evaluation.report, "data": data, "minutes": minutes, "seed": seed}
@@ -90,12 +90,13 @@ def train_both(
     archive: DataSet, recipe: Preset, output: Path, clock: Clock, *, minutes: float | None, seed: int
 ) -> None:
     """Stage 1 and then stage 2, in the folder `output`, to their ends or by the clock."""
+    shares = clock.shares
     with clock.part("autodecoder"):
-        seconds = minutes and 60 * minutes * SHARES["autodecoder"]
+        seconds = minutes and 60 * minutes * shares["autodecoder"]
         train_autodecoder(archive, lasting(recipe.autodecoder, seconds, seed), output / "autodecoder")
     with clock.part("diffusion"):
-        before = clock.total - clock.parts.get("diffusion", 0.0)
-        seconds = minutes and 60 * minutes * (1 - SHARES["assets"] - SHARES["evaluation"]) - before
+        before = sum(clock.parts[name] for name in ("data", "autodecoder") if name in shares)
+        seconds = minutes and 60 * minutes * (1 - shares["assets"] - shares["evaluation"]) - before
         draw = samples_drawn(output / "autodecoder", seed=seed)
         config = lasting(recipe.diffusion, seconds, seed)
         train_diffusion(output / "autodecoder", config, output / "diffusion", draw=draw)
