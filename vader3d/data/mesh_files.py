@@ -20,6 +20,7 @@ FACES = 2**22  # of all instances together
 GLTF_ELEMENTS = 2**26  # of all accessors together: they may name the same bytes again and again, or none
 PLY_HEADER_BYTES = 2**16
 TEXTURES = frozenset({"images", "image", "textures", "texture", "materials", "material", "maps", "tex"})  # folders
+MATERIALS = ".mtl"
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dds", ".psd"})
 
 
@@ -108,7 +109,7 @@ def gltf_json(data: bytes, kind: str) -> bytes:
 
 
 class Neighbours:
-    """The files that a mesh names: in its folder or below, or in a folder of textures beside or above that.
+    """The files that a mesh names: in its folder or below, in a folder of textures beside or above that, or just above.
 
     Scanned objects and ShapeNet keep textures in sister folders; names come from Windows, with other case, with paths
     of other machines, of pictures that were saved anew in another format.
@@ -136,13 +137,22 @@ class Neighbours:
                 for key in (path.name.lower(), f"{path.stem.lower()}." if path.suffix.lower() in PICTURES else ""):
                     self.known.setdefault(key, path)
         base = PurePath(name)
+        if base.suffix.lower() == MATERIALS and base.name.lower() not in self.known:
+            return self.only_library()
         stem = f"{base.stem.lower()}." if base.suffix.lower() in PICTURES else None
         return self.known.get(base.name.lower()) or (self.known.get(stem) if stem else None)
+
+    def only_library(self) -> Path | None:
+        """The one MTL of a folder with one OBJ, however it is called."""
+        beside = [path for path in self.folder.iterdir() if path.suffix.lower() in (MATERIALS, ".obj")]
+        libraries = [path for path in beside if path.suffix.lower() == MATERIALS]
+        return libraries[0] if len(libraries) == 1 and len(beside) == 2 else None
 
     def allowed(self, place: Path) -> bool:
         above = self.folder.parent
         beside = place.relative_to(above).parts[0].lower() if place.is_relative_to(above) and place != above else ""
-        return place.is_relative_to(self.folder) or (beside in TEXTURES and place.parent != above)
+        named = place.parent == above and place.suffix.lower() in (MATERIALS, *PICTURES)
+        return place.is_relative_to(self.folder) or named or (beside in TEXTURES and place.parent != above)
 
     def listed(self) -> Iterator[Path]:
         """Files beside the mesh, then those of folders of textures."""

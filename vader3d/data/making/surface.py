@@ -68,6 +68,8 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
             found, own = usd.parts_of_usd(path)
             return surface_from_parts(found).transformed(Z_UP_FROM[own if up == "auto" else up])
         data = read_bytes(path, most=MESH_BYTES)
+        if kind in ("glb", "gltf"):  # whichever it is called
+            kind = "glb" if data[:4] == b"glTF" else "gltf"
         surface = surface_of(data, kind, path.stem, Neighbours(path).get)
         return surface.transformed(Z_UP_FROM[usual_up(data, kind) if up == "auto" else up])
 
