@@ -108,6 +108,9 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
             focal[axis] = 0.5 * side / math.tan(0.5 * angle)
     if not focal:
         raise ValueError("cameras: wanted fl_x or camera_angle_x; got neither, nor fx, nor a matrix K")
+    for axis, side in (("x", width), ("y", height)):
+        if 0 < (middle := float(frame.get(f"c{axis}", side / 2))) <= 1 < side / 4:
+            raise ValueError(f"c{axis}: wanted px of {side:g}; got {middle:g}, which looks like a share of it")
     fx, fy = focal.get("x", focal.get("y", 0.0)), focal.get("y", focal.get("x", 0.0))
     return np.array([fx, fy, float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))])
 
