@@ -310,6 +310,14 @@ def test_a_gltf_may_have_its_numbers_in_words_and_its_texture_beside(tmp_path):
     assert colour_of(load_surface(tmp_path / "m.gltf")) == BLUE
 
 
+def test_hidden_nodes_are_left_out(tmp_path):
+    glb = Glb()
+    hidden = {"KHR_node_visibility": {"visible": False}}
+    glb.json["nodes"].append({"mesh": 0, "scale": [3, 3, 3], "extensions": hidden})
+    glb.json["scenes"] = [{"nodes": [0, 1]}]
+    assert area(glb.load(tmp_path)) == pytest.approx(1)
+
+
 def test_nodes_in_a_circle_are_refused(tmp_path):
     glb = Glb()
     glb.json["nodes"][0]["children"] = [0]

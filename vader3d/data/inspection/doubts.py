@@ -17,6 +17,8 @@ CLEARLY, MUCH, NO_BETTER = (
     0.93,
 )  # how a spread of colours compares that another reading of cameras would explain
 AGREED, SOUND = 0.1, 0.14  # of an object's own deviation: what colours that agree have; less is beyond doubt
+SHADED = 20.0  # the same below which light and shade, which move with the eye, are most of it
+WORSE = 1.05  # how a spread compares that lenses wrong the other way, too, would have
 MANY = 10  # views: of fewer, focal lengths cannot be told by colours
 FOCALS = (0.5, 0.67, 1.5, 2.0)
 
@@ -27,10 +29,11 @@ def colour_doubts(views: ObjectViews) -> list[str]:
     own, plain = spread(views)
     if not np.isfinite(own) or plain < PLAIN:
         return []
-    if len(views.pictures) >= MANY:
+    if len(views.pictures) >= MANY and plain > SHADED:
         focal, best = min(((focal, spread(refocused(views, focal))[0]) for focal in FOCALS), key=lambda pair: pair[1])
         better = best < min(CLEARLY * own, AGREED * plain) or best < min(MUCH * own, 2 * AGREED * plain)
-        if better and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
+        worse = spread(refocused(views, 1 / focal))[0] > WORSE * own  # the other way: else it is chance
+        if better and worse and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
             more = "are they for another picture size?"
             return [f"colours agree better with focal lengths of {focal:g} times these: {more}"]
     if own < SOUND * plain:

@@ -86,7 +86,6 @@ def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
     border[rim:-rim, rim:-rim] = False
     colours, places = rgb[border].astype(float), terms[border]
     near = np.abs(colours - np.median(colours, 0)).max(1) < 40
-    near |= near.mean() < PLAIN  # as where it passes from dark to light
     for _ in range(3):
         if near.mean() < PLAIN:
             break

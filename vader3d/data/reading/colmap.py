@@ -35,8 +35,8 @@ def source_views(folder: Path) -> list[SourceView]:
     found = [(image, picture) for image in images if (picture := picture_of(folder, image)) is not None]
     if not images or len(found) < LEAST_SHARE * len(images):
         raise ValueError(
-            f"pictures: wanted those of {place.relative_to(folder)} in {', '.join(filter(None, PICTURES))}; got {len(found)} "
-            f"of {len(images)}" + (f", e.g. not {images[0].name}" if images else "")
+            f"pictures: wanted those of {place.relative_to(folder)} in {', '.join(filter(None, PICTURES))}; got "
+            f"{len(found)} of {len(images)}" + (f", e.g. not {images[0].name}" if images else "")
         )
     return [source_view(image, picture) for image, picture in found]
 
