@@ -240,7 +240,7 @@ class Document:
         try:
             return self.resolve(unquote(uri))
         except FileNotFoundError as error:
-            raise ValueError(f"{error}; put it there, or save such as GLB") from error
+            raise ValueError(f"mesh: wanted {uri!r} beside it or below; got no such file; put it there") from error
 
     def image_bytes(self, image: dict) -> io.BytesIO:
         if "uri" in image:
