@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from vader3d.untrusted import parsed_json, read_bytes, zip_member
@@ -108,6 +109,11 @@ def gltf_json(data: bytes, kind: str) -> bytes:
     return data if kind == "gltf" else data[20 : 20 + int.from_bytes(data[12:16], "little")]
 
 
+def folded(name: str) -> str:
+    """A name in small letters, their marks parts of them: macOS writes them apart."""
+    return normalize("NFC", name).lower()
+
+
 class Neighbours:
     """The files that a mesh names: in its folder or below, in a folder of textures beside or above that, or just above.
 
@@ -134,13 +140,13 @@ class Neighbours:
         if self.known is None:
             self.known = {}
             for path in self.listed():
-                for key in (path.name.lower(), f"{path.stem.lower()}." if path.suffix.lower() in PICTURES else ""):
+                for key in (folded(path.name), f"{folded(path.stem)}." if path.suffix.lower() in PICTURES else ""):
                     self.known.setdefault(key, path)
         base = PurePath(name)
-        if base.suffix.lower() == MATERIALS and base.name.lower() not in self.known:
+        if base.suffix.lower() == MATERIALS and folded(base.name) not in self.known:
             return self.only_library()
-        stem = f"{base.stem.lower()}." if base.suffix.lower() in PICTURES else None
-        return self.known.get(base.name.lower()) or (self.known.get(stem) if stem else None)
+        stem = f"{folded(base.stem)}." if base.suffix.lower() in PICTURES else None
+        return self.known.get(folded(base.name)) or (self.known.get(stem) if stem else None)
 
     def only_library(self) -> Path | None:
         """The one MTL of a folder with one OBJ, however it is called."""

@@ -154,6 +154,13 @@ def test_points_of_an_obj_may_have_colours(kind, tmp_path):
     assert colour_of(load_surface(tmp_path / "m.obj")) == (255, 0, 0)
 
 
+@pytest.mark.parametrize("words", ["1 0 0", "255 0 0", "1e0 0.0 0"])
+def test_colours_of_an_mtl_may_be_of_255(words, tmp_path):
+    (tmp_path / "m.obj").write_text("mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl r\nf 1 2 3 # one\n")
+    (tmp_path / "m.mtl").write_text(f"newmtl r\nKd {words}\n")
+    assert colour_of(load_surface(tmp_path / "m.obj")) == (255, 0, 0)
+
+
 def test_white_points_of_an_obj_leave_its_material_its_colour(tmp_path):
     points = "".join(f"v {point} 1 1 1\n" for point in ("0 0 0", "1 0 0", "0 1 0"))
     (tmp_path / "m.obj").write_text(f"mtllib m.mtl\n{points}usemtl r\nf 1 2 3\n")

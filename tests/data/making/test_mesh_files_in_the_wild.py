@@ -2,6 +2,7 @@
 
 import re
 import struct
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -62,6 +63,12 @@ LAYOUTS = {
     "a comment behind": ("wood.png", map_of("wood.png # oak")),
     "blanks as %20": ("my wood.png", map_of("my%20wood.png")),
     "names in other case": ("wood.png", {"mtl": "newmtl M\nmap_Kd wood.png\n"}),
+    "blanks before options": ("wood.png", map_of("  -blendu on   -o 0.0 0.0 0.0   -s 1.0 1.0 1.0   wood.png")),
+    "letters and their marks": (
+        normalize("NFD", "Stühle.png"),
+        {**map_of(normalize("NFC", "Stühle.png")), "encoding": "utf-8"},
+    ),
+    "comments behind numbers": ("wood.png", {"head": "v 0 0 0 # a corner\nmtllib o.mtl\nusemtl m\n"}),
     "ambient only": ("wood.png", {"mtl": "newmtl m\nmap_Ka wood.png\n"}),
 }
 

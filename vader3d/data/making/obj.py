@@ -50,6 +50,7 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
     name = ""
     for line in lines_of(data):
         word, _, rest = line.partition(" ")
+        rest = rest.partition("#")[0] if word in ("v", "vt", "f") else rest
         if word == "v":
             points.append([float(number) for number in rest.split()])
         elif word == "vt":
@@ -173,6 +174,7 @@ def read_mtl(data: bytes, folder: str = "") -> dict[str, Material]:
             own = materials.setdefault(rest.strip(), Material(folder=folder))
         elif word == "kd" and rest[:1] in "-.0123456789":
             numbers = [float(number) for number in rest.split()[:3]]
+            numbers = [number / 255 for number in numbers] if max(numbers) > 2 else numbers
             own.colour = tuple((numbers * 3)[:3] if len(numbers) < 3 else numbers)
         elif word == "map_kd" or (word in ("map_ka", "map_ke") and not own.texture):
             own.texture, own.scale, own.offset = texture_of(rest)
@@ -184,12 +186,13 @@ def read_mtl(data: bytes, folder: str = "") -> dict[str, Material]:
 def texture_of(words: str) -> tuple[str, np.ndarray, np.ndarray]:
     """A texture's file, scale and offset, of what stands behind map_Kd; the file's name may have blanks."""
     scale, offset = np.ones(2), np.zeros(2)
-    while (option := words.partition(" ")[0]).lower() in OPTIONS:
+    while (option := (words := words.lstrip()).partition(" ")[0]).lower() in OPTIONS:
         words = words.partition(" ")[2].lstrip()
         taken: list[str] = []
         numeric = option.lower() not in ("-blendu", "-blendv", "-cc", "-clamp", "-imfchan", "-type")
         while len(taken) < OPTIONS[option.lower()] and words and (not numeric or is_number(words.split()[0])):
             word, _, words = words.partition(" ")
+            words = words.lstrip()
             taken.append(word)
         if option.lower() in ("-s", "-o") and taken:
             numbers = np.array([float(word) for word in taken])
