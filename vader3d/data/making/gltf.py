@@ -13,7 +13,7 @@ from vader3d.colour import srgb_from_linear
 from vader3d.data.making.gltf_materials import Look, Looks
 from vader3d.data.making.parts import Part, Parts
 from vader3d.data.mesh_files import MESH_BYTES, check_faces, gltf_json
-from vader3d.untrusted import parsed_json
+from vader3d.untrusted import parsed_json, reading
 
 TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -104,7 +104,8 @@ class Document:
 
         view = self.json["bufferViews"][packed["bufferView"]]
         start = view.get("byteOffset", 0)
-        mesh = DracoPy.decode(self.buffer(view["buffer"])[start : start + view["byteLength"]])
+        with reading("mesh", f"a part packed by Draco ({DRACO})"):
+            mesh = DracoPy.decode(self.buffer(view["buffer"])[start : start + view["byteLength"]])
         check_faces(len(mesh.faces))
         columns = {column["unique_id"]: column["data"] for column in mesh.attributes}
         for name, number in packed["attributes"].items():
