@@ -296,7 +296,7 @@ def test_a_mesh_packed_by_draco_is_unpacked(tmp_path):
 def test_damaged_draco_is_named(tmp_path):
     glb, data = packed_by_draco()
     glb.binary = glb.binary.replace(data[:30], bytes(30))
-    with pytest.raises(ValueError, match=r"m\.glb: mesh: wanted a part packed by Draco .*; got a damaged or foreign one"):
+    with pytest.raises(ValueError, match=r"m\.glb: mesh: wanted a part packed by Draco .*; got a damaged"):
         glb.load(tmp_path)
 
 
