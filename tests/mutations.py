@@ -165,7 +165,7 @@ def read_scene(name: str) -> Read:
 
 
 def read_photos(folder: Path) -> object:
-    return given_views(folder) or chosen_frames(folder, 3)
+    return given_views(folder) or chosen_frames(folder, 3)[0]
 
 
 def captions(name: str, text: str) -> tuple[Write, Read]:

@@ -32,7 +32,7 @@ def reading(place: object, wanted: str = "a whole file", kind: type[ValueError] 
     """Whatever parsing raises in here ends as one `kind`, one line that begins with `place`.
 
     Sentences of the house (`name: wanted X; got Y`) are kept, what parsers say stands behind `wanted`. OSErrors that
-    name a file pass: nothing is known of its bytes.
+    name a file pass: nothing is known of its bytes. What downloads leave in a file's stead is told.
     """
     try:
         yield
@@ -41,9 +41,24 @@ def reading(place: object, wanted: str = "a whole file", kind: type[ValueError] 
         if passes or (isinstance(error, OSError) and error.filename is not None):
             raise
         reason = reason_of(error)
+        if other := stand_in(place):
+            raise kind(f"{place}: wanted {wanted}; got {other}") from error
         if isinstance(error, (ValueError, KeyError)) and "wanted " in reason:
             raise kind(f"{place}: {reason}") from error
         raise kind(f"{place}: wanted {wanted}; got a damaged or foreign one ({reason})") from error
+
+
+def stand_in(place: object) -> str:
+    """What lies where a file should, and how to mend it; "" where it may be that file."""
+    if not isinstance(place, Path) or not place.is_file():
+        return ""
+    with open(place, "rb") as file:
+        start = file.read(64).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS; fetch the file itself (git lfs pull)"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a page of HTML, as of a failed download; fetch the file again"
+    return "an empty file; fetch it again" if not start else ""
 
 
 def reason_of(error: Exception) -> str:

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from vader3d.untrusted import parsed_json, read_bytes, zip_member
@@ -20,6 +21,7 @@ FACES = 2**22  # of all instances together
 GLTF_ELEMENTS = 2**26  # of all accessors together: they may name the same bytes again and again, or none
 PLY_HEADER_BYTES = 2**16
 TEXTURES = frozenset({"images", "image", "textures", "texture", "materials", "material", "maps", "tex"})  # folders
+MATERIALS = ".mtl"
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dds", ".psd"})
 
 
@@ -107,8 +109,13 @@ def gltf_json(data: bytes, kind: str) -> bytes:
     return data if kind == "gltf" else data[20 : 20 + int.from_bytes(data[12:16], "little")]
 
 
+def folded(name: str) -> str:
+    """A name in small letters, their marks parts of them: macOS writes them apart."""
+    return normalize("NFC", name).lower()
+
+
 class Neighbours:
-    """The files that a mesh names: in its folder or below, or in a folder of textures beside or above that.
+    """The files that a mesh names: in its folder or below, in a folder of textures beside or above that, or just above.
 
     Scanned objects and ShapeNet keep textures in sister folders; names come from Windows, with other case, with paths
     of other machines, of pictures that were saved anew in another format.
@@ -133,16 +140,25 @@ class Neighbours:
         if self.known is None:
             self.known = {}
             for path in self.listed():
-                for key in (path.name.lower(), f"{path.stem.lower()}." if path.suffix.lower() in PICTURES else ""):
+                for key in (folded(path.name), f"{folded(path.stem)}." if path.suffix.lower() in PICTURES else ""):
                     self.known.setdefault(key, path)
         base = PurePath(name)
-        stem = f"{base.stem.lower()}." if base.suffix.lower() in PICTURES else None
-        return self.known.get(base.name.lower()) or (self.known.get(stem) if stem else None)
+        if base.suffix.lower() == MATERIALS and folded(base.name) not in self.known:
+            return self.only_library()
+        stem = f"{folded(base.stem)}." if base.suffix.lower() in PICTURES else None
+        return self.known.get(folded(base.name)) or (self.known.get(stem) if stem else None)
+
+    def only_library(self) -> Path | None:
+        """The one MTL of a folder with one OBJ, however it is called."""
+        beside = [path for path in self.folder.iterdir() if path.suffix.lower() in (MATERIALS, ".obj")]
+        libraries = [path for path in beside if path.suffix.lower() == MATERIALS]
+        return libraries[0] if len(libraries) == 1 and len(beside) == 2 else None
 
     def allowed(self, place: Path) -> bool:
         above = self.folder.parent
         beside = place.relative_to(above).parts[0].lower() if place.is_relative_to(above) and place != above else ""
-        return place.is_relative_to(self.folder) or (beside in TEXTURES and place.parent != above)
+        named = place.parent == above and place.suffix.lower() in (MATERIALS, *PICTURES)
+        return place.is_relative_to(self.folder) or named or (beside in TEXTURES and place.parent != above)
 
     def listed(self) -> Iterator[Path]:
         """Files beside the mesh, then those of folders of textures."""

@@ -139,6 +139,13 @@ def test_colours_of_good_objects_and_of_plain_ones_leave_no_doubt(good, ball):
     assert colour_doubts(painted(stood_on_its_head(ball), lambda p: p[..., :3].fill(90))) == []
 
 
+def test_light_and_shade_of_a_plain_box_leave_no_doubt():
+    cameras = spread_cameras(24, size=128, seed=3)
+    box = surface_from_scene(trimesh.creation.box((2, 2, 2))).framed()
+    views = ObjectViews(render_surface(box, cameras, rays_per_side=2), cameras)
+    assert colour_doubts(views) == []
+
+
 def test_inspection_asks_for_colours(ball, tmp_path):
     with ArchiveWriter(tmp_path / "a.zip", title="things", resolution=(64, 64)) as writer:
         writer.add(PreparedObject(ObjectRecord("ball", (Caption("a ball"),)), *shuffled(ball)))

@@ -296,7 +296,7 @@ def test_a_mesh_packed_by_draco_is_unpacked(tmp_path):
 def test_damaged_draco_is_named(tmp_path):
     glb, data = packed_by_draco()
     glb.binary = glb.binary.replace(data[:30], bytes(30))
-    with pytest.raises(ValueError, match=r"m\.glb: wanted a mesh; got a damaged or foreign one"):
+    with pytest.raises(ValueError, match=r"m\.glb: mesh: wanted a part packed by Draco .*; got a damaged"):
         glb.load(tmp_path)
 
 
@@ -308,6 +308,14 @@ def test_a_gltf_may_have_its_numbers_in_words_and_its_texture_beside(tmp_path):
     document = {**glb.json, "buffers": [{"byteLength": len(glb.binary), "uri": data}]}
     (tmp_path / "m.gltf").write_text(json.dumps(document))
     assert colour_of(load_surface(tmp_path / "m.gltf")) == BLUE
+
+
+def test_hidden_nodes_are_left_out(tmp_path):
+    glb = Glb()
+    hidden = {"KHR_node_visibility": {"visible": False}}
+    glb.json["nodes"].append({"mesh": 0, "scale": [3, 3, 3], "extensions": hidden})
+    glb.json["scenes"] = [{"nodes": [0, 1]}]
+    assert area(glb.load(tmp_path)) == pytest.approx(1)
 
 
 def test_nodes_in_a_circle_are_refused(tmp_path):

@@ -48,7 +48,7 @@ def test_photographs_are_turned_upright_and_tell_their_focal_length(tmp_path):
     exif.get_ifd(0x8769)[0xA405] = 26
     lying = Image.fromarray(scene(0))
     lying.save(tmp_path / "IMG_1.JPG", exif=exif, quality=95)
-    (frame,) = chosen_frames(tmp_path, 60)
+    ((frame,), _) = chosen_frames(tmp_path, 60)
     assert frame.pixels.shape == (160, 120, 4)
     upright = np.asarray(lying.rotate(-90, expand=True)).astype(int)
     assert np.abs(frame.pixels[..., :3] - upright).mean() < 4
@@ -61,9 +61,25 @@ def test_large_photographs_are_shrunk_and_masks_are_no_photographs(tmp_path):
     (tmp_path / "._big.jpg").write_bytes(b"macOS")
     (tmp_path / "masks").mkdir()
     Image.new("L", (24, 18)).save(tmp_path / "masks" / "big.jpg.png")
-    (frame,) = chosen_frames(tmp_path, 60)
+    ((frame,), _) = chosen_frames(tmp_path, 60)
     assert frame.pixels.shape == (1200, 1600, 4)
     assert frame.focal == 0
+
+
+def test_a_damaged_photograph_costs_itself_only(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (40, 60, 3), np.uint8)).save(
+            tmp_path / f"{number}.png"
+        )
+    whole = (tmp_path / "1.png").read_bytes()
+    (tmp_path / "1.png").write_bytes(whole[: len(whole) // 2])
+    frames, said = chosen_frames(tmp_path, 60)
+    assert [frame.file.name for frame in frames] == ["0.png", "2.png"]
+    assert "1 of 3 photographs left out, the first" in said
+    assert "1.png: wanted a whole picture" in said
+    (tmp_path / "2.png").write_bytes(whole[:100])
+    with pytest.raises(ValueError, match=r"1\.png: wanted a whole picture"):
+        chosen_frames(tmp_path, 60)
 
 
 def test_photographs_that_pillow_cannot_read_are_named(tmp_path):
@@ -77,7 +93,7 @@ def test_a_clip_gives_its_sharpest_frames(tmp_path):
     frames = np.stack([scene(2 * n, blur=0 if n % 4 == 2 else 3, size=(96, 128)) for n in range(16)])
     rgba = np.concatenate([frames, np.full((*frames.shape[:3], 1), 255, np.uint8)], -1)
     write_mp4(tmp_path / "clip.mp4", rgba, frames_per_second=12, provenance={})
-    chosen = chosen_frames(tmp_path / "clip.mp4", 4)
+    chosen, _ = chosen_frames(tmp_path / "clip.mp4", 4)
     assert len(chosen) == 4
     for number, frame in zip((2, 6, 10, 14), chosen, strict=True):
         assert np.abs(frame.pixels[..., :3].astype(int) - frames[number]).mean() < 8
@@ -102,5 +118,5 @@ def test_frames_are_turned_as_their_clip_says(tmp_path):
     pytest.importorskip("av", reason="clips need PyAV")
     lying = write_clip(tmp_path / "clip.mp4", [scene(0)])
     turn_clip(lying)
-    (frame,) = chosen_frames(lying, 4)
+    ((frame,), _) = chosen_frames(lying, 4)
     assert np.abs(frame.pixels[..., :3].astype(int) - np.rot90(scene(0), -1)).mean() < 6

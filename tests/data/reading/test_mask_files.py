@@ -37,6 +37,9 @@ MASKS = {
     "a palette": labelled,
     "colours of labels": painted,
     "label 15": lambda v: Image.fromarray(np.where(v > 127, 15, 0).astype(np.uint8)),
+    "soft, of 16 bits": lambda v: Image.fromarray(
+        np.where(v > 127, 65535, np.where(binary_dilation(v > 127), 9000, 0)).astype(np.uint16)
+    ),
     "16 bits": lambda v: Image.fromarray(np.where(v > 127, 65535, 0).astype(np.uint16)),
     "black where the object is": lambda v: Image.fromarray(255 - v),
     "the picture cut out": lambda v: Image.fromarray(

@@ -17,6 +17,7 @@ CLEARLY, MUCH, NO_BETTER = (
     0.93,
 )  # how a spread of colours compares that another reading of cameras would explain
 AGREED, SOUND = 0.1, 0.14  # of an object's own deviation: what colours that agree have; less is beyond doubt
+WORSE = 1.05  # how a spread compares that lenses wrong the other way, too, would have
 MANY = 10  # views: of fewer, focal lengths cannot be told by colours
 FOCALS = (0.5, 0.67, 1.5, 2.0)
 
@@ -27,10 +28,11 @@ def colour_doubts(views: ObjectViews) -> list[str]:
     own, plain = spread(views)
     if not np.isfinite(own) or plain < PLAIN:
         return []
-    if len(views.pictures) >= MANY:
+    if len(views.pictures) >= MANY and hues(views) > PLAIN:
         focal, best = min(((focal, spread(refocused(views, focal))[0]) for focal in FOCALS), key=lambda pair: pair[1])
         better = best < min(CLEARLY * own, AGREED * plain) or best < min(MUCH * own, 2 * AGREED * plain)
-        if better and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
+        worse = spread(refocused(views, 1 / focal))[0] > WORSE * own  # the other way: else it is chance
+        if better and worse and shape_fits(refocused(views, focal)) > shape_fits(views) - 0.002:
             more = "are they for another picture size?"
             return [f"colours agree better with focal lengths of {focal:g} times these: {more}"]
     if own < SOUND * plain:
@@ -43,6 +45,13 @@ def colour_doubts(views: ObjectViews) -> list[str]:
     if own > NO_BETTER * shuffled:
         return ["colours agree no better than those of shuffled pictures: do poses and pictures belong together?"]
     return []
+
+
+def hues(views: ObjectViews) -> float:
+    """Mean deviation of an object's colours, of 255, from more or less of one: what light and shade are not."""
+    colours = views.pictures[views.pictures[..., 3] >= 128][:, :3].astype(float)
+    one = colours.mean(0) / max(np.linalg.norm(colours.mean(0)), 1e-9)
+    return float(np.sqrt(((colours - (colours @ one)[:, None] * one) ** 2).mean()))
 
 
 def shape_fits(views: ObjectViews) -> float:

@@ -13,15 +13,16 @@ from vader3d.colour import srgb_from_linear
 from vader3d.data.making.gltf_materials import Look, Looks
 from vader3d.data.making.parts import Part, Parts
 from vader3d.data.mesh_files import MESH_BYTES, check_faces, gltf_json
-from vader3d.untrusted import parsed_json
+from vader3d.untrusted import parsed_json, reading
 
 TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 DRACO = "KHR_draco_mesh_compression"
+VISIBILITY = "KHR_node_visibility"
 PACKED = {DRACO: "Draco", "EXT_meshopt_compression": "meshopt", "KHR_meshopt_compression": "meshopt"}
 READ = (  # extensions, beside materials' and lights', without which a file is shown wrongly
     *(DRACO, "KHR_mesh_quantization", "KHR_texture_transform", "KHR_texture_basisu", "KHR_animation_pointer"),
-    *("EXT_mesh_gpu_instancing", "EXT_texture_webp", "EXT_texture_avif", "KHR_xmp_json_ld"),
+    *("EXT_mesh_gpu_instancing", VISIBILITY, "EXT_texture_webp", "EXT_texture_avif", "KHR_xmp_json_ld"),
 )
 TRIANGLES, STRIP, FAN = 4, 5, 6
 
@@ -103,7 +104,8 @@ class Document:
 
         view = self.json["bufferViews"][packed["bufferView"]]
         start = view.get("byteOffset", 0)
-        mesh = DracoPy.decode(self.buffer(view["buffer"])[start : start + view["byteLength"]])
+        with reading("mesh", f"a part packed by Draco ({DRACO})"):
+            mesh = DracoPy.decode(self.buffer(view["buffer"])[start : start + view["byteLength"]])
         check_faces(len(mesh.faces))
         columns = {column["unique_id"]: column["data"] for column in mesh.attributes}
         for name, number in packed["attributes"].items():
@@ -190,6 +192,8 @@ class Document:
             if number in seen:
                 raise ValueError(f"nodes: wanted a tree; got node {number} twice")
             seen.add(number)
+            if not self.json["nodes"][number].get("extensions", {}).get(VISIBILITY, {}).get("visible", True):
+                continue
             world = above @ matrix_of(self.json["nodes"][number])
             yield number, world
             waiting += [(child, world) for child in self.json["nodes"][number].get("children", [])]
@@ -234,7 +238,10 @@ class Document:
         """The bytes that a URI has in it, or those of the file beside that it names."""
         if uri.startswith("data:"):
             return base64.b64decode(uri.partition(",")[2][: 2 * MESH_BYTES])
-        return self.resolve(unquote(uri))
+        try:
+            return self.resolve(unquote(uri))
+        except FileNotFoundError as error:
+            raise ValueError(f"mesh: wanted {uri!r} beside it or below; got no such file; put it there") from error
 
     def image_bytes(self, image: dict) -> io.BytesIO:
         if "uri" in image:

@@ -20,10 +20,11 @@ OPTIONS = {f"-{name}": most for most, names in ((1, ONE), (2, TWO), (3, THREE)) 
 
 @dataclass
 class Material:
-    """A material of an MTL: its colour, and its texture with the scale and offset of that."""
+    """A material of an MTL in a folder: its colour, and its texture with the scale and offset of that."""
 
     colour: tuple[float, ...] = ()
     texture: str = ""
+    folder: str = ""
     alpha: str = ""
     scale: np.ndarray = field(default_factory=lambda: np.ones(2))
     offset: np.ndarray = field(default_factory=lambda: np.zeros(2))
@@ -49,6 +50,7 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
     name = ""
     for line in lines_of(data):
         word, _, rest = line.partition(" ")
+        rest = rest.partition("#")[0] if word in ("v", "vt", "f") else rest
         if word == "v":
             points.append([float(number) for number in rest.split()])
         elif word == "vt":
@@ -65,6 +67,8 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
             libraries.append(rest.strip())
     materials = materials_of(libraries, stem, resolve, found, any(name for name, _ in groups))
     first = next(iter(materials.values()), None)
+    if not materials and places and not found.notes:
+        found.note("no MTL: textures, if it has any, are left out")
     any_case = {name.lower(): material for name, material in materials.items()}
     check_faces(sum((sides - 2) * len(group.points) for (_, sides), group in groups.items()))
     position, own = columns_of(points)
@@ -110,14 +114,20 @@ def uvs_of(corners: list[list[str]], count: int, found: Parts) -> list[int]:
 
 
 def columns_of(points: list[list[float]]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points [P, 3] and, where all have them, their colours [P, 3] in [0, 1], sRGB."""
+    """Points [P, 3] and, where all have them, their colours [P, 3] in [0, 1], sRGB; all white are none.
+
+    Of seven numbers the fourth is a weight, 1, where all fourth ones and not all last ones are.
+    """
     if any(len(point) < 3 for point in points):
         raise ValueError("v: wanted 3 numbers or more; got fewer")
     position = np.array([point[:3] for point in points]).reshape(-1, 3)
     if not points or any(len(point) < 6 for point in points):
         return position, None
-    colours = np.array([point[3:6] for point in points])
-    return position, (colours / (255 if colours.max() > 1 else 1)).clip(0, 1)
+    rest = np.array([[*point[3:], 1.0][:4] for point in points])
+    weighted = min(map(len, points)) > 6 and (rest[:, 0] == 1).all() and not (rest[:, 3] == 1).all()
+    colours = rest[:, 1:] if weighted else rest[:, :3]
+    colours = (colours / (255 if colours.max() > 1 else 1)).clip(0, 1)
+    return position, None if (colours == 1).all() else colours
 
 
 def part_of(
@@ -147,11 +157,11 @@ def materials_of(libraries: list[str], stem: str, resolve: Resolve, found: Parts
     """Those of all MTLs that are found; where none is, and some are asked for, of the MTL called as the OBJ."""
     materials: dict[str, Material] = {}
     for named in libraries:
-        texts = [text for name in (named, *named.split()) if (text := fetched(resolve, name)) is not None]
+        texts = {text: name for name in (named, *named.split()) if (text := fetched(resolve, name)) is not None}
         if not texts:
             found.note(f"MTL left out: {named!r} is not there")
-        for text in dict.fromkeys(texts):
-            materials |= read_mtl(text)
+        for text, name in texts.items():
+            materials |= read_mtl(text, name.replace("\\", "/").rpartition("/")[0])
     if not materials and wanted and (text := fetched(resolve, f"{stem}.mtl")) is not None:
         materials = read_mtl(text)
     return materials
@@ -164,16 +174,17 @@ def fetched(resolve: Resolve, name: str) -> bytes | None:
         return None
 
 
-def read_mtl(data: bytes) -> dict[str, Material]:
+def read_mtl(data: bytes, folder: str = "") -> dict[str, Material]:
     materials: dict[str, Material] = {}
     own = Material()
     for line in lines_of(data):
         word, _, rest = line.partition(" ")
         word = word.lower()
         if word == "newmtl":
-            own = materials.setdefault(rest.strip(), Material())
+            own = materials.setdefault(rest.strip(), Material(folder=folder))
         elif word == "kd" and rest[:1] in "-.0123456789":
             numbers = [float(number) for number in rest.split()[:3]]
+            numbers = [number / 255 for number in numbers] if max(numbers) > 2 else numbers
             own.colour = tuple((numbers * 3)[:3] if len(numbers) < 3 else numbers)
         elif word == "map_kd" or (word in ("map_ka", "map_ke") and not own.texture):
             own.texture, own.scale, own.offset = texture_of(rest)
@@ -185,12 +196,13 @@ def read_mtl(data: bytes) -> dict[str, Material]:
 def texture_of(words: str) -> tuple[str, np.ndarray, np.ndarray]:
     """A texture's file, scale and offset, of what stands behind map_Kd; the file's name may have blanks."""
     scale, offset = np.ones(2), np.zeros(2)
-    while (option := words.partition(" ")[0]).lower() in OPTIONS:
+    while (option := (words := words.lstrip()).partition(" ")[0]).lower() in OPTIONS:
         words = words.partition(" ")[2].lstrip()
         taken: list[str] = []
         numeric = option.lower() not in ("-blendu", "-blendv", "-cc", "-clamp", "-imfchan", "-type")
         while len(taken) < OPTIONS[option.lower()] and words and (not numeric or is_number(words.split()[0])):
             word, _, words = words.partition(" ")
+            words = words.lstrip()
             taken.append(word)
         if option.lower() in ("-s", "-o") and taken:
             numbers = np.array([float(word) for word in taken])
@@ -212,23 +224,25 @@ class Textures:
 
     def __init__(self, resolve: Resolve, found: Parts):
         self.resolve, self.found = resolve, found
-        self.decoded: dict[tuple[str, str], np.ndarray | None] = {}
+        self.decoded: dict[tuple[str, str, str], np.ndarray | None] = {}
 
     def of(self, material: Material) -> np.ndarray | None:
-        key = (material.texture, material.alpha)
+        key = (material.texture, material.alpha, material.folder)
         if key not in self.decoded:
-            texels = self.picture(material.texture) if material.texture else None
+            texels = self.picture(material.texture, material.folder) if material.texture else None
             if texels is not None and not (texels[..., 3] >= 128).any():  # leftovers: nothing at all would show
                 texels = np.concatenate([texels[..., :3], np.full_like(texels[..., 3:], 255)], -1)
-            mask = self.picture(material.alpha) if texels is not None and material.alpha else None
+            mask = self.picture(material.alpha, material.folder) if texels is not None and material.alpha else None
             self.decoded[key] = texels if mask is None or texels is None else masked(texels, mask)
         return self.decoded[key]
 
-    def picture(self, name: str) -> np.ndarray | None:
+    def picture(self, name: str, folder: str) -> np.ndarray | None:
+        """A texture that an MTL in a folder names: from there, else from the OBJ's."""
         from PIL import Image
 
+        beside = fetched(self.resolve, f"{folder}/{name}") if folder else None
         try:
-            with Image.open(io.BytesIO(self.resolve(name))) as image:
+            with Image.open(io.BytesIO(self.resolve(name) if beside is None else beside)) as image:
                 return texels_of(image)
         except FileNotFoundError:
             self.found.note(f"textures left out: {name} is not there")

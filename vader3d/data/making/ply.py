@@ -81,8 +81,8 @@ def painted(columns: Columns) -> np.ndarray | None:
     if names is None:
         return None
     colours = np.stack([columns[name] for name in names], -1)
-    kind = columns[names[0]].dtype
-    most = np.iinfo(kind).max if kind.kind in "iu" else 255 if len(colours) and colours.max() > 1 else 1
+    top = colours.max(initial=0)
+    most = 1 if columns[names[0]].dtype.kind == "f" and top <= 1 else 255 if top <= 255 else 65535
     return np.clip(colours / most, 0, 1)
 
 

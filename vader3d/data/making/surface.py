@@ -15,6 +15,8 @@ from vader3d.data.making.obj import parts_of_obj
 from vader3d.data.making.off import parts_of_off
 from vader3d.data.making.parts import Part, Parts, texels_of
 from vader3d.data.making.ply import parts_of_ply
+from vader3d.data.making.stl import parts_of_stl
+from vader3d.data.making.threemf import parts_of_3mf
 from vader3d.data.mesh_files import MESH_BYTES, Neighbours, check_mesh, is_text, load_scene, stl_bytes
 from vader3d.untrusted import read_bytes, reading
 
@@ -68,6 +70,8 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
             found, own = usd.parts_of_usd(path)
             return surface_from_parts(found).transformed(Z_UP_FROM[own if up == "auto" else up])
         data = read_bytes(path, most=MESH_BYTES)
+        if kind in ("glb", "gltf"):  # whichever it is called
+            kind = "glb" if data[:4] == b"glTF" else "gltf"
         surface = surface_of(data, kind, path.stem, Neighbours(path).get)
         return surface.transformed(Z_UP_FROM[usual_up(data, kind) if up == "auto" else up])
 
@@ -93,9 +97,29 @@ def surface_of(data: bytes, kind: str, stem: str, resolve: Callable[[str], bytes
         found = parts_of_ply(data, resolve)
     elif kind == "off":
         found = parts_of_off(data)
+    elif kind == "stl" and not is_text(data, kind):
+        found = parts_of_stl(data)
+    elif kind == "3mf":
+        found = parts_of_3mf(data)
     else:
-        return surface_from_scene(load_scene(data, kind, resolve))
+        resolve = Noted(resolve)
+        surface = surface_from_scene(load_scene(data, kind, resolve), linear=kind != "dae")
+        return replace(surface, notes=(*surface.notes, *resolve.notes))
     return surface_from_parts(found)
+
+
+class Noted:
+    """Gives files as `resolve` does, and notes those that are not there, of which trimesh says nothing."""
+
+    def __init__(self, resolve: Callable[[str], bytes]):
+        self.resolve, self.notes = resolve, list[str]()
+
+    def __call__(self, name: str) -> bytes:
+        try:
+            return self.resolve(name)
+        except FileNotFoundError:
+            self.notes.append(f"textures left out: {name} is not there")
+            raise
 
 
 def surface_from_parts(found: Parts) -> Surface:
@@ -120,8 +144,11 @@ def surface_from_parts(found: Parts) -> Surface:
     return Surface(triangles[sound], colours[sound], uv[sound], texture[sound], texels, tuple(found.notes))
 
 
-def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
-    """All meshes of a trimesh.Scene (or one trimesh.Trimesh) where they stand; ValueError if there is no triangle."""
+def surface_from_scene(scene: "Scene | Trimesh", *, linear: bool = True) -> Surface:
+    """All meshes of a trimesh.Scene (or one trimesh.Trimesh) where they stand; ValueError if there is no triangle.
+
+    linear: whether factors of PBR materials are linear light, as in GLB.
+    """
     import trimesh
 
     meshes = [scene] if isinstance(scene, trimesh.Trimesh) else scene.dump()
@@ -129,23 +156,24 @@ def surface_from_scene(scene: "Scene | Trimesh") -> Surface:
     if not meshes:
         raise ValueError("mesh: wanted a triangle; got none")
     known: dict[int, np.ndarray] = {}
-    found = Parts([part_of(mesh, known) for mesh in meshes])
+    found = Parts([part_of(mesh, known, linear) for mesh in meshes])
     if found.parts[0].triangles.shape[1:] != (3, 3):
         raise ValueError(f"mesh: wanted triangles in space; got corners of {meshes[0].vertices.shape[-1]} numbers")
     return surface_from_parts(found)
 
 
-def part_of(mesh: Any, known: dict[int, np.ndarray]) -> Part:
+def part_of(mesh: Any, known: dict[int, np.ndarray], linear: bool) -> Part:
     """One trimesh.Trimesh; pictures that were decoded before are in `known`."""
     faces = np.asarray(mesh.faces)
     colours, uv, texels = np.ones((len(faces), 3, 3)), np.zeros((len(faces), 3, 2)), None
     visual = mesh.visual
     if visual.kind == "texture":
         material = visual.material
-        if hasattr(material, "to_simple"):  # of GLBs that trimesh read: its factors are linear light
+        if hasattr(material, "to_simple"):
             image, factor = material.baseColorTexture, material.baseColorFactor
             if factor is not None:
-                colours = srgb_from_linear(colours * np.asarray(factor[:3]) / 255.0)
+                colours *= np.asarray(factor[:3]) / 255.0
+                colours = srgb_from_linear(colours) if linear else colours
         else:
             image = material.image
             if image is None:

@@ -58,16 +58,27 @@ def photo_files(folder: Path) -> list[Path]:
     return photos
 
 
-def chosen_frames(source: Path, most: int) -> list[Frame]:
-    """At most so many frames of a folder of photographs or of a clip: the sharpest of each stretch, none twice."""
+def chosen_frames(source: Path, most: int) -> tuple[list[Frame], str]:
+    """At most so many frames of a folder of photographs or of a clip: the sharpest of each stretch, none twice.
+
+    And what is said of photographs that cannot be read, which are left out where they are fewer than half.
+    """
     if source.is_file():
         glances = [glance_of(number, picture) for number, picture in clip_pictures(source)]
         numbers = set(chosen_numbers(glances, most))
         chosen = (picture for number, picture in clip_pictures(source) if number in numbers)
-        return [Frame(np.asarray(picture.convert("RGBA")), source) for picture in chosen]
+        return [Frame(np.asarray(picture.convert("RGBA")), source) for picture in chosen], ""
     files = photo_files(source)
-    glances = [glance_of(number, read_photo(path)[0]) for number, path in enumerate(files)]
-    return [frame_of(files[number]) for number in chosen_numbers(glances, most)]
+    glances, faults = [], []
+    for number, path in enumerate(files):
+        try:
+            glances.append(glance_of(number, read_photo(path)[0]))
+        except ValueError as error:
+            faults.append(error)
+    if faults and 2 * len(glances) <= len(files):
+        raise faults[0]
+    said = f"{len(faults)} of {len(files)} photographs left out, the first: {faults[0]}" if faults else ""
+    return [frame_of(files[number]) for number in chosen_numbers(glances, most)], said
 
 
 def chosen_numbers(glances: Sequence[Glance], most: int) -> list[int]:

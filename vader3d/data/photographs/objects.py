@@ -160,14 +160,15 @@ def structured_views(
     facts["gates"] = [how.least_registered, how.most_error_px, how.least_explained]
     same = before.get("key") == facts["key"]
     if same and (before["outcome"] == POSED or (before["outcome"] == WITHOUT and before["gates"] == facts["gates"])):
-        facts.update({k: before[k] for k in ("frames", "registered", "error_px", "points", "masked") if k in before})
+        kept = ("frames", "damaged", "registered", "error_px", "points", "masked")
+        facts.update({key: before[key] for key in kept if key in before})
         if before["outcome"] == WITHOUT:
             raise WithoutCameras(before["reason"])
         with_cameras(check_structure, facts, how)
         return colmap.source_views(room)
     for place in ("images", "masks", "sparse"):
         shutil.rmtree(room / place, ignore_errors=True)
-    frames = chosen_frames(source, how.frames)
+    frames, facts["damaged"] = chosen_frames(source, how.frames)
     facts["frames"] = len(frames)
     if len(frames) < LEAST_VIEWS:
         raise ValueError(f"photographs: wanted at least {LEAST_VIEWS} that differ; got {len(frames)}; take more")
@@ -270,9 +271,8 @@ def assembled(
     folder = source if source.is_dir() else source.parent
     text = "caption.txt" if source.is_dir() else f"{source.stem}.txt"
     captions = captions_beside(folder / text, stand_in)
-    return PreparedObject(
-        ObjectRecord(name, captions, category=how.category, source=source.name), np.stack(squares), own
-    )
+    record = ObjectRecord(name, captions, category=how.category, source=source.name)
+    return PreparedObject(record, np.stack(squares), own, note=facts.get("damaged", ""))
 
 
 def cut(square: np.ndarray, left: float, top: float, side: float, size: int) -> np.ndarray:

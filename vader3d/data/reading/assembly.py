@@ -71,8 +71,12 @@ def assembled_object(
     """
     views, unmasked = masked_views(views, reading.mask or "auto")
     taken, broken = taken_views(views, reading)
-    if all(picture.full for picture in taken):
+    if all(picture.share == 1 for picture in taken):
         raise ValueError("masks: wanted an object before something else; got none, all are full")
+    telling = [picture for picture in taken if 0 < picture.share < 1]
+    if 2 * len(telling) > len(taken) > len(telling):
+        failed = f"{len(taken) - len(telling)} of {len(taken)} views left out, whose masks are empty or full"
+        taken, broken = telling, "\n".join(filter(None, (broken, failed)))
     matrices = torch.from_numpy(np.stack([picture.matrix for picture in taken]))
     lenses = torch.from_numpy(np.stack([picture.lens for picture in taken]))
     cameras = Cameras(matrices, lenses, reading.size, reading.size)
@@ -87,13 +91,13 @@ def assembled_object(
 
 
 class Taken(NamedTuple):
-    """A view as it is kept: RGBA uint8 [S, S, 4], its pose and lens, what was done, and whether all of it is object."""
+    """A view as it is kept: RGBA uint8 [S, S, 4], its pose and lens, what was done, and how much is object."""
 
     square: np.ndarray
     matrix: np.ndarray
     lens: np.ndarray
     note: str
-    full: bool
+    share: float
 
 
 def taken_views(views: Sequence[SourceView | ValueError], reading: Reading) -> tuple[list[Taken], str]:
@@ -115,15 +119,15 @@ def taken_views(views: Sequence[SourceView | ValueError], reading: Reading) -> t
 def taken_view(view: SourceView, reading: Reading) -> Taken:
     """ValueError for a picture or mask that is damaged or of another shape, or a pose that is none."""
     matrix = np.asarray(view.world_from_camera, np.float64)
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"{view.picture.name}: wanted a pose of finite numbers; got others")
+    if not np.isfinite(matrix).all() or not matrix[:3, :3].any():
+        raise ValueError(f"{view.picture.name}: wanted a pose of finite numbers, not all 0; got others")
     pixels, note = masked_picture(view.picture, mask=reading.mask or "auto", mask_path=view.mask, size=view.size)
-    lens, full = scaled_intrinsics(view.intrinsics, view.size, pixels.shape[:2]), bool((pixels[..., 3] >= SOLID).all())
+    lens, share = scaled_intrinsics(view.intrinsics, view.size, pixels.shape[:2]), (pixels[..., 3] >= SOLID).mean()
     if any(view.distortion.values()):
         pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
         pixels = undistorted(pixels, lens, view.distortion)
     square, lens = squared(pixels, lens, size=reading.size)
-    return Taken(square, matrix, lens, note, full)
+    return Taken(square, matrix, lens, note, float(share))
 
 
 def masked_views(views: Sequence[SourceView | ValueError], mask: str) -> tuple[Sequence[SourceView | ValueError], str]:

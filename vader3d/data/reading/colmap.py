@@ -1,21 +1,22 @@
 """Reads COLMAP projects: pictures beside a text or binary model."""
 
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views
 from vader3d.data.reading.colmap_model import ColmapImage, read_model
 from vader3d.data.reading.lenses import lens_of
 from vader3d.data.reading.mask_files import given_mask
-from vader3d.data.reading.pictures import PICTURE_SUFFIXES
+from vader3d.data.reading.pictures import PICTURE_SUFFIXES, existing_picture
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import inside
 from vader3d.data.writer import PreparedObject
 from vader3d.untrusted import is_litter
 
-MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
+MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "sparse_text", "colmap_text", "model", "colmap")
 FLAT = ("cameras.bin", "cameras.txt")  # a model beside its pictures
 MARKERS = (*(f"{model}/{file}" for model in MODELS for file in FLAT), *FLAT)
-PICTURES = ("images", "input", "rgb", "", "images_2", "images_4", "images_8")
+PICTURES = ("images", "input", "rgb", "image", "imgs", "photos", "frames", "", "images_2", "images_4", "images_8")
 LEAST_SHARE = 0.5  # of a model's pictures that must be there
 
 
@@ -34,8 +35,8 @@ def source_views(folder: Path) -> list[SourceView]:
     found = [(image, picture) for image in images if (picture := picture_of(folder, image)) is not None]
     if not images or len(found) < LEAST_SHARE * len(images):
         raise ValueError(
-            f"pictures: wanted those of {place.relative_to(folder)} in {', '.join(PICTURES[:-1])}; got {len(found)} "
-            f"of {len(images)}" + (f", e.g. not {images[0].name}" if images else "")
+            f"pictures: wanted those of {place.relative_to(folder)} in {', '.join(filter(None, PICTURES))}; got "
+            f"{len(found)} of {len(images)}" + (f", e.g. not {images[0].name}" if images else "")
         )
     return [source_view(image, picture) for image, picture in found]
 
@@ -55,8 +56,11 @@ def holds_pictures(folder: Path) -> bool:
 
 
 def picture_of(folder: Path, image: ColmapImage) -> Path | None:
-    places = (inside(folder / place, image.name) for place in PICTURES)
-    return next((place for place in places if place.is_file()), None)
+    """Where it is, perhaps with its suffix in other case or saved anew; None where it is not."""
+    for place in PICTURES:
+        with suppress(FileNotFoundError):
+            return existing_picture(inside(folder / place, image.name))
+    return None
 
 
 def source_view(image: ColmapImage, picture: Path) -> SourceView:

@@ -40,6 +40,7 @@ def prepare_folders(
     source, reading = Path(source), replace(reading, mask=reading.mask or reader.mask)
     with unpacked(source) as place:
         folders = object_folders(reader, place)
+        reading = replace(reading, within=place if place.is_dir() else None)
         names = object_names(folders, place)
         jobs = [
             Job(name, reader.read_object, (folder, name, reading)) for folder, name in zip(folders, names, strict=True)
@@ -89,7 +90,9 @@ def object_folders(reader: Reader, source: Path) -> list[Path]:
     folders = {path.parents[depth - 1] for path, depth in found if not is_litter(path.relative_to(source))}
     folders = set(reader.folders(source)) if reader.folders is not None else folders
     if not folders:
-        raise ValueError(f"source: wanted {' or '.join(reader.markers)} in {source} or below; got none")
+        others = sorted(path.name for path in source.glob("*.json"))
+        hint = f"; if it is {others[0]}, give that file" if others else ""
+        raise ValueError(f"source: wanted {' or '.join(reader.markers)} in {source} or below; got none{hint}")
     return sorted(folders)
 
 

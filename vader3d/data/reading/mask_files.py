@@ -22,7 +22,7 @@ def given_mask(picture: Path) -> Path | None:
 
     nerfstudio and CO3D: `masks/NAME.png` beside `images/NAME.jpg`; COLMAP and MVImgNet: `masks/NAME.jpg.png`; also
     `NAME_mask.png`, `NAME_seg.png` and their like, there or beside the picture, and in a folder of masks whatever alone
-    has the picture's number.
+    has the picture's number, or its place where as many are numbered otherwise.
     """
     name, stem = picture.name.lower(), picture.stem.lower()
     for folder in mask_folders(picture.parent):
@@ -32,16 +32,25 @@ def given_mask(picture: Path) -> Path | None:
                 return files[candidate]
         if found := marked(folder).get(stem) or marked(folder).get(name):
             return found
+        own, masks = alone_by_number(picture.parent), alone_by_number(folder)
         number = number_of(stem)
-        alone = number is not None and alone_by_number(picture.parent).get(number) == picture
-        if alone and number in alone_by_number(folder):
-            return alone_by_number(folder)[number]
+        if number is not None and own.get(number) == picture:
+            counted = len(own) == len(masks) and own.keys() != masks.keys()  # from 0 here, from 1 there
+            number = sorted(masks)[sorted(own).index(number)] if counted else number
+            if number in masks:
+                return masks[number]
     return marked(picture.parent).get(stem) or marked(picture.parent).get(name)
 
 
 def mask_folders(folder: Path) -> list[Path]:
-    """Where masks of a folder's pictures may lie: in it, beside it, and beside a folder `images` above it."""
-    places = folders_of_masks(folder)
+    """Where masks of a folder's pictures may lie: in it, beside it, and beside a folder `images` above it.
+
+    Beside `train`: in `train_masks`, `masks_train`, `masks/train`.
+    """
+    places, name = folders_of_masks(folder), folder.name.lower()
+    for place in folders_of_masks(folder.parent):
+        named = re.sub(rf"[_\- ]?({WORDS})[_\- ]?", "", place.name.lower())
+        places += [place] if named == name else [place / folder.name]
     for above in (folder, *folder.parents[:2]):
         if above.name.lower() in PICTURES:
             inner = folder.relative_to(above)

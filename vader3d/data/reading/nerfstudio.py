@@ -27,17 +27,20 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     if folder.is_file():
         files, folder = [folder], folder.parent
     documents = [read_document(path) for path in files if path.exists()]
-    found, note = frames_of(documents, folder)
+    found, note = frames_of(documents, folder, reading.within)
     if not found:
         raise ValueError(f"frames: wanted at least 1 in {files[0].name}; got none")
     views = each_view(lambda pair: source_view(folder, *pair, reading), chosen_views(found, reading.views))
     return assembled_object(name, folder, views, reading, aabb=documents[0].get("aabb"), notes=[note])
 
 
-def frames_of(documents: Iterable[Mapping], folder: Path) -> tuple[list[tuple[Mapping, Path]], str]:
+def frames_of(
+    documents: Iterable[Mapping], folder: Path, within: Path | None = None
+) -> tuple[list[tuple[Mapping, Path]], str]:
     """The frames of documents with their pictures, and what is said of those left out, as `frames_with_pictures`."""
     pairs = ({**document, **frame} for document in documents for frame in document["frames"])
-    return frames_with_pictures(folder, [{k: v for k, v in pair.items() if v is not None} for pair in pairs])
+    frames = [{k: v for k, v in pair.items() if v is not None} for pair in pairs]
+    return frames_with_pictures(folder, frames, within)
 
 
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:
@@ -48,7 +51,7 @@ def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -
         pose, lens = frame_pose(frame, picture.name, reading.axes), frame_intrinsics(frame, *size)
         distortion = distortion_of(frame)
     named = next((frame[key] for key in MASK_KEYS if isinstance(frame.get(key), str) and frame[key]), None)
-    listed = inside(folder, named) if named is not None else None
+    listed = inside(folder, named, reading.within) if named is not None else None
     mask = listed if listed is not None and listed.is_file() else given_mask(picture)
     return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion)
 

@@ -22,6 +22,7 @@ LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".tga", ".gif")
 Mask = Literal["auto", "alpha", "file", "white", "plain"]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SAVED = (*PICTURE_SUFFIXES, ".bmp", ".tif", ".tiff", ".tga", ".avif")
+FOREIGN = (".exr", ".heic", ".heif", ".dng", ".jp2", ".jxl")  # of which pictures are saved anew
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a picture by 90 degrees
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
@@ -64,7 +65,7 @@ def opened(path: Path) -> Iterator:
 def check_decodable(picture: "Image") -> None:
     """ValueError for a picture of unusual format, which another program may have to decode, or of too many pixels."""
     if picture.format is not None and picture.format not in PICTURE_FORMATS:
-        raise ValueError(f"picture: wanted {', '.join(PICTURE_FORMATS)}; got {picture.format}")
+        raise ValueError(f"picture: wanted {', '.join(PICTURE_FORMATS)}; got {picture.format}; save it as PNG")
     if picture.width * picture.height > PICTURE_PIXELS:
         raise ValueError(f"picture: wanted at most {PICTURE_PIXELS} px; got {picture.width} x {picture.height}")
 
@@ -79,7 +80,7 @@ def existing_picture(path: Path) -> Path:
     existing = next((candidate for candidate in candidates if candidate.is_file()), None)
     if existing is None and path.parent.is_dir():
         wanted = {candidate.name.lower() for candidate in candidates}
-        if path.suffix.lower() in SAVED:
+        if path.suffix.lower() in (*SAVED, *FOREIGN):
             wanted |= {f"{Path(name).stem}{suffix}".lower() for name in names for suffix in SAVED}
         existing = min((beside for beside in path.parent.iterdir() if beside.name.lower() in wanted), default=None)
     if existing is None:
@@ -159,7 +160,10 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
     if mask.size != size:
         (width, height), (own_width, own_height) = size, mask.size
         if abs(width * own_height / (own_width * height) - 1) > 0.02:
-            raise ValueError(f"mask: wanted {size} px as its picture, or that scaled; got {mask.size} in {path}")
+            raise ValueError(
+                f"mask: wanted {size} px as its picture, or that scaled; got {mask.size} in {path}; crop or resize it "
+                "to what the picture shows"
+            )
         mask = mask.resize(size, Image.Resampling.BILINEAR)
         note = "; ".join(filter(None, (note, "masks of another size than their pictures scaled")))
     return np.asarray(mask), note
@@ -183,6 +187,8 @@ def alpha_of(picture: "Image", *, lossy: bool) -> np.ndarray:
     else:
         values = np.nan_to_num(np.asarray(picture, float) * (255 if picture.mode == "1" else 1)).clip(0)
     few, flat = np.unique(values), set(flat_values(values))
+    if len(flat) == 2 and flat == {0.0, few[-1]}:
+        return values * (255 / few[-1])
     if len(few) <= LABELS and not flat <= {0.0, 255.0}:
         return hard(values if 255 in flat else np.where(values == 255, 0, values))  # a rim of 255 is nobody's (VOC)
     return values * (255 / few[-1]) if 0 < few[-1] < SOLID or few[-1] > 255 else values

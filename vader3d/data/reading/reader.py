@@ -26,6 +26,7 @@ class Reading:
     up: which axis of that world points up; `auto`: what the pictures' rows are level to, where they agree.
     fov: degrees that pictures are wide, for formats that do not say; None: the format's usual.
     axes: the cameras'; `auto`: the format's own, unless only others agree with the masks.
+    within: where files that documents name may lie, beside their own folders.
     """
 
     size: int = 64
@@ -37,6 +38,7 @@ class Reading:
     up: Up = "auto"
     axes: Axes = "auto"
     fov: float | None = None
+    within: Path | None = None
 
     def __post_init__(self) -> None:
         if self.mask is not None:

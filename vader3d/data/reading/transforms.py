@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from vader3d.data.reading.pictures import existing_picture
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_json
 
+MATRICES = ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
 SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
 
 
@@ -24,7 +27,9 @@ def read_document(path: Path) -> dict:
     return document
 
 
-def frames_with_pictures(folder: Path, frames: Sequence[Mapping]) -> tuple[list[tuple[Mapping, Path]], str]:
+def frames_with_pictures(
+    folder: Path, frames: Sequence[Mapping], within: Path | None = None
+) -> tuple[list[tuple[Mapping, Path]], str]:
     """The frames whose pictures are there, and what is said of the others; ValueError where half or more are missing.
 
     Blender's add-ons list frames that were never rendered, and cleaning up takes blurred pictures away.
@@ -32,7 +37,7 @@ def frames_with_pictures(folder: Path, frames: Sequence[Mapping]) -> tuple[list[
     found, missing = [], ""
     for frame in frames:
         try:
-            found.append((frame, frame_picture(folder, frame)))
+            found.append((frame, frame_picture(folder, frame, within)))
         except FileNotFoundError as error:
             missing = missing or str(error)
     if frames and 2 * len(found) <= len(frames):
@@ -41,27 +46,36 @@ def frames_with_pictures(folder: Path, frames: Sequence[Mapping]) -> tuple[list[
     return found, f"{gone} of {len(frames)} frames without their pictures left out" if gone else ""
 
 
-def frame_picture(folder: Path, frame: Mapping) -> Path:
-    """The picture of a frame; Blender leaves the suffix out. FileNotFoundError where there is none."""
+def frame_picture(folder: Path, frame: Mapping, within: Path | None = None) -> Path:
+    """The picture of a frame; Blender leaves the suffix out. FileNotFoundError where there is none.
+
+    Names may have blanks as %20, and marks of letters that are parts of them here, or letters of their own.
+    """
     if not isinstance(frame.get("file_path"), str):
         raise ValueError("frames: wanted a file_path in each; got one without")
-    named = inside(folder, frame["file_path"])
+    name = frame["file_path"]
+    named = inside(folder, name, within)
     try:
         return existing_picture(named)
     except FileNotFoundError:
+        for spelt in (unquote(name), normalize("NFC", name), normalize("NFD", name)):
+            with suppress(FileNotFoundError):
+                return existing_picture(inside(folder, spelt, within))
         for beside in ("images", "images_2", "images_4", "images_8"):  # OmniObject3D leaves the folder out
             with suppress(FileNotFoundError):
                 return existing_picture(folder / beside / named.name)
         raise
 
 
-def inside(folder: Path, name: str) -> Path:
-    """A file that a document names, in its folder or below; ValueError for one elsewhere. Links are followed.
+def inside(folder: Path, name: str, within: Path | None = None) -> Path:
+    """A file that a document names, in its folder, or `within`, or below; ValueError for one elsewhere.
 
-    Backslashes part folders too. Of a path of another folder or machine the longest end that leads to one here counts.
+    Links are followed. Backslashes part folders too. Of a path of another folder or machine the longest end that leads
+    to one here counts.
     """
     name = name.replace("\\", "/")
-    here = Path(os.path.normpath(folder / name)).is_relative_to(os.path.normpath(folder))
+    there = Path(os.path.normpath(folder / name))
+    here = any(there.is_relative_to(os.path.normpath(place)) for place in (folder, within) if place is not None)
     if here and (folder / name).parent.is_dir():
         return folder / name
     parts = [part for part in name.split("/") if part not in ("", ".", "..")]
@@ -70,12 +84,16 @@ def inside(folder: Path, name: str) -> Path:
         if end.is_file() or (end.parent != folder and end.parent.is_dir()):
             return end
     if not here:
-        raise ValueError(f"frames: wanted files in {folder} or below; got {name!r}; move or link them there")
+        raise ValueError(
+            f"frames: wanted files in {folder} or below; got {name!r}; move or link them there, or "
+            "prepare the folder that holds both"
+        )
     return folder / name
 
 
 def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
     """(fx, fy, cx, cy) in px of a picture of this size: from `fl_x`, else from `camera_angle_x` (radians), or y."""
+    frame = {**usual_names(frame), **frame}
     focal: dict[str, float] = {}
     for axis, side in (("x", width), ("y", height)):
         if f"fl_{axis}" in frame:
@@ -89,9 +107,22 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
                 raise ValueError(f"{name}: wanted radians, below pi; got {angle:g}, which looks like degrees")
             focal[axis] = 0.5 * side / math.tan(0.5 * angle)
     if not focal:
-        raise ValueError("cameras: wanted fl_x or camera_angle_x; got neither")
+        raise ValueError("cameras: wanted fl_x or camera_angle_x; got neither, nor fx, nor a matrix K")
+    for axis, side in (("x", width), ("y", height)):
+        if 0 < (middle := float(frame.get(f"c{axis}", side / 2))) <= 1 < side / 4:
+            raise ValueError(f"c{axis}: wanted px of {side:g}; got {middle:g}, which looks like a share of it")
     fx, fy = focal.get("x", focal.get("y", 0.0)), focal.get("y", focal.get("x", 0.0))
     return np.array([fx, fy, float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))])
+
+
+def usual_names(frame: Mapping) -> dict[str, float]:
+    """Lenses that other software calls otherwise, fx or a 3 x 3 matrix K, by their usual names."""
+    numbers = {f"fl_{axis}": frame[name] for axis in "xy" for name in (f"f{axis}", "focal") if name in frame}
+    named = (frame[name] for name in MATRICES if name in frame)
+    matrix = next((each for each in named if np.shape(each) in ((3, 3), (4, 4))), None)
+    if matrix is not None:
+        numbers |= {"fl_x": matrix[0][0], "fl_y": matrix[1][1], "cx": matrix[0][2], "cy": matrix[1][2]}
+    return numbers
 
 
 def frame_pose(frame: Mapping, picture: str, axes: str = "auto") -> np.ndarray:
