@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from near import assert_but_for_rounding
 
 from vader3d.autodecoder.decoder import Decoder
 from vader3d.diffusion.conditioning import guided
@@ -157,10 +158,10 @@ def test_one_object_is_what_it_is_in_any_batch(speaking):
     again = latents(
         speaking, ["a red chair", "", "a blue table"], count=2, seed=[3, 3, 4], guidance_scale=[3, 1, 5], batch=1
     )
-    assert torch.equal(many, again)
-    assert torch.equal(many[:2], latents(speaking, "a red chair", count=2, seed=3))
-    assert torch.equal(many[2:3], latents(speaking, seed=3, guidance_scale=1.0))
-    assert torch.equal(many[5:], latents(speaking, "a blue table", count=2, seed=4, guidance_scale=5.0)[1:])
+    assert_but_for_rounding(many, again)
+    assert_but_for_rounding(many[:2], latents(speaking, "a red chair", count=2, seed=3))
+    assert_but_for_rounding(many[2:3], latents(speaking, seed=3, guidance_scale=1.0))
+    assert_but_for_rounding(many[5:], latents(speaking, "a blue table", count=2, seed=4, guidance_scale=5.0)[1:])
 
 
 def test_words_guidance_and_negative_prompts_matter(speaking):
@@ -201,13 +202,13 @@ def snapshot_of(made: Generator, path, *, change: float, median: float = 0.0):
 def test_an_earlier_snapshot_guides_with_and_without_words(speaking, tmp_path):
     same, earlier = (snapshot_of(speaking, tmp_path / f"{change}.safetensors", change=change) for change in (0, 1))
     unguided = latents(speaking, "a red chair", guidance_scale=1.0)
-    assert torch.equal(latents(speaking, "a red chair", guide=same), unguided)  # it leads nowhere
+    assert_but_for_rounding(latents(speaking, "a red chair", guide=same), unguided)  # it leads nowhere
     assert near(latents(speaking, guide=same), latents(speaking))
     for asked in ({"prompt": "a red chair"}, {}, {"prompt": "a red chair", "negative_prompt": "a table"}):
         assert not near(latents(speaking, **asked, guide=earlier), latents(speaking, **asked))
     prompts, options = ["a red chair", "", "a blue table"], {"guide": earlier, "guidance_rescale": 0.7}
     many = latents(speaking, prompts, negative_prompt=["", "", "red"], **options)
-    assert torch.equal(many, latents(speaking, prompts, negative_prompt=["", "", "red"], batch=1, **options))
+    assert_but_for_rounding(many, latents(speaking, prompts, negative_prompt=["", "", "red"], batch=1, **options))
 
 
 def test_a_guide_of_another_run_is_refused(speaking, tmp_path):
@@ -220,6 +221,8 @@ def test_a_guide_of_another_run_is_refused(speaking, tmp_path):
 
 def test_the_other_names_of_diffusers_mean_the_same(speaking):
     assert torch.equal(latents(speaking, "a chair", num_images_per_prompt=2), latents(speaking, "a chair", count=2))
+        latents(speaking, "a chair", num_images_per_prompt=2), latents(speaking, "a chair", count=2)
+    )
     tokens = speaking.tokens(["a red chair"])
     assert torch.equal(latents(speaking, prompt_embeds=tokens), latents(speaking, "a red chair"))
     noise = torch.randn(2, *speaking.latent_shape, generator=torch.Generator().manual_seed(7))
@@ -227,7 +230,7 @@ def test_the_other_names_of_diffusers_mean_the_same(speaking):
     assert torch.equal(given, latents(speaking, "a chair", count=2, generator=torch.Generator().manual_seed(7)))
     one_each = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
     first = torch.randn(speaking.latent_shape, generator=torch.Generator().manual_seed(2))
-    assert torch.equal(latents(speaking, count=2, generator=one_each)[1:], latents(speaking, latents=first[None]))
+    assert_but_for_rounding(latents(speaking, count=2, generator=one_each)[1:], latents(speaking, latents=first[None]))
 
 
 def test_a_callback_sees_every_step_and_may_stop(speaking):

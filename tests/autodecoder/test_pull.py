@@ -1,8 +1,8 @@
 """Parts that hold nothing are pulled to where the fullest part is."""
 
 import torch
-from figures import figure
-from test_parts import archive, config, true_poses  # noqa: F401  one is a fixture
+from figures import clip_poses, figure
+from test_parts import archive, config  # noqa: F401  one is a fixture
 
 from vader3d.autodecoder.parts import pull
 from vader3d.autodecoder.train import AutodecoderTask
@@ -15,7 +15,7 @@ def test_parts_that_hold_nothing_are_pulled_to_the_fullest_and_no_others():
     """A third part begins at another clip's poses; in each picture it goes to those of its own clip's fullest part."""
     volume = figure(16, others=1).volume
     fullest = int((volume.density * volume.extra.softmax(1)).flatten(2).sum(-1).argmax())
-    poses = torch.cat([true_poses()[:1, :4], true_poses()[1:2, 4:, :1]], 2).requires_grad_()
+    poses = torch.cat([clip_poses()[:1, :4], clip_poses()[1:2, 4:, :1]], 2).requires_grad_()
     (gradient,) = torch.autograd.grad(pull(poses, volume), poses)
     assert not gradient[:, :, :2].any()
     away = (poses[:, :, 2] - poses[:, :, fullest]).detach()

@@ -157,8 +157,7 @@ class Neighbours:
     def allowed(self, place: Path) -> bool:
         above = self.folder.parent
         beside = place.relative_to(above).parts[0].lower() if place.is_relative_to(above) and place != above else ""
-        named = place.parent == above and place.suffix.lower() in (MATERIALS, *PICTURES)
-        return place.is_relative_to(self.folder) or named or (beside in TEXTURES and place.parent != above)
+        return place.is_relative_to(self.folder) or (beside in TEXTURES and place.parent != above)
 
     def listed(self) -> Iterator[Path]:
         """Files beside the mesh, then those of folders of textures."""

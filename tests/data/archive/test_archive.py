@@ -177,7 +177,7 @@ def test_threads_and_processes_may_share_an_archive(tmp_path):
 
 BROKEN_FILES = {
     "not a zip": (lambda p: p.write_bytes(b"hello"), "wanted an archive; got a damaged or foreign one"),
-    "empty": (lambda p: p.write_bytes(b""), "wanted an archive; got a damaged or foreign one"),
+    "empty": (lambda p: p.write_bytes(b""), "wanted an archive; got an empty file"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:-300]), "wanted an archive; got a damaged"),
     "no manifest": (lambda p: rewritten(p, {"archive.json": None}), "wanted archive.json in the zip"),
     "manifest cut short": (lambda p: rewritten(p, {"archive.json": b'{"format":'}), "Expecting value"),

@@ -74,7 +74,7 @@ def assembled_object(
     if all(picture.share == 1 for picture in taken):
         raise ValueError("masks: wanted an object before something else; got none, all are full")
     telling = [picture for picture in taken if 0 < picture.share < 1]
-    if 2 * len(telling) > len(taken) > len(telling):
+    if len(telling) < len(taken) < 4 / 3 * len(telling):
         failed = f"{len(taken) - len(telling)} of {len(taken)} views left out, whose masks are empty or full"
         taken, broken = telling, "\n".join(filter(None, (broken, failed)))
     matrices = torch.from_numpy(np.stack([picture.matrix for picture in taken]))
