@@ -221,8 +221,6 @@ def test_a_guide_of_another_run_is_refused(speaking, tmp_path):
 
 def test_the_other_names_of_diffusers_mean_the_same(speaking):
     assert torch.equal(latents(speaking, "a chair", num_images_per_prompt=2), latents(speaking, "a chair", count=2))
-        latents(speaking, "a chair", num_images_per_prompt=2), latents(speaking, "a chair", count=2)
-    )
     tokens = speaking.tokens(["a red chair"])
     assert torch.equal(latents(speaking, prompt_embeds=tokens), latents(speaking, "a red chair"))
     noise = torch.randn(2, *speaking.latent_shape, generator=torch.Generator().manual_seed(7))
