@@ -115,7 +115,7 @@ def folded(name: str) -> str:
 
 
 class Neighbours:
-    """The files that a mesh names: in its folder or below, in a folder of textures beside or above that, or just above.
+    """The files that a mesh names: in its folder or below, or in a folder of textures beside or above that.
 
     Scanned objects and ShapeNet keep textures in sister folders; names come from Windows, with other case, with paths
     of other machines, of pictures that were saved anew in another format.
