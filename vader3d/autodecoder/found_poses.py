@@ -4,12 +4,10 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.autodecoder.parts import rough_parts
+from vader3d.autodecoder.parts import rough_parts, to_rest
 from vader3d.autodecoder.posing import cameras_at, found_in, seen_by
 from vader3d.data.batches.views import PosedViews, ViewBatch, Views
 from vader3d.data.dataset import DataSet
-from vader3d.data.motion import composed
-from vader3d.geometry.skinning import inverse
 from vader3d.measures.poses import rotation_scores
 from vader3d.render import RenderConfig, Volume
 
@@ -71,8 +69,7 @@ def first_poses(model: Autodecoder, volume: Volume, target: ViewBatch, render: R
     assert model.parts is not None
     if model.posing is None:
         return rough_parts(model.parts, volume, target, render)
-    to_camera = inverse(target.cameras.world_from_camera[..., :3, :])[:, :, None]
-    return composed(inverse(found_in(model.posing, volume, target)), to_camera)
+    return to_rest(found_in(model.posing, volume, target), target.cameras)
 
 
 def poses_found(model: Autodecoder, target: ViewBatch) -> Tensor:

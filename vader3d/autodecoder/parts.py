@@ -81,14 +81,17 @@ class PartPoses(nn.Module):
         """What `render_views` takes: from the world of the batch's cameras to rest. ValueError: views of shards."""
         if target.numbers is None:
             raise ValueError("parts.poses: wanted an archive, whose pictures have numbers; got shards")
-        to_camera = inverse(target.cameras.world_from_camera[..., :3, :])[:, :, None]
-        poses = self(target.objects, target.numbers, held=held)
-        return composed(inverse(poses), to_camera)
+        return to_rest(self(target.objects, target.numbers, held=held), target.cameras)
 
     def motion(self, number: int, names: tuple[str, ...], world_from_camera: Tensor) -> Motion:
         """How the parts of an object move, as a camera [4, 4] in front of it sees them."""
         poses = self(torch.tensor([number]), torch.arange(self.pictures)[None])[0].detach()
         return Motion(names, composed(world_from_camera[:3], poses))
+
+
+def to_rest(poses: Tensor, cameras: Cameras) -> Tensor:
+    """Poses [B, V, K, 3, 4] from the world of cameras [B, V] to rest, of those from rest to the camera."""
+    return composed(inverse(poses), inverse(cameras.world_from_camera[..., :3, :])[:, :, None])
 
 
 def pull(poses: Tensor, volume: Volume) -> Tensor:
