@@ -14,8 +14,9 @@ from vader3d.autodecoder.reconstruct import ReconstructConfig
 from vader3d.autodecoder.train import train_autodecoder
 from vader3d.data.archive.reader import Archive
 from vader3d.data.making.heads import novel_path, prepare_heads, read_truth
-from vader3d.evaluation.articulated import ArticulatedConfig, degrees_of, evaluate_articulated
+from vader3d.evaluation.articulated import ArticulatedConfig, degrees_of, evaluate_articulated, known_people
 from vader3d.presets import preset
+from vader3d.text.captions import OBJECTS
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,29 @@ def test_people_whom_training_never_saw_are_judged_by_their_own_truth(made):
         assert f"head_{way}_constant_error" in report
     assert report["heldout_psnr_code"] > report["heldout_psnr_mean"]
     assert (made / "others" / "novel.png").stat().st_size > 200
+
+
+def test_other_takes_of_known_people_are_judged_by_what_is_found_in_them(made):
+    prepare_heads(made / "takes.zip", count=2, frames=6, seed=1, take=1, size=24, processes=1, subject=toy)
+    how = ArticulatedConfig(clips=2, refinement=8, strangers=2)
+    report = evaluate_articulated(made / "run", made / "takes.zip", made / "takes", how=how)
+    assert report["people"] == "training, other takes"
+    first, refined, constant = (
+        [report[f"{part}_{score}"] for part in ("head", "torso")]
+        for score in ("first_rotation_error", "refined_rotation_error", "refined_constant_error")
+    )
+    print(first, refined, constant)
+    assert 0 < min(refined) <= max(refined) < 60
+    assert report["heldout_psnr"] > report["heldout_psnr_at_start"]
+    assert report["novel_psnr_30"] > 0 and report["parts_iou"] > report["parts_iou_of_one_part"]
+    assert not {"identity_kept", "export_psnr"} & report.keys()
+
+
+def test_takes_of_people_whom_training_never_saw_are_of_strangers(made):
+    prepare_heads(made / "else.zip", count=2, frames=6, seed=3, take=1, size=24, processes=1, subject=toy)
+    names = [record.name for record in Archive(made / "else.zip").records]
+    assert names == ["head-3-00000", "head-3-00001"]
+    assert known_people(made / "run" / OBJECTS, Archive(made / "else.zip")) == []
 
 
 def test_models_without_parts_are_refused(made, tmp_path):

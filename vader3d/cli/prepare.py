@@ -198,7 +198,14 @@ def prepare_chairs_command(
 
 @checked
 def prepare_heads_command(
-    *, output: Path, count: int = 300, frames: int = 24, seed: int = 0, size: int = 64, processes: int = 2
+    *,
+    output: Path,
+    count: int = 300,
+    frames: int = 24,
+    seed: int = 0,
+    take: int = 0,
+    size: int = 64,
+    processes: int = 2,
 ) -> None:
     """Clips of people's heads and shoulders that move, of parametric people, with truth beside them.
 
@@ -208,12 +215,13 @@ def prepare_heads_command(
         count: How many people, each in a clip of its own.
         frames: Pictures of each clip.
         seed: Clip i of a seed is always the same.
+        take: Another number, another clip of each of the same people: to judge who learned from the first.
         size: Width and height of the pictures in pixels.
         processes: How many to render in parallel.
     """
     from vader3d.data.making.heads import prepare_heads
 
-    print(prepare_heads(output, count=count, frames=frames, seed=seed, size=size, processes=processes))
+    print(prepare_heads(output, count=count, frames=frames, seed=seed, take=take, size=size, processes=processes))
 
 
 @checked

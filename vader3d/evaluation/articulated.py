@@ -1,10 +1,11 @@
 """Models of moving subjects, judged by truth that training did not read.
 
-By clips of `vader3d prepare heads`: of the people whom training saw, or of others. Held-out frames' poses are refined
-by their own pictures; scores of the start stand beside. Each score has its control.
+By clips of `vader3d prepare heads`: those that training saw, other takes of their people, or other people. Held-out
+frames' poses are refined by their own pictures; scores of the start stand beside. Each score has its control.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from vader3d.assets import Asset
+from vader3d.autodecoder.found_poses import first_poses
 from vader3d.autodecoder.model import Autodecoder, load_autodecoder
 from vader3d.autodecoder.parts import PartPoses, refined_parts
 from vader3d.autodecoder.reconstruct import ReconstructConfig
@@ -22,7 +24,8 @@ from vader3d.config import Checked, ranged
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
-from vader3d.data.making.heads import novel_path, read_truth
+from vader3d.data.making.heads import is_new_take, novel_path, read_truth
+from vader3d.data.motion import composed
 from vader3d.evaluation.strangers import judge_strangers
 from vader3d.export.mesh import EmptyVolumeError
 from vader3d.export.triangles import png_bytes
@@ -30,12 +33,13 @@ from vader3d.export.turntable import contact_sheet
 from vader3d.files import held, write_bytes, write_text
 from vader3d.generate.animate import agreement, front_camera, skinned
 from vader3d.geometry.cameras import DISTANCE, Cameras
-from vader3d.geometry.skinning import nearest_pose
+from vader3d.geometry.skinning import inverse, nearest_pose
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
 from vader3d.measures.pictures import foreground_psnr
 from vader3d.progress import track
 from vader3d.render import RenderConfig, Volume, render_views, render_volume
+from vader3d.text.captions import OBJECTS, read_objects
 
 NAME = "articulated"
 DENSITY_SHOWN = 0.5  # opacity from which a pixel shows something
@@ -51,43 +55,58 @@ class ArticulatedConfig(Checked):
     rate: float = ranged(0.02, above=0)
     grid: int = ranged(12, at_least=2)  # identities, each driven by the clips of all
     exported: int = ranged(12, at_least=1)  # objects whose skinned meshes are compared with their volumes
-    strangers: int = ranged(6, at_least=1)  # clips of people whom training did not see
+    strangers: int = ranged(6, at_least=1)  # clips that training did not see, in which poses are found
     search: ReconstructConfig = field(default_factory=ReconstructConfig)  # by which those are found
 
 
 def evaluate_articulated(
     model: str | Path, data: str | Path, output: Path, *, how: ArticulatedConfig | None = None
 ) -> dict[str, Any]:
-    """Judge a model of parts by its clips' truth, or by that of clips of others; report.json, novel.png. The report.
+    """Judge a model of parts by its clips' truth, or by that of others; report.json, novel.png. The report.
 
     ValueError: a model without parts, or data without truth beside them.
     """
-    how = how or ArticulatedConfig()
-    known, config, header = load_autodecoder(autodecoder_file(model_folder(model)))
+    how, folder = how or ArticulatedConfig(), model_folder(model)
+    known, config, header = load_autodecoder(autodecoder_file(folder))
     if known.parts is None:
         raise ValueError("model: wanted one that learned parts (parts.poses); got another")
     archive, (truth, names) = Archive(data), read_truth(Path(data))
     if len(names) != known.parts.parts:
         raise ValueError(f"data: wanted clips of {known.parts.parts} parts; got {', '.join(names)}")
     learned = archive.fingerprint == header.get("data")
+    people = list(range(len(archive))) if learned else known_people(folder / OBJECTS, archive)
     with held(output):
-        if learned:
-            judge = Judge(known, known.parts, config.render, archive, Archive(novel_path(Path(data))), truth)
+        if people:
+            novel = Archive(novel_path(Path(data)))
+            judge = Judge(known, known.parts, config.render, archive, novel, truth, people, learned)
             report, sheet = judge.report(names, how)
         else:
             poses = truth["poses"]
             report, sheet = judge_strangers(
                 known, config, archive, poses, names, clips=how.strangers, search=how.search
             )
-        report = {"protocol": NAME, "people": "training" if learned else "unseen", **report}
+        whom = "training" if learned else "training, other takes" if people else "unseen"
+        report = {"protocol": NAME, "people": whom, **report}
         write_bytes(output / "novel.png", png_bytes(sheet))
         write_text(output / "report.json", json.dumps(report, indent=1, sort_keys=True) + "\n")
     return report
 
 
+def known_people(objects: Path, archive: Archive) -> list[int]:
+    """The numbers, among the model's objects, of the people in other takes; []: others than it learned from."""
+    if not is_new_take(Path(archive.path)) or not objects.is_file():
+        return []
+    numbers = {each.name: number for number, each in enumerate(read_objects(objects))}
+    names = [record.name for record in archive.records]
+    return [numbers[name] for name in names] if numbers.keys() >= {*names} else []
+
+
 @dataclass
 class Judge:
-    """A model beside the truth of its clips."""
+    """A model beside the truth of clips of the people it knows, `people` [N] among its objects.
+
+    learned: it learned from these clips, and its table has their poses; or else they are found.
+    """
 
     model: Autodecoder
     parts: PartPoses
@@ -95,19 +114,22 @@ class Judge:
     archive: Archive
     novel: Archive
     truth: dict[str, Tensor]
+    people: list[int]
+    learned: bool
 
     def report(self, names: tuple[str, ...], how: ArticulatedConfig) -> tuple[dict[str, Any], Image]:
         clips = np.unique(np.linspace(0, len(self.archive) - 1, how.clips).round().astype(int)).tolist()
         report: dict[str, Any] = {"clips": len(clips), "parts": list(names)}
-        report |= self.poses(names)
+        report |= self.poses(names) if self.learned else self.found(clips[: how.strangers], names, how)
         each, rows = [], []
         for clip in track(clips, "clips", total=len(clips)):
             scores, row = self.judged_frame(clip, how)
             each.append(scores)
             rows.append(row)
         report |= {key: round(sum(scores[key] for scores in each) / len(each), 4) for key in each[0]}
-        report |= self.grid(clips[: how.grid])
-        report |= {"export_psnr": self.exported(clips[: how.exported], names)}
+        if self.learned:
+            report |= self.grid(clips[: how.grid])
+            report |= {"export_psnr": self.exported(clips[: how.exported], names)}
         shown = rows[:8]
         return report, contact_sheet(torch.cat(shown), columns=len(shown[0]))
 
@@ -123,14 +145,43 @@ class Judge:
             scores |= {f"{name}_jitter": round(jitter(ours), 3), f"{name}_true_jitter": round(jitter(true), 3)}
         return scores
 
+    def found(self, clips: list[int], names: tuple[str, ...], how: ArticulatedConfig) -> dict[str, float]:
+        """Of all frames of clips, by part: poses as they are first found, and as they are refined by the pictures."""
+        ways: dict[str, list[Tensor]] = {"first": [], "refined": []}
+        for clip in track(clips, "poses", total=len(clips)):
+            target = self.frames(clip, range(self.truth["poses"].shape[1]))
+            with torch.no_grad():
+                volume = self.volume(clip)
+                first = self.start(volume, target)
+            refined = refined_parts(volume, target, first, self.render, steps=how.refinement, rate=how.rate)
+            camera_from_world = inverse(target.cameras.world_from_camera[0, :, None, :3])
+            for way, poses in (("first", first), ("refined", refined)):
+                ways[way].append(composed(camera_from_world, inverse(poses[0])))
+        scores: dict[str, float] = {}
+        for way, each in ways.items():
+            turns = torch.stack(each)[..., :3]
+            for part, name in enumerate(names):
+                these = moving_scores(turns[:, :, part], self.truth["poses"][clips, :, part, :, :3])
+                scores |= {f"{name}_{way}_{key}": round(value, 3) for key, value in these.items()}
+        return scores
+
+    def volume(self, clip: int) -> Volume:
+        return self.model(torch.tensor([self.people[clip]]))
+
+    def start(self, volume: Volume, target: ViewBatch) -> Tensor:
+        """Poses, from the world to rest, before they are refined: the table's, or what is found in the pictures."""
+        if self.learned:
+            return self.parts.of_batch(target)
+        return first_poses(self.model, volume, target, self.render)
+
     def judged_frame(self, clip: int, how: ArticulatedConfig) -> tuple[dict[str, float], Tensor]:
         """Scores of the held-out frame of a clip, from where it was seen and from its sides, and pictures of those."""
         frame = int(self.truth["judged"][clip])
-        target = self.frame(clip, frame)
+        target = self.frames(clip, [frame])
         with torch.no_grad():
-            volume = self.model(target.objects)
-            rough, _ = render_views(volume, target.cameras, self.render, poses=self.parts.of_batch(target))
-        start = self.parts.of_batch(target)
+            volume = self.volume(clip)
+            start = self.start(volume, target)
+            rough, _ = render_views(volume, target.cameras, self.render, poses=start)
         poses = refined_parts(volume, target, start, self.render, steps=how.refinement, rate=how.rate)
         scores = {"heldout_psnr_at_start": self.inside(rough, target)}
         with torch.no_grad():
@@ -151,8 +202,8 @@ class Judge:
         sides, row = self.sides(clip, frame, volume, poses, target)
         return scores | sides, torch.cat([target.colour[0, :1], colour[0].clamp(0, 1), row])
 
-    def frame(self, clip: int, frame: int) -> ViewBatch:
-        picked = [Picked(self.archive.read(clip), [frame])]
+    def frames(self, clip: int, numbers: Sequence[int]) -> ViewBatch:
+        picked = [Picked(self.archive.read(clip), numbers)]
         return numbered(view_batch(torch.tensor([clip]), picked), picked)
 
     @torch.no_grad()
@@ -186,7 +237,7 @@ class Judge:
         They are told by how they look in one pose, the mean of all: how each turns in its own clip would tell it too.
         """
         frame = self.parts.pictures // 2
-        targets = [self.frame(clip, frame) for clip in clips]
+        targets = [self.frames(clip, [frame]) for clip in clips]
         poses = torch.cat([self.parts.of_batch(target) for target in targets], 1)
         poses = torch.cat([poses, nearest_pose(poses.mean(1, keepdim=True))], 1)
         cameras = targets[0].cameras[:, [0] * poses.shape[1]]  # all stand alike

@@ -97,9 +97,9 @@ def test_novel_views_are_of_the_judged_frame_from_its_sides(made):
 
 def test_a_seed_and_a_number_decide_everything():
     pytest.importorskip("embreex")
-    first, again = (clip_views(0, 1, 4, 16, toy) for _ in range(2))
+    first, again = (clip_views(0, 1, 0, 4, 16, toy) for _ in range(2))
     assert (first.pictures == again.pictures).all()
-    poses, same, other = (truth_of(seed, 1, 4, 16, toy)["poses"] for seed in (0, 0, 1))
+    poses, same, other = (truth_of(seed, 1, 0, 4, 16, toy)["poses"] for seed in (0, 0, 1))
     assert torch.equal(poses, same)
     assert not torch.equal(poses, other)
 
@@ -149,3 +149,11 @@ def test_without_anny_it_is_said_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=r"anny: wanted for people; got none; pip install 'vader3d\[heads\]'"):
         prepare_heads(tmp_path / "a.zip", count=1)
     assert not [*tmp_path.iterdir()]
+
+
+def test_another_take_is_another_clip_of_the_same_person():
+    first, second, third = (heads.clip_of(1, 2, take, 4, 16, toy) for take in (0, 1, 2))
+    assert first.record.name == second.record.name == "head-1-00002"
+    assert np.array_equal(first.bust.vertices, second.bust.vertices)
+    turns = [np.stack([pose.head for pose in clip.poses]) for clip in (first, second, third)]
+    assert abs(turns[0] - turns[1]).max() > 0.01 and abs(turns[1] - turns[2]).max() > 0.01

@@ -24,7 +24,7 @@ from vader3d.data.part_poses import KIND, beside
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import DISTANCE, FRONT_DEGREES, Cameras, look_at, orbit_cameras
 from vader3d.geometry.skinning import inverse
-from vader3d.snapshots import load_snapshot, save_snapshot
+from vader3d.snapshots import load_snapshot, read_header, save_snapshot
 
 EDITION = 1  # rises whenever the same seed gives other clips
 NOVEL_YAWS = (-45.0, -30.0, -15.0, 15.0, 30.0, 45.0)  # degrees that novel views of a judged frame are turned by
@@ -62,24 +62,31 @@ def read_truth(archive: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     return tensors, tuple(header["parts"])
 
 
+def is_new_take(archive: Path) -> bool:
+    """Whether an archive has other clips of people than the first: names then tell who they are."""
+    return bool(read_header(beside(archive), KIND).get("take"))
+
+
 def prepare_heads(
     output: Path,
     *,
     count: int = 300,
     frames: int = 24,
     seed: int = 0,
+    take: int = 0,
     size: int = 64,
     processes: int = 2,
     subject: Subject = person,
 ) -> PrepareReport:
     """`count` clips of `frames` pictures, each of another person, into the archive `output`, truth beside it.
 
-    The archive's cameras say how pictures are projected, not from where: all stand in front. ImportError: no `anny`.
+    take: of the same people how many clips come before. The archive's cameras say how pictures are projected, not from
+    where: all stand in front. ImportError: no `anny`.
     """
     if subject is person:
         body()  # once, before each process wants it
-    given = {f"head-{index:05d}": (seed, index, frames, size, subject) for index in range(count)}
-    title = f"heads: {count} clips, series {seed}, edition {EDITION}"
+    given = {person_name(seed, index): (seed, index, take, frames, size, subject) for index in range(count)}
+    title = f"heads: {count} clips, series {seed}, edition {EDITION}{f', take {take}' if take else ''}"
     novel = Output(novel_path(output), f"{title}, novel views", (size, size))
     convert([Job(name, novel_views, of) for name, of in given.items()], novel, processes=processes)
     report = convert(
@@ -89,31 +96,38 @@ def prepare_heads(
     )
     names = [record.name for record in Archive(output).records]
     truths = [truth_of(*given[name]) for name in names]
-    header = {"kind": KIND, "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION}
+    header = {"kind": KIND, "parts": PARTS, "names": names, "novel_yaws": NOVEL_YAWS, "edition": EDITION, "take": take}
     save_snapshot(beside(output), {key: torch.stack([truth[key] for truth in truths]) for key in truths[0]}, header)
     return report
 
 
-def clip_of(seed: int, index: int, frames: int, size: int, subject: Subject) -> Clip:
-    """Clip `index` of a seed, ever the same."""
+def person_name(seed: int, index: int) -> str:
+    """The same in all takes, and another's in none."""
+    return f"head-{seed}-{index:05d}" if seed else f"head-{index:05d}"
+
+
+def clip_of(seed: int, index: int, take: int, frames: int, size: int, subject: Subject) -> Clip:
+    """Clip `index` of a seed, ever the same; others of the same person are other takes."""
     rng = np.random.default_rng([seed, index])
     bust, caption, tags = subject(rng)
+    if take:
+        rng = np.random.default_rng([seed, index, take])
     record = ObjectRecord(
-        f"head-{index:05d}",
+        person_name(seed, index),
         (Caption(caption, "exact"),),
         category="person",
         tags=tuple(f"{key}:{value}" for key, value in tags.items()),
         creator="vader3d",
         licence="CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/",
-        source=f"vader3d heads, edition {EDITION}, series {seed}, clip {index}",
+        source=f"vader3d heads, edition {EDITION}, series {seed}, clip {index}{f', take {take}' if take else ''}",
     )
     poses, cameras = moves(rng, frames, len(bust.expressions)), handheld(rng, frames, size)
     return Clip(bust, poses, cameras, (heldout_views(frames) or [0])[0], record)
 
 
-def clip_views(seed: int, index: int, frames: int, size: int, subject: Subject) -> PreparedObject:
+def clip_views(seed: int, index: int, take: int, frames: int, size: int, subject: Subject) -> PreparedObject:
     """The pictures of a clip; its cameras say how they are projected, and all stand in front."""
-    clip = clip_of(seed, index, frames, size, subject)
+    clip = clip_of(seed, index, take, frames, size, subject)
     surfaces = [posed_surface(clip.bust, pose)[0] for pose in clip.poses]
     pictures = [
         render_surface(surface, clip.cameras[number : number + 1], rays_per_side=RAYS_PER_SIDE)[0]
@@ -123,18 +137,18 @@ def clip_views(seed: int, index: int, frames: int, size: int, subject: Subject) 
     return PreparedObject(clip.record, np.stack(pictures), still)
 
 
-def novel_views(seed: int, index: int, frames: int, size: int, subject: Subject) -> PreparedObject:
+def novel_views(seed: int, index: int, take: int, frames: int, size: int, subject: Subject) -> PreparedObject:
     """The judged frame of a clip from its sides."""
-    clip = clip_of(seed, index, frames, size, subject)
+    clip = clip_of(seed, index, take, frames, size, subject)
     surface, _ = posed_surface(clip.bust, clip.poses[clip.judged])
     turned = clip.cameras[clip.judged : clip.judged + 1].turned(torch.tensor(NOVEL_YAWS))
     turned = replace(turned, intrinsics=turned.intrinsics.expand(len(NOVEL_YAWS), 4))
     return PreparedObject(clip.record, render_surface(surface, turned, rays_per_side=RAYS_PER_SIDE), turned)
 
 
-def truth_of(seed: int, index: int, frames: int, size: int, subject: Subject) -> dict[str, Tensor]:
+def truth_of(seed: int, index: int, take: int, frames: int, size: int, subject: Subject) -> dict[str, Tensor]:
     """What `read_truth` gives of one clip."""
-    clip = clip_of(seed, index, frames, size, subject)
+    clip = clip_of(seed, index, take, frames, size, subject)
     world = torch.from_numpy(np.stack([part_poses(clip.bust, pose)[: len(PARTS)] for pose in clip.poses])).float()
     truth = {
         "cameras": clip.cameras.world_from_camera,
