@@ -12,8 +12,7 @@ import trimesh
 from vader3d.assets import load_volume
 from vader3d.cli.main import main
 from vader3d.config import config_to_dict
-from vader3d.generate import Generator
-from vader3d.studio import nearest
+from vader3d.generate import Generator, nearest
 from vader3d.studio.jobs import QUEUE
 from vader3d.studio.nearest import Training
 from vader3d.studio.requests import Request, request_from

@@ -33,6 +33,7 @@ def generate_command(
     steps: int | None = None,
     solver: SolverName = "dpmpp_2m",
     stochastic: bool = False,
+    redraws: int = 0,
     interpolate: tuple[str, str] | None = None,
     frames: int = 24,
     vary: Path | None = None,
@@ -73,6 +74,8 @@ def generate_command(
         steps: Sampling steps; more is finer and slower. Default: 12 of dpmpp_2m, 32 of the others.
         solver: What takes the steps (docs/text.md).
         stochastic: Add fresh noise while sampling, as in the paper's main results.
+        redraws: What comes out as a copy of an object that the model learned from is made of other noise, so many times
+            at most (8 will do); what is still one is said.
         interpolate: Two prompts, or two seeds: --frames objects from the one to the other, and an animation.
         frames: How many of --interpolate.
         vary: A file that was generated: --count more like it, of its prompt or another --prompt, with its guidance,
@@ -158,6 +161,7 @@ def generate_command(
             steps=steps,
             solver=solver,
             stochastic=stochastic,
+            redraws=redraws,
             guidance_interval=guidance_interval,
             guidance_rescale=guidance_rescale,
             guide=guide_checksum,

@@ -47,6 +47,7 @@ RANGES = {
     "profile": Range(at_least=0),
     "quality": Range(at_least=1, at_most=100),
     "quota_gb": Range(above=0),
+    "redraws": Range(at_least=0, at_most=64),
     "samples": Range(at_least=2),
     "scale": Range(above=0),
     "seed": Range(at_least=0, below=1 << 63),
@@ -55,6 +56,7 @@ RANGES = {
     "smoothing": Range(at_least=0),
     "steps": Range(at_least=1),
     "strength": Range(at_least=0, at_most=1),
+    "take": Range(at_least=0),
     "trim": Range(at_least=0, below=0.5),
     "views": Range(at_least=1),
 }

@@ -164,6 +164,7 @@ class Measurements:
         inputs = {
             "steps": steps,
             "churn": asdict(protocol.churn) if protocol.churn.amount else None,
+            **({"redraws": protocol.redraws} if protocol.redraws else {}),
             "latents": latents,
             "shapes": [shapes, points, *([SURFACES] if shapes else [])],
             "views": protocol.views,

@@ -121,9 +121,10 @@ class Protocol(Checked):
 
     samples: objects in each compared set; where `samples_within_objects`, no more than the data set has. views: of
     each, from poses of the data set (A31), of the views that `poses` names. resolution: in pixels, pictures are
-    square; None: as the data set's. steps: sampling steps; the last gives the headline `generated`. features: networks
-    in order of preference. memorisation: how many samples are compared with all training objects. resamples: of the
-    bootstrap; 0: no intervals. prompts: for models that know texts.
+    square; None: as the data set's. steps: sampling steps; the last gives the headline `generated`. redraws: of
+    copies of training objects, at most. features: networks in order of preference. memorisation: how many samples are
+    compared with all training objects. resamples: of the bootstrap; 0: no intervals. prompts: for models that know
+    texts.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Protocol(Checked):
     background: Literal["black"] = "black"
     steps: tuple[int, ...] = ranged((), at_least=1)
     churn: Churn = DETERMINISTIC
+    redraws: int = ranged(0, at_least=0)
     seed: int = ranged(0, at_least=0, below=1 << 63)
     sets: tuple[PictureSet, ...] = ()
     metrics: tuple[PictureMetric, ...] = ()

@@ -127,7 +127,7 @@ class PictureSets:
         """Raw latents of the items of any rendered set."""
         if name == "generated":
             seeds = [sample_seed(self.protocol.seed, number) for number in numbers]
-            return self.generator.sample_latents(seeds, steps=steps, churn=churn)
+            return self.generator.sample_latents(seeds, steps=steps, churn=churn, redraws=self.protocol.redraws)
         return self.generator.to_latent(self.codes(name, numbers))
 
     def rendered(self, volume: Volume, numbers: list[int], excluded: Counter[str]) -> dict[int, Tensor]:

@@ -166,7 +166,7 @@ def like(
     base: Recipe, prompt: str, count: int, seed: int, *, strength: float, box: tuple[float, ...] | None = None
 ) -> list[Recipe]:
     """`count` recipes that begin with the object of `base`; with a box they leave it as it is there."""
-    plain = replace(base, towards=None, fraction=0.0, prompt=prompt, seed=seed)
+    plain = replace(base, towards=None, fraction=0.0, redraws=0, prompt=prompt, seed=seed)
     return [replace(plain, index=i, start=base, strength=strength, keep_box=box) for i in range(count)]
 
 
@@ -223,6 +223,7 @@ def schema(model: str) -> dict[str, Any]:
         "steps": {"type": "integer", "minimum": 1, "default": fields["steps"].default},
         "solver": {"enum": [*get_args(SolverName)], "default": fields["solver"].default},
         "stochastic": {"type": "boolean", "default": False},
+        "redraws": {"type": "integer", "minimum": 0, "maximum": 64, "default": 0},
         "guide": {"type": "string"},
         "formats": {"type": "array", "items": {"enum": [*FORMATS]}, "default": ["glb", "webp"]},
     }

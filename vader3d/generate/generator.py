@@ -18,6 +18,7 @@ from vader3d.autodecoder.parts import PartPoses
 from vader3d.diffusion.model import encoder_of, load_denoiser, text_of
 from vader3d.diffusion.solvers import Callback
 from vader3d.files import checksum_of
+from vader3d.generate.nearest import TrainingLatents
 from vader3d.generate.recipes import Recipe, check_least, recipes_for, what_a_batch_shares
 from vader3d.generate.stages import Stages
 from vader3d.hub import autodecoder_file, model_folder
@@ -88,6 +89,7 @@ class Generator(Stages):
         output_type: OutputType = "asset",
         solver: str = "dpmpp_2m",
         stochastic: bool = False,
+        redraws: int = 0,
         batch: int = 16,
     ) -> Any:
         """`count` new objects of each prompt. Names that diffusers' pipelines have mean what they mean there.
@@ -100,8 +102,9 @@ class Generator(Stages):
         prompt_embeds: tokens in the prompts' place, [P, T, S]. callback_on_step_end(self, step, sigma, {"latents": x}):
         after every step; where it sets `interrupt`, sampling ends there; the "latents" of a dict that it gives back go
         on. output_type: asset; latent: raw ones, [N, C, D, H, W]; pil, pt, np: a picture of each (PIL; [N, 3, H, W];
-        [N, H, W, 3], in [0, 1]). num_inference_steps: None takes as many as the solver needs. ValueError names what is
-        wrong.
+        [N, H, W, 3], in [0, 1]). num_inference_steps: None takes as many as the solver needs. redraws: what comes out
+        as a copy of a training object is made of other noise, so many times at most; not with `generator` or `latents`.
+        ValueError names what is wrong.
         """
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type: wanted one of {', '.join(get_args(OutputType))}; got {output_type!r}")
@@ -117,6 +120,7 @@ class Generator(Stages):
             steps=num_inference_steps,
             solver=solver,
             stochastic=stochastic,
+            redraws=redraws,
             guidance_rescale=guidance_rescale,
             guidance_interval=guidance_interval,
             guide=self.add_guide(guide) if guide else None,
@@ -125,6 +129,8 @@ class Generator(Stages):
         self.check(recipes)
         noise = latents if generator is None else drawn_from(generator, (len(recipes), *self.latent_shape))
         check_shape("latents", noise, (len(recipes), *self.latent_shape))
+        if redraws and noise is not None:
+            raise ValueError(f"redraws: wanted 0 where the noise is given; got {redraws}; leave one out")
         tokens = prompt_embeds
         if tokens is not None:
             width = self.text_encoder.width if self.text_encoder else 0
@@ -219,6 +225,12 @@ def opened(folder: Path, *, device: str = "auto", text_encoder: str | None = Non
     checksums = {"denoiser": checksum_of(stage2), **checksums}
     encoder = encoder_of(header, text_encoder, device=chosen) if text_of(header) else None
     generator = Generator(decoder, config.render, denoiser.to(chosen), statistics, checksums, encoder)
+    generator.trained = TrainingLatents(
+        codes,
+        lambda some: statistics.normalise(generator.to_latent(some)),
+        copies=config.yaw_copies,
+        latent_shape=generator.latent_shape,
+    )
     return Opened(generator, codes, config, about, header, parts)
 
 

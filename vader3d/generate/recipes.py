@@ -26,6 +26,7 @@ class Recipe(Checked):
     steps: int = ranged(12, at_least=1)  # noise levels of the solver
     solver: SolverName = "dpmpp_2m"
     stochastic: bool = False  # with fresh noise at every step, as in the paper's main results
+    redraws: int = ranged(0, at_least=0, at_most=64)  # at most, while a copy of a training object comes out
     guidance_scale: float = ranged(3.0, at_least=0)  # 1: none; the paper: 3
     # lowest and highest noise level at which guidance acts; None: at all
     guidance_interval: tuple[float, float] | None = ranged(None, at_least=0)
@@ -42,6 +43,8 @@ class Recipe(Checked):
         low, high = self.guidance_interval or (0.0, 0.0)
         if low > high:
             raise ValueError(f"guidance_interval: wanted two noise levels, the lower one first; got {low}, {high}")
+        if self.redraws and (self.start or self.towards):
+            raise ValueError(f"redraws: wanted 0 where another object is gone on from; got {self.redraws}")
 
     @property
     def name(self) -> str:

@@ -16,9 +16,11 @@ from vader3d.diffusion.model import load_denoiser, text_of
 from vader3d.diffusion.sampler import edm_sigmas, sigmas_for
 from vader3d.diffusion.solvers import DETERMINISTIC, SOLVERS, STOCHASTIC, Callback, Churn, Denoise, Draw, Solver, heun
 from vader3d.files import checksum_of
+from vader3d.generate.nearest import TrainingLatents, without_copies
 from vader3d.generate.recipes import Recipe
 from vader3d.latents import LatentStatistics
 from vader3d.machine import autocast
+from vader3d.progress import console
 from vader3d.randomness import sample_seed
 from vader3d.render import RenderConfig, Volume
 from vader3d.text.tokens import TextEncoder
@@ -46,6 +48,7 @@ class Stages:
         self.checksums = checksums  # of the files it was read from
         self.text_encoder = text_encoder
         self.snapshots: Sequence[Path] = ()  # where guides are looked for
+        self.trained: TrainingLatents | None = None  # what redraws are to be unlike
         self._guides: dict[str, Denoiser] = {}
         self._known_tokens: dict[str, Tensor] = {}
         self._starts: dict[Recipe, Tensor] = {}
@@ -88,8 +91,10 @@ class Stages:
             )
 
     def check(self, recipes: Sequence[Recipe]) -> None:
-        """ValueError: there are words, and the model knows none; or a guide that is not at hand."""
+        """ValueError: there are words, and the model knows none; or a guide or known objects that are not at hand."""
         self.check_texts(text for recipe in recipes for text in recipe.texts)
+        if any(recipe.redraws for recipe in recipes) and self.trained:
+            self.trained.check()
         for checksum in sorted(set[str]().union(*(recipe.guides for recipe in recipes))):
             self.guide_of(checksum)
 
@@ -136,13 +141,29 @@ class Stages:
 
     @torch.no_grad()
     def sample_latents(
-        self, seeds: Sequence[int], *, steps: int = 32, churn: Churn = DETERMINISTIC, denoiser: Denoise | None = None
+        self,
+        seeds: Sequence[int],
+        *,
+        steps: int = 32,
+        churn: Churn = DETERMINISTIC,
+        denoiser: Denoise | None = None,
+        redraws: int = 0,
     ) -> Tensor:
-        """One raw latent for each seed, [len(seeds), C, D, H, W]; all of a sample's randomness comes from its seed."""
-        first, draw = self.noises(seeds)
-        with self.autocast():
-            normalised = heun(denoiser or self.denoiser, first, edm_sigmas(steps), churn=churn, draw=draw)
-        return self.statistics.denormalise(normalised.cpu())
+        """One raw latent for each seed, [len(seeds), C, D, H, W]; all of a sample's randomness comes from its seed.
+
+        redraws: of copies of training objects, at most.
+        """
+
+        def sampled(seeds: Sequence[int]) -> Tensor:
+            first, draw = self.noises(seeds)
+            with self.autocast():
+                normalised = heun(denoiser or self.denoiser, first, edm_sigmas(steps), churn=churn, draw=draw)
+            return self.statistics.denormalise(normalised.cpu())
+
+        def again(rows: Tensor, attempt: int) -> Tensor:
+            return sampled([sample_seed(seeds[row], attempt) for row in rows.tolist()])
+
+        return without_copies(sampled(seeds), self.local_ratios, redraws, again)[0]
 
     def noises(self, seeds: Sequence[int]) -> tuple[Tensor, Draw]:
         """The unit noise that samples begin with, and what draws more: each row from its own seed."""
@@ -165,9 +186,39 @@ class Stages:
         """The raw latents of recipes alike in `what_a_batch_shares`, [len(recipes), C, D, H, W], made as one batch.
 
         noise, tokens: instead of those that the recipes name. callback(step, x, denoised): true stops.
+        Copies of training objects are made anew of other noise, `redraws` times at most; the least alike one stays.
         """
+        made = self.sampled(recipes, noise=noise, tokens=tokens, callback=callback)
+
+        def again(rows: Tensor, attempt: int) -> Tensor:
+            some = [recipes[row] for row in rows.tolist()]
+            return self.sampled(
+                some, tokens=None if tokens is None else tokens[rows], callback=callback, attempt=attempt
+            )
+
+        made, copies = without_copies(made, self.local_ratios, recipes[0].redraws, again)
+        for row in copies.tolist():
+            console.print(f"{recipes[row].name}: still nearly an object of the training; ask for another")
+        return made
+
+    def local_ratios(self, latents: Tensor) -> Tensor:
+        """How near raw latents [B, C, D, H, W] are to the training objects', [B] (`Nearness`)."""
+        assert self.trained, "it comes with the denoiser"
+        return self.trained.nearest(self.statistics.normalise(latents))[2].ratios
+
+    def sampled(
+        self,
+        recipes: Sequence[Recipe],
+        *,
+        noise: Tensor | None = None,
+        tokens: Tensor | None = None,
+        callback: Callback | None = None,
+        attempt: int = 0,
+    ) -> Tensor:
+        """`latents_of` of one draw, the first or a later `attempt`."""
         first = recipes[0]
-        noise_drawn, draw = self.noises([sample_seed(recipe.seed, recipe.index) for recipe in recipes])
+        seeds = [sample_seed(recipe.seed, recipe.index) for recipe in recipes]
+        noise_drawn, draw = self.noises([sample_seed(seed, attempt) for seed in seeds] if attempt else seeds)
         if first.towards:
             noise_drawn = torch.stack(
                 [self.between(row, recipe) for row, recipe in zip(noise_drawn, recipes, strict=True)]

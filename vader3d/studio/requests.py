@@ -35,6 +35,7 @@ class Request(Checked):
     guidance: float = ranged(3.0, at_least=0, at_most=100)
     solver: SolverName = "dpmpp_2m"
     stochastic: bool = False
+    redraws: int = ranged(0, at_least=0, at_most=64)  # while a copy of a training object comes out
     source: str = ""
     towards: str = ""
     strength: float = ranged(0.4, at_least=0, at_most=1)  # of vary: 0 changes nothing, 1 everything
@@ -103,6 +104,7 @@ def recipes_of(request: Request, known: Known) -> list[Recipe]:
             steps=request.steps,
             solver=request.solver,
             stochastic=request.stochastic,
+            redraws=request.redraws,
         )
         for seed in request.seeds
     ]

@@ -79,6 +79,7 @@ function settings() {
     guidance: Number($("guidance").value),
     solver: $("solver").value,
     stochastic: $("stochastic").checked,
+    redraws: $("redraws").checked ? 8 : 0,
     negative_prompt: $("negative").value,
   };
 }
