@@ -16,7 +16,7 @@ from vader3d.data.batches.views import ViewBatch
 from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside, read_part_poses
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.rotations import nearest_rotation, random_turns, rotation_from_vector, vector_from_rotation
+from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.geometry.skinning import inverse, nearest_pose
 from vader3d.measures.poses import rotation_scores
 from vader3d.progress import track
@@ -24,7 +24,6 @@ from vader3d.render import RenderConfig, Volume, render_views
 
 BESIDE = "beside"
 SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
-LONG_ENOUGH, STILL, MOST_LOST = 8, 1e-6, 2.0  # pictures, radians squared, and a factor: of what smoothing takes
 MOST_KEPT = 1 << 20  # poses that a network found: 50 MB
 LEAST = 0.01  # share of an object's matter below which a part is pulled
 KNOWN, TRIED_PX = 64, 32  # poses that a new clip's frames are compared with, in pictures that are at most so large
@@ -37,8 +36,12 @@ class PartConfig(Checked):
     # a file of part poses for every picture; "beside": OUT.truth.safetensors of `prepare heads`; None: nothing moves
     poses: str | None = None
     start_noise: float = ranged(0.0, at_least=0)  # degrees (median) by which test beds turn them first
-    # pictures (standard deviation) over which each clip's start is smoothed, for bodies move smoothly, and over half of
-    # which what is learned is; 0: each picture by itself
+    # times that the network of poses learns them by all pictures before; parts then begin where it sees them, for it
+    # sees alike what looks alike, and errors of each picture by itself average out. 0: parts begin as the file says
+    passes: int = ranged(0, at_least=0)
+    # share of the run after which parts turn as far as those poses do, for pictures hardly tell; 1: as they learn to
+    turned: float = ranged(1.0, at_least=0, at_most=1)
+    # pictures (standard deviation) over which what is learned is shared, for bodies move smoothly; 0: each by itself
     smooth: float = ranged(0.0, at_least=0)
     hold: float = ranged(0.5, at_least=0, at_most=1)  # share of the run in which they stay
     lr: float = ranged(1e-2, at_least=0)  # radians, and units of the cube
@@ -52,11 +55,14 @@ class PartConfig(Checked):
 class PartPoses(nn.Module):
     """A table of poses, [3, 4] from the part at rest to the camera, of each picture of N objects."""
 
+    turned: Tensor
+
     def __init__(self, config: PartConfig, objects: int):
         super().__init__()
         self.parts, self.pictures, self.smooth = len(config.names), config.pictures, config.smooth
         still = torch.eye(3, 4).repeat(objects * config.pictures, self.parts, 1, 1)
         self.start = nn.Parameter(still, requires_grad=False)
+        self.register_buffer("turned", torch.tensor(False))  # as far as the file's, already
         self.table = nn.Embedding(objects * config.pictures, 6 * self.parts, sparse=True)
         nn.init.zeros_(self.table.weight)
 
@@ -75,7 +81,7 @@ class PartPoses(nn.Module):
         if not self.smooth:
             return self.table(rows)
         whole = self.table(objects[:, None] * self.pictures + torch.arange(self.pictures, device=objects.device))
-        return bell(self.pictures, self.smooth / 2).to(whole)[numbers] @ whole
+        return bell(self.pictures, self.smooth).to(whole)[numbers] @ whole
 
     def of_batch(self, target: ViewBatch, *, held: bool = False) -> Tensor:
         """What `render_views` takes: from the world of the batch's cameras to rest. ValueError: views of shards."""
@@ -146,54 +152,9 @@ def found_parts(
     return replace(config, names=names, pictures=pictures), None if true is None or true.shape[:3] != shape else true
 
 
-@torch.no_grad()
-def place(module: PartPoses, poses: Tensor, *, noise: float, seed: int, smooth: float = 0.0) -> None:
-    """Let a table begin at poses [N, F, K, 3, 4], each turned by a random angle of so many degrees (median).
-
-    smooth: as in `PartConfig`, after that; how far parts turn is then as before (`lost_motion`).
-    """
-    turns = random_turns(*poses.shape[:3], degrees=noise, generator=torch.Generator().manual_seed(seed))
-    rough = torch.cat([poses[..., :3] @ rotation_from_vector(turns), poses[..., 3:]], -1)
-    module.start.copy_(smoothed(rough, smooth, louder=lost_motion(rough, smooth)).flatten(0, 1))
-
-
-def smoothed(poses: Tensor, width: float, *, louder: Tensor | None = None) -> Tensor:
-    """Means of poses [N, F, K, 3, 4] over neighbours in F, as `bell` weighs them; 0: the poses.
-
-    louder: how often as far [K] each part then turns from its clip's mean.
-    """
-    if not width:
-        return poses
-    smooth = nearest_pose(torch.einsum("fg,ng...->nf...", bell(poses.shape[1], width), poses))
-    if louder is None:
-        return smooth
-    middle, turns = from_middle(smooth[..., :3])
-    return torch.cat([middle @ rotation_from_vector(louder[:, None] * turns), smooth[..., 3:]], -1)
-
-
-def from_middle(rotations: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean rotation of each clip, [N, 1, K, 3, 3], and how those [N, F, K, 3, 3] turn from it, as vectors."""
-    middle = nearest_rotation(rotations.mean(1, keepdim=True))
-    return middle, vector_from_rotation(middle.mT @ rotations)
-
-
-def lost_motion(poses: Tensor, width: float) -> Tensor:
-    """By how much [K] parts turn more than `smoothed` poses of clips [N, F, K, 3, 4] do, apart from noise.
-
-    Smoothing takes motion with the noise, and who turns less than it seems looks deeper than it is: the relief grows.
-    Noise is what differs from picture to picture: of third differences, in which smooth motion hardly is.
-    """
-    frames, parts = poses.shape[1:3]
-    if not width or frames < LONG_ENOUGH:
-        return torch.ones(parts)
-    turns = from_middle(poses[..., :3])[1].double()
-    weights = bell(frames, width).double()
-    noise = turns.diff(n=3, dim=1).square().mean((0, 1, 3)) / 20  # variance: 1 + 9 + 9 + 1 of it
-    centred = weights - weights.mean(0)
-    whole = turns.var(1, correction=0).mean((0, 2)) - noise * (1 - 1 / frames)
-    left = torch.einsum("fg,ngkc->nfkc", centred, turns).square().mean((0, 1, 3))
-    kept = left - noise * centred.square().sum() / frames
-    return (whole.clamp_min(0) / kept.clamp_min(STILL)).sqrt().clamp(1.0, MOST_LOST).to(poses)
+def smoothed(poses: Tensor, width: float) -> Tensor:
+    """Means of poses [N, F, K, 3, 4] over neighbours in F, as `bell` weighs them; 0: the poses."""
+    return nearest_pose(torch.einsum("fg,ng...->nf...", bell(poses.shape[1], width), poses)) if width else poses
 
 
 def bell(count: int, width: float) -> Tensor:

@@ -54,6 +54,15 @@ def table_of_poses_optimiser(table: PoseTable, config: PoseConfig) -> torch.opti
     return RowAdam([table.moves.weight], lr=config.table_lr, betas=(0.5, 0.9))
 
 
+def nearest_hypotheses(hypotheses: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
+    """How far poses [B, V, K, 3, 4] lie from the nearest of hypotheses [B, V, H, K, 3, 4], and its numbers [B, V].
+
+    The mean, with a gradient to these hypotheses alone.
+    """
+    apart = distance(hypotheses, poses.detach()[:, :, None]).mean(-1)
+    return apart.amin(-1).mean(), apart.argmin(-1)
+
+
 def distance(poses: Tensor, others: Tensor) -> Tensor:
     """How far poses [..., 3, 4] lie from others: chords of rotations and shifts, [...]."""
     apart = poses - others

@@ -84,7 +84,7 @@ def reconstruct(
         volumes["nearest"] = decoded(decoder, start)
     if model.parts is not None:
         poses = first_poses(model, decoded(decoder, start), target, still(config))
-        poses = smoothed(poses, config.parts.smooth / 2)
+        poses = smoothed(poses, config.parts.smooth)
     compare = Comparison(config, target, how.views, generator, poses=poses)
 
     away = torch.zeros_like(mean, requires_grad=True)

@@ -13,8 +13,9 @@ from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.found_poses import found_scores, place_found
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
-from vader3d.autodecoder.parts import found_parts, part_scores, place, pull, with_file
-from vader3d.autodecoder.pose_table import distance, most_views, place_table, table_of_poses_optimiser
+from vader3d.autodecoder.part_start import learn_start, roughened, turn_as_far
+from vader3d.autodecoder.parts import found_parts, part_scores, pull, with_file
+from vader3d.autodecoder.pose_table import most_views, nearest_hypotheses, place_table, table_of_poses_optimiser
 from vader3d.autodecoder.posing import TRIED_PX, Hypotheses, chosen, leaning, picked, posing_optimiser, seen_by, smaller
 from vader3d.autodecoder.start import start_from
 from vader3d.autodecoder.unseen import unseen_scores
@@ -38,6 +39,7 @@ from vader3d.training.log import log_once
 from vader3d.training.loop import train
 from vader3d.training.optimisers import optimisers_for, slowed, table_optimiser
 from vader3d.training.run import ROOMS, RunNotes
+from vader3d.training.state import has_state
 
 LEANING, BALANCED = 0.05, 0.1  # shares of the run in which these fade, where poses are learned
 
@@ -73,10 +75,16 @@ class AutodecoderTask:
         if posing is not None and config.yaw_copies > 1:
             raise ValueError(f"yaw_copies: wanted 1 where poses are learned; got {config.yaw_copies}")
         poses, moved = self.model.poses, self.model.parts
+        if parts.passes and (posing is None or moved is None or self.model.finds_poses):
+            raise ValueError(
+                f"parts.passes: wanted 0 where no network learns the poses of a file; got {parts.passes}; "
+                "--set poses.source=table, and parts.poses"
+            )
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
         if moved is not None and self.true_parts is not None and not self.model.finds_poses:
-            place(moved, self.true_parts, noise=parts.start_noise, seed=config.loop.seed, smooth=parts.smooth)
+            self.rough_parts = roughened(self.true_parts, noise=parts.start_noise, seed=config.loop.seed)
+            moved.start.copy_(self.rough_parts.flatten(0, 1))
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head
         optimiser = slowed(config.optimiser, config.decoder_rate)
@@ -90,11 +98,18 @@ class AutodecoderTask:
         if moved is not None and self.model.finds_poses:
             moved.requires_grad_(False)  # filled at the end
         if posing is not None:
-            self.optimisers.append(posing_optimiser(posing))
+            self.posing_optimiser = posing_optimiser(posing)
+            self.optimisers.append(self.posing_optimiser)
         if poses is not None:
             self.optimisers.append(table_of_poses_optimiser(poses, config.poses))
         if moved is not None and not self.model.finds_poses:
             self.optimisers.append(table_optimiser(moved.table, "rows", lr=parts.lr, betas=(0.9, 0.99)))
+
+    def begin(self) -> None:
+        """Before the first step: parts begin where their network sees them, if it is to learn their start."""
+        if passes := self.config.parts.passes:
+            batch, each, seed = self.config.loop.batch, self.config.views_per_object, self.config.loop.seed
+            learn_start(self.model, self.views, self.posing_optimiser, passes=passes, batch=batch, each=each, seed=seed)
 
     def losses(
         self, *, objects_seen: int, batch: int, progress: float, generator: torch.Generator, share: slice = slice(None)
@@ -133,9 +148,12 @@ class AutodecoderTask:
                 volume = leaning(volume, config.poses.lean * (1 - progress / LEANING))
                 target, moved = self.pose(target, volume, hypotheses, progress, pixels)
             elif self.model.parts is not None and target.numbers is not None:
-                posed["distil"] = self.distilled(hypotheses, self.model.parts(target.objects, target.numbers))[0]
+                table = self.model.parts(target.objects, target.numbers)
+                posed["distil"] = config.poses.distil * nearest_hypotheses(hypotheses.poses, table)[0]
                 target = target.strided(pixels)
         if self.model.parts is not None and not self.model.finds_poses:
+            if progress >= config.parts.turned and not self.model.parts.turned:
+                turn_as_far(self.model.parts, self.rough_parts)
             moved = self.model.parts.of_batch(target, held=progress < config.parts.hold)
         if moved is not None and config.parts.pull:
             posed["pull"] = config.parts.pull * pull(moved, volume)
@@ -178,18 +196,14 @@ class AutodecoderTask:
         else:
             assert target.numbers is not None
             poses = self.model.poses(target.objects, target.numbers)[:, :, None]
-            hypotheses.losses["distil"], numbers = self.distilled(hypotheses, poses)
+            away, numbers = nearest_hypotheses(hypotheses.poses, poses)
+            hypotheses.losses["distil"] = config.distil * away
             poses = poses.detach() if progress < config.hold else poses
         counts = torch.bincount(numbers.flatten(), minlength=hypotheses.found.shape[2]) / numbers.numel()
         self.posing_seen |= {f"hypothesis_{i}": value for i, value in enumerate(counts.tolist())}
         seen = smaller(target, TRIED_PX) if progress < config.coarse else target.strided(pixels)
         cameras, parts = seen_by(poses, seen.cameras)
         return replace(seen, cameras=cameras), parts
-
-    def distilled(self, hypotheses: Hypotheses, poses: Tensor) -> tuple[Tensor, Tensor]:
-        """How far a table's poses [B, V, K, 3, 4] lie from the network's nearest hypotheses, which learn, and which."""
-        apart = distance(hypotheses.poses, poses.detach()[:, :, None]).mean(-1)
-        return self.config.poses.distil * apart.amin(-1).mean(), apart.argmin(-1)
 
     def perceptual(self, rendered: Tensor, target_pictures: Tensor) -> Tensor:
         """A trunk's convolutions in the run's precision; the cheap one without any in float32."""
@@ -286,6 +300,8 @@ def train_held(
             console.print(f"{archive.path}: more is being made; this run is of the {len(archive)} objects so far")
         decoder = sum(parameter.numel() for parameter in task.model.decoder.parameters())
         console.print(storage_note(config.codes, len(task.views), config.decoder.code_length, decoder=decoder))
+    if not has_state(run):
+        task.begin()
     processes.wait()
     model = train(task, config.loop, run, title="autodecoder", processes=processes, profile=profile)
     readable = views.readable(torch.arange(len(views)).tensor_split(processes.size)[processes.rank])

@@ -14,6 +14,13 @@ from vader3d.training.distributed import Processes
 from vader3d.training.ema import MovingAverage
 from vader3d.untrusted import reading
 
+NEWEST, PREVIOUS = "state.pt", "state.previous.pt"
+
+
+def has_state(run: Path) -> bool:
+    """Whether a training of this folder has begun."""
+    return (run / NEWEST).exists() or (run / PREVIOUS).exists()
+
 
 class RunState:
     """Model, average and optimisers with the counters `objects_seen` (objects), `seconds` and `skipped` (steps).
@@ -31,7 +38,7 @@ class RunState:
         optimisers: list[Any],
         processes: Processes,
     ):
-        self.newest, self.previous, self.title = run / "state.pt", run / "state.previous.pt", title
+        self.newest, self.previous, self.title = run / NEWEST, run / PREVIOUS, title
         self.model, self.average, self.optimisers, self.processes = model, average, optimisers, processes
         self.objects_seen, self.seconds, self.skipped, self.saved = 0, 0.0, 0, 0
         self.newest_is_whole = False
