@@ -187,7 +187,7 @@ PRESETS = {
             losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
             loop=replace(SMALL_STAGE1.loop, objects_seen=16_000, batch=4, log_seconds=20.0),
             poses=PoseConfig(source="table", azimuths=(0.0,), elevation=0.0),
-            parts=PartConfig(poses="beside", start_noise=20.0, passes=6, turned=0.4, smooth=1.5, hold=0.1),
+            parts=PartConfig(poses="beside", start_noise=20.0, passes=6, turned=0.4, smooth=1.5, hold=0.1, stay=30.0),
             views_per_object=6,
             code_noise=0.05,
         ),

@@ -84,17 +84,33 @@ def test_a_network_that_learned_a_rough_start_sees_through_its_noise(tmp_path):
 
 
 def test_parts_turn_as_far_as_rough_poses_say(archive):
-    """Once, when its share of the run is over, and a table's own moves are then in its start."""
+    """Once, when its share of the run is over; a table's own turns are then in its start, its shifts stay."""
     task = AutodecoderTask(config(turned=0.5), PosedViews(archive, training_views))
     parts = task.model.parts
     with torch.no_grad():
-        parts.table.weight[:, ::3] = 0.1
+        parts.table.weight[:] = 0.1
     turn_as_far(parts, task.rough_parts)
     assert bool(parts.turned)
-    assert not parts.table.weight.any()
+    turns, shifts = parts.table.weight.unflatten(1, (2, 2, 3)).unbind(2)
+    assert not turns.any()
+    assert (shifts == 0.1).all()
     begun = parts.start.clone()
+    assert torch.equal(begun[..., 3], task.rough_parts.flatten(0, 1)[..., 3])
     task.losses(objects_seen=6, batch=3, progress=0.5, generator=torch.Generator())
     assert torch.equal(parts.start, begun)  # not again
+
+
+def test_shifts_are_held_as_far_as_asked(archive):
+    task = AutodecoderTask(config(stay=2.0), PosedViews(archive, training_views))
+    with torch.no_grad():
+        task.model.parts.table.weight.unflatten(1, (2, 2, 3))[:, :, 1] = 0.3
+    terms = task.losses(objects_seen=0, batch=3, progress=0.0, generator=torch.Generator())
+    assert float(terms["stay"].detach()) == pytest.approx(2.0 * 0.3**2)
+    terms["stay"].backward()
+    turns, shifts = task.model.parts.table.weight.grad.to_dense().unflatten(1, (2, 2, 3)).unbind(2)
+    assert not turns.any()
+    assert (shifts >= 0).all()
+    assert shifts.any()
 
 
 def test_a_run_learns_its_start_once_and_not_again_where_it_goes_on(archive, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ def learn_start(
 
     batch: objects of a step; each: pictures of an object in it. The network is averaged over its last time through:
     it sees alike what looks alike, and has not learned each picture's error by heart. Neighbours in a clip then share.
+    Places stay the file's: these are not what is hard to tell.
     """
     posing, parts = model.posing, model.parts
     assert posing is not None
@@ -53,7 +54,7 @@ def learn_start(
         with torch.no_grad():
             hypotheses = average.module(torch.cat([target.colour, target.mask], 2), target.cameras)
         _, numbers = nearest_hypotheses(hypotheses.poses, rough[number : number + 1, :count])
-        own[:count] = picked(hypotheses.poses, numbers)[0]
+        own[:count, ..., :3] = picked(hypotheses.poses, numbers)[0, ..., :3]
     with torch.no_grad():
         rough.copy_(smoothed(found, parts.smooth))
 
@@ -67,8 +68,9 @@ def turn_as_far(parts: PartPoses, rough: Tensor) -> None:
     """
     rows = torch.arange(rough.shape[1], device=parts.start.device).expand(len(rough), -1)
     found = parts(torch.arange(len(rough), device=rows.device), rows)
-    parts.start.copy_(louder(found, lost_motion(rough.to(found), found)).flatten(0, 1))
-    parts.table.weight.zero_()
+    turned = louder(found, lost_motion(rough.to(found), found)).flatten(0, 1)
+    parts.start[..., :3] = turned[..., :3]
+    parts.table.weight.unflatten(1, (parts.parts, 6))[..., :3] = 0
     parts.turned.fill_(True)
 
 

@@ -45,6 +45,8 @@ class PartConfig(Checked):
     smooth: float = ranged(0.0, at_least=0)
     hold: float = ranged(0.5, at_least=0, at_most=1)  # share of the run in which they stay
     lr: float = ranged(1e-2, at_least=0)  # radians, and units of the cube
+    # weight of squared shifts: a shift for each picture and a body nearer or farther look much the same, and are left
+    stay: float = ranged(0.0, at_least=0)
     # weight of the distance of parts that hold next to nothing from the pose of the fullest: where nothing of a part is
     # seen, nothing else tells where it is (A21)
     pull: float = ranged(0.0, at_least=0)
@@ -82,6 +84,11 @@ class PartPoses(nn.Module):
             return self.table(rows)
         whole = self.table(objects[:, None] * self.pictures + torch.arange(self.pictures, device=objects.device))
         return bell(self.pictures, self.smooth).to(whole)[numbers] @ whole
+
+    def shifts(self, objects: Tensor, numbers: Tensor) -> Tensor:
+        """The mean square of how far parts are shifted from their start in pictures [B, V] of objects [B]."""
+        rows = objects[:, None] * self.pictures + numbers
+        return self.moves(objects, rows, numbers).unflatten(-1, (self.parts, 6))[..., 3:].square().mean()
 
     def of_batch(self, target: ViewBatch, *, held: bool = False) -> Tensor:
         """What `render_views` takes: from the world of the batch's cameras to rest. ValueError: views of shards."""

@@ -155,6 +155,8 @@ class AutodecoderTask:
             if progress >= config.parts.turned and not self.model.parts.turned:
                 turn_as_far(self.model.parts, self.rough_parts)
             moved = self.model.parts.of_batch(target, held=progress < config.parts.hold)
+            if config.parts.stay and target.numbers is not None:
+                posed["stay"] = config.parts.stay * self.model.parts.shifts(target.objects, target.numbers)
         if moved is not None and config.parts.pull:
             posed["pull"] = config.parts.pull * pull(moved, volume)
         faded = progress if config.noise_steps is None else min(1.0, objects_seen / batch / config.noise_steps)
