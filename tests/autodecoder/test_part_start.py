@@ -128,7 +128,9 @@ def test_a_run_learns_its_start_once_and_not_again_where_it_goes_on(archive, tmp
     assert json.loads((tmp_path / "run.json").read_text())["config"]["parts"]["passes"] == 2
 
 
-def test_a_start_is_learned_only_where_a_network_learns_the_poses_of_a_file(archive):
+def test_a_start_wants_a_network_that_learns_the_poses_of_the_file(archive):
     plain = replace(config(passes=2), poses=PoseConfig())
-    with pytest.raises(ValueError, match="passes: wanted 0 where no network learns the poses of a file; got 2"):
+    with pytest.raises(ValueError, match="passes: wanted 0 where no network learns the poses of the file; got 2"):
         AutodecoderTask(plain, PosedViews(archive, training_views))
+    alone = replace(config(), parts=PartConfig(passes=2), poses=PoseConfig(source="keypoints", azimuths=(0.0,)))
+    AutodecoderTask(alone, PosedViews(archive, training_views)).begin()  # there is no file to begin at

@@ -75,10 +75,10 @@ class AutodecoderTask:
         if posing is not None and config.yaw_copies > 1:
             raise ValueError(f"yaw_copies: wanted 1 where poses are learned; got {config.yaw_copies}")
         poses, moved = self.model.poses, self.model.parts
-        if parts.passes and (posing is None or moved is None or self.model.finds_poses):
+        if parts.passes and moved is not None and posing is None:
             raise ValueError(
-                f"parts.passes: wanted 0 where no network learns the poses of a file; got {parts.passes}; "
-                "--set poses.source=table, and parts.poses"
+                f"parts.passes: wanted 0 where no network learns the poses of the file; got {parts.passes}; "
+                "--set poses.source=table"
             )
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
@@ -107,7 +107,8 @@ class AutodecoderTask:
 
     def begin(self) -> None:
         """Before the first step: parts begin where their network sees them, if it is to learn their start."""
-        if passes := self.config.parts.passes:
+        passes = self.config.parts.passes
+        if passes and self.model.parts is not None and not self.model.finds_poses:
             batch, each, seed = self.config.loop.batch, self.config.views_per_object, self.config.loop.seed
             learn_start(self.model, self.views, self.posing_optimiser, passes=passes, batch=batch, each=each, seed=seed)
 
