@@ -10,21 +10,12 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from vader3d.data.reading.frames import picture_name, pose_of
 from vader3d.data.reading.pictures import existing_picture
 from vader3d.geometry.cameras import signs_of
-from vader3d.untrusted import read_json
 
 MATRICES = ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
 SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
-
-
-def read_document(path: Path) -> dict:
-    """A file with a list of frames; ValueError, with the file's name, for another."""
-    document = read_json(path)
-    frames = document.get("frames") if isinstance(document, dict) else None
-    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
-        raise ValueError(f"{path.name}: wanted a list of frames; got none")
-    return document
 
 
 def frames_with_pictures(
@@ -51,9 +42,7 @@ def frame_picture(folder: Path, frame: Mapping, within: Path | None = None) -> P
 
     Names may have blanks as %20, and marks of letters that are parts of them here, or letters of their own.
     """
-    if not isinstance(frame.get("file_path"), str):
-        raise ValueError("frames: wanted a file_path in each; got one without")
-    name = frame["file_path"]
+    name = picture_name(frame)
     named = inside(folder, name, within)
     try:
         return existing_picture(named)
@@ -128,16 +117,8 @@ def usual_names(frame: Mapping) -> dict[str, float]:
 def frame_pose(frame: Mapping, picture: str, axes: str = "auto") -> np.ndarray:
     """world_from_camera [4, 4], OpenCV axes, of a `transform_matrix` whose camera looks along -z with y up (OpenGL's).
 
-    `axes` names others. It may be a list of 16 or 12 numbers, and stand column by column.
+    `axes` names others; of a matrix from the world to the camera they are usually OpenCV's.
     """
-    matrix = np.array(frame.get("transform_matrix", []), np.float64)
-    if matrix.shape in ((12,), (16,)):
-        matrix = matrix.reshape(-1, 4)
-    if matrix.shape == (4, 4) and not matrix[:3, 3].any() and matrix[3, :3].any():
-        matrix = matrix.T  # column by column
-    if matrix.shape == (3, 4):
-        matrix = np.concatenate([matrix, [[0, 0, 0, 1]]])
-    if matrix.shape != (4, 4):
-        raise ValueError(f"cameras: wanted a transform_matrix of 4 x 4 numbers; got {matrix.shape} for {picture}")
-    matrix[:3, :3] *= signs_of(axes, usual="opengl")
+    matrix, usual = pose_of(frame, picture)
+    matrix[:3, :3] *= signs_of(axes, usual=usual)
     return matrix
