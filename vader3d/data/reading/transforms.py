@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,11 @@ from urllib.parse import unquote
 import numpy as np
 
 from vader3d.data.reading.frames import picture_name, pose_of
-from vader3d.data.reading.pictures import existing_picture
+from vader3d.data.reading.pictures import existing_picture, picture_size
 from vader3d.geometry.cameras import signs_of
 
 MATRICES = ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
+EVEN, OFF = 1.1, 1.4  # how much middles of rows and columns may differ, and be off a picture's own middle
 SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
 
 
@@ -78,6 +80,30 @@ def inside(folder: Path, name: str, within: Path | None = None) -> Path:
             "prepare the folder that holds both"
         )
     return folder / name
+
+
+def declared_size(frame: Mapping, picture: Path) -> tuple[tuple[float, float], str]:
+    """(height, width) that a frame's lens is for, and what is said where that is not its picture's.
+
+    What the frame says; else twice its middle (cx, cy), where that is another size; else that of the picture in
+    `images` for one in `images_2`, `_4`, `_8`, or so many times its own.
+    """
+    own = picture_size(picture)
+    size = [frame.get(name, frame.get(name[0])) for name in ("height", "width")]
+    if None not in size:
+        return (float(size[0]), float(size[1])), ""
+    lens, smaller = {**usual_names(frame), **frame}, re.fullmatch(r"images_(\d+)", picture.parent.name)
+    times = 1.0
+    if "cx" in lens and "cy" in lens:
+        across, down = 2 * float(lens["cx"]) / own[1], 2 * float(lens["cy"]) / own[0]
+        if max(across, down) < EVEN * min(across, down) and not 1 / OFF < across < OFF:
+            times = (across + down) / 2
+            times = round(times) if abs(times - round(times)) < 0.1 else times
+    elif smaller and any(name in lens for name in ("fl_x", "fl_y")):
+        full = picture.parent.with_name("images") / picture.name
+        times = picture_size(full)[1] / own[1] if full.is_file() else float(smaller[1])
+    said = f"pictures of 1/{times:g} of the size that their lenses are for: lenses scaled" if times != 1 else ""
+    return (own[0] * times, own[1] * times), said
 
 
 def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
