@@ -20,7 +20,9 @@ def test_pictures_are_turned_as_viewers_do_unless_colours_tell_otherwise(orienta
     exif[0x0112] = orientation
     for path in (folder / "images").glob("*"):
         picture = Image.open(path)
-        (picture if stored else picture.transpose(TURNS[orientation])).save(path.with_suffix(".webp"), lossless=True, exif=exif)
+        (picture if stored else picture.transpose(TURNS[orientation])).save(
+            path.with_suffix(".webp"), lossless=True, exif=exif
+        )
         path.unlink()
     edit(folder, each(lambda frame: frame.update(file_path=frame["file_path"].replace(".png", ".webp"))))
     read, _, _ = prepared(folder)

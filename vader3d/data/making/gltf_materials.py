@@ -94,7 +94,9 @@ class Looks:
         sources += [texture["source"]] if "source" in texture else []
         if not sources:
             what = ", ".join(extensions) or "one without a picture"
-            self.found.note(f"textures left out: {what} cannot be read{BASIS if 'KHR_texture_basisu' in extensions else ''}")
+            self.found.note(
+                f"textures left out: {what} cannot be read{BASIS if 'KHR_texture_basisu' in extensions else ''}"
+            )
         for source in sources:
             if (texels := self.picture(source)) is not None:
                 return texels

@@ -50,7 +50,8 @@ def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     texels = [texels_named(name.decode("latin-1").strip(), resolve, found) for name in named] or [None]
     for rows in elements["face"]:
         if any(name in rows for name in CORNERS):
-            numbers = rows.get("texnumber", np.zeros(len(next(iter(rows.values()))))).clip(0, len(texels) - 1)
+            none = np.zeros(len(next(iter(rows.values()))))
+            numbers = np.clip(rows["texnumber"] if "texnumber" in rows else none, 0, len(texels) - 1)
             for number in np.unique(numbers):
                 some = {name: values[numbers == number] for name, values in rows.items()}
                 part = part_of(some, vertices, texels[int(number)])

@@ -118,7 +118,9 @@ def placed_views(
     if not made:
         return as_taken(views, reading, aabb, Way())
     first, *others = made
-    best = min((other for other in others if other[0] < AS_THEY_LIE * first[0]), default=first, key=lambda each: each[0])
+    best = min(
+        (other for other in others if other[0] < AS_THEY_LIE * first[0]), default=first, key=lambda each: each[0]
+    )
     return best[1:]
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import common_point

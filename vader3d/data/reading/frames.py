@@ -10,9 +10,24 @@ import numpy as np
 from vader3d.untrusted import read_json
 
 FRAMES = ("frames", "images", "views", "cameras")
-PICTURES = "filepath imagepath imgpath rgbpath imagefile filename imagename imgname image rgb img path file name".split()
-POSES = "transform transformation c2w wfromc pose cpose matrix".split()
-INVERSES = "w2c cfromw extrinsic extrinsics view".split()  # usually with OpenCV's axes
+PICTURES = [
+    "filepath",
+    "imagepath",
+    "imgpath",
+    "rgbpath",
+    "imagefile",
+    "filename",
+    "imagename",
+    "imgname",
+    "image",
+    "rgb",
+    "img",
+    "path",
+    "file",
+    "name",
+]
+POSES = ["transform", "transformation", "c2w", "wfromc", "pose", "cpose", "matrix"]
+INVERSES = ["w2c", "cfromw", "extrinsic", "extrinsics", "view"]  # usually with OpenCV's axes
 WORDS = ((r"camera|cam", "c"), ("world", "w"), (r"(?<=[cw])to(?=[cw])", "2"), ("(?<=.)matrix$", ""), ("(?<=.)mat$", ""))
 
 
@@ -43,7 +58,7 @@ def plain_name(field: str) -> str:
 
 def named(frame: Mapping, names: Sequence[str], kind: type | tuple[type, ...]) -> Any:
     """A frame's first field of these names and of a kind; None where it has none."""
-    fields = {plain_name(field): value for field, value in reversed(frame.items()) if isinstance(value, kind)}
+    fields = {plain_name(field): value for field, value in reversed([*frame.items()]) if isinstance(value, kind)}
     return next((fields[name] for name in names if name in fields), None)
 
 
@@ -77,11 +92,11 @@ def pose_of(frame: Mapping, what: str) -> tuple[np.ndarray, str]:
     values = named(frame, POSES, (list, np.ndarray))
     if values is not None:
         return matrix_of(values, what), "opengl"
-    fields = {field.lower(): value for field, value in frame.items()}
-    if np.shape(fields.get("rotation")) == (3, 3) and np.shape(fields.get("position")) == (3,):  # gaussian splatting's
-        return matrix_of(np.column_stack([fields["rotation"], fields["position"]]), what), "opencv"
+    fields = {field.lower(): value for field, value in frame.items() if isinstance(value, list)}
+    if {"rotation", "position"} <= set(fields):  # gaussian splatting's
+        return matrix_of(np.column_stack([fields["rotation"], np.ravel(fields["position"])]), what), "opencv"
     values = named(frame, INVERSES, (list, np.ndarray))
-    if values is None and np.shape(fields.get("r")) == (3, 3) and np.size(fields.get("t")) == 3:
+    if values is None and {"r", "t"} <= set(fields):
         values = np.column_stack([fields["r"], np.ravel(fields["t"])])
     if values is None:
         raise ValueError(f"cameras: wanted a transform_matrix of 4 x 4 numbers; got {', '.join(frame)} for {what}")

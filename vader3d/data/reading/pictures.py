@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from vader3d.data.reading.background import is_ragged, rim_of, without_background
+from vader3d.data.reading.background import holds_shadow, is_ragged, rim_of, without_background
 from vader3d.data.reading.lenses import bent
 from vader3d.untrusted import BoundedFile, reading
 
@@ -19,6 +19,7 @@ SOLID = 128  # alpha from which a pixel is the object's
 ALL_ROUND, MOST_ROUND = 0.8, 0.5  # of a mask's border is object: it is none; it may be none
 TURNED_ROUND = "masks are black or clear where the object is, turned round"
 COLOURLESS = 0.8  # of the clear pixels are black, or white: nothing is left under them
+FROM_PLAIN = "masks made from the plain background"
 LABELS, COLOURED = 32, 40  # so few values of a mask are labels'; colours so far from grey are
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".tga", ".gif")
 Mask = Literal["auto", "alpha", "file", "white", "plain"]
@@ -31,9 +32,7 @@ ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a pictu
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
-def read_picture(
-    path: Path, *, mode: str, size: tuple[float, float] | None = None, upright: bool = False
-) -> "Image":
+def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = None, upright: bool = False) -> "Image":
     """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged.
 
     One is turned as its EXIF says where only then it has the shape of `size` (height, width), as a phone's that lies;
@@ -136,11 +135,11 @@ def masked(
                 f"mask: wanted transparent pixels; got none in {path}; for a white background say --mask white"
             )
         turned, note = turned_round(pixels, inverted)
-        clear = pixels[pixels[..., 3] < SOLID, :3]
-        if note and max(((clear == colour).all(1)).mean() for colour in (0, 255)) > COLOURLESS:
+        under = pixels[pixels[..., 3] < SOLID, :3]
+        if note and max(float((under == colour).all(1).mean()) for colour in (0, 255)) > COLOURLESS:
             raise ValueError(
-                f"mask: wanted alpha of 255 on the object; got it on the background, and no colours elsewhere, in {path}; "
-                "save the pictures with their alpha the other way"
+                "mask: wanted alpha of 255 on the object; got it on the background, and no colours elsewhere, in "
+                f"{path}; save the pictures with their alpha the other way"
             )
         return turned, note
     if mask in ("white", "plain") or (mask == "auto" and mask_path is None):
@@ -155,16 +154,18 @@ def masked(
             ) from error
         cut[..., 3] = np.minimum(cut[..., 3], pixels[..., 3])
         if is_ragged(cut[..., 3]):
+            return cut, f"{FROM_PLAIN} are ragged: parts of its colour? look at them, or give masks"
+        if holds_shadow(np.concatenate([pixels[..., :3], cut[..., 3:]], -1)):
             return (
                 cut,
-                "masks made from the plain background are ragged: parts of its colour? look at them, or give masks",
+                f"{FROM_PLAIN} may hold hard shadows, parts as grey as it and darker: look at them, or give masks",
             )
-        return cut, "masks made from the plain background, look at them (vader3d inspect)" if mask == "auto" else ""
+        return cut, f"{FROM_PLAIN}, look at them (vader3d inspect)" if mask == "auto" else ""
     if mask_path is None:
         raise ValueError(f"mask: wanted a mask file; got {path} without")
     alpha, note = read_mask(mask_path, (pixels.shape[1], pixels.shape[0]))
-    pixels, turned = turned_round(np.concatenate([pixels[..., :3], alpha[..., None]], -1), inverted)
-    return pixels, "; ".join(filter(None, (turned, note)))
+    masked, said = turned_round(np.concatenate([pixels[..., :3], alpha[..., None]], -1), inverted)
+    return masked, "; ".join(filter(None, (said, note)))
 
 
 def turned_round(pixels: np.ndarray, inverted: bool | None) -> tuple[np.ndarray, str]:

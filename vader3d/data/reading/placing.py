@@ -96,7 +96,7 @@ def upright(cameras: Cameras, up: str, world: np.ndarray) -> tuple[np.ndarray, s
 def placement(
     cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any, turn: np.ndarray
 ) -> tuple[float, np.ndarray, str]:
-    """Scale, offset in the world that `turn` [3, 3] makes and the cameras are in, and what is said where masks do not help."""
+    """Scale, offset in the world that `turn` [3, 3] makes, and what is said where masks do not help."""
     given = None if reading.offset is None else turn @ np.asarray(reading.offset, float)
     if reading.scale is not None and given is not None:
         return reading.scale, given, ""
