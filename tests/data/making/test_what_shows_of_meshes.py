@@ -24,8 +24,10 @@ def test_glass_that_is_faint_all_over_shows(tmp_path):
     assert colour_of(nothing) is None
 
 
-@pytest.mark.parametrize(("mode", "alpha", "left"), [("MASK", 0.4, 0.5), ("MASK", 0.6, 1), ("BLEND", 0, 0.5),
-                                                     ("BLEND", 0.2, 1), ("OPAQUE", 0, 1)])  # fmt: skip
+CLEAR = [("MASK", 0.4, 0.5), ("MASK", 0.6, 1), ("BLEND", 0, 0.5), ("BLEND", 0.2, 1), ("OPAQUE", 0, 1)]
+
+
+@pytest.mark.parametrize(("mode", "alpha", "left"), CLEAR)
 def test_clear_points_take_their_faces_away(mode, alpha, left, tmp_path):
     glb = Glb()
     colours = np.ones((4, 4), np.float32)

@@ -8,8 +8,12 @@ import pytest
 from marked import check_marked, each, edit, prepared
 from PIL import Image
 
-TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-         6: Image.Transpose.ROTATE_90}  # fmt: skip
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    6: Image.Transpose.ROTATE_90,
+}
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -51,9 +51,9 @@ def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     for rows in elements["face"]:
         if any(name in rows for name in CORNERS):
             none = np.zeros(len(next(iter(rows.values()))))
-            numbers = np.clip(rows["texnumber"] if "texnumber" in rows else none, 0, len(texels) - 1)
-            for number in np.unique(numbers):
-                some = {name: values[numbers == number] for name, values in rows.items()}
+            which = np.clip(rows.get("texnumber", none), 0, len(texels) - 1)
+            for number in np.unique(which):
+                some = {name: values[which == number] for name, values in rows.items()}
                 part = part_of(some, vertices, texels[int(number)])
                 found.parts += [part] if part is not None else []
     return found

@@ -55,7 +55,10 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
         elif len(first) == 4 and first[3] > 0:
             lens = first
         else:
-            raise ValueError(f"{len(rows)} lines, of {len(first)} numbers first")
+            raise ValueError(
+                f"{INTRINSICS}: wanted `f cx cy 0.` first and `H W` last, or `fx fy cx cy`; got {len(rows)} lines, the "
+                f"first of {len(first)} numbers"
+            )
     if size is not None and min(size) < 1:
         raise ValueError(f"{INTRINSICS}: wanted a size above 0; got {size[0]} x {size[1]}")
     return lens, size

@@ -1,4 +1,4 @@
-"""What a plain background looks like behind an object, however it is lit."""
+"""What a plain wall looks like behind an object, however lit."""
 
 import numpy as np
 
