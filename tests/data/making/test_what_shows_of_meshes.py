@@ -71,6 +71,17 @@ def test_faces_of_a_ply_may_have_textures_of_their_own(tmp_path):
     assert sorted(tuple(surface.textures[number][0, 0, :3]) for number in surface.texture) == sorted([RED, BLUE])
 
 
+def test_an_stl_may_have_several_solids_and_no_end(tmp_path):
+    corners = ("0 0 0", "1 0 0", "0 1 0")
+    facet = "facet normal 0 0 1\nouter loop\n" + "".join(f"vertex {at}\n" for at in corners) + "endloop\nendfacet\n"
+    (tmp_path / "m.stl").write_text(f"solid\n{facet}")
+    assert area(load_surface(tmp_path / "m.stl")) == pytest.approx(0.5)
+    (tmp_path / "m.stl").write_text(
+        f"solid a\n{facet}endsolid a\nsolid b\n{facet.replace('0 1 0', '0 3 0')}endsolid b\n"
+    )
+    assert area(load_surface(tmp_path / "m.stl")) == pytest.approx(2)
+
+
 def test_strips_of_a_ply_are_named(tmp_path):
     head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
     strips = "element tristrips 1\nproperty list int int vertex_indices\nend_header\n"
