@@ -15,7 +15,12 @@ from vader3d.geometry.rays import Rays
 DISTANCE, FOV_DEGREES = 4.0, 30.0  # of orbiting cameras: a sphere of radius 1.03 fits into every picture
 FRONT_DEGREES = -90.0  # azimuth of the camera that an object faces
 OPENCV_FROM_OPENGL = (1.0, -1.0, -1.0)  # the camera axes' signs; multiplies the columns of world_from_camera
-AXES = {"opencv": (1.0, 1.0, 1.0), "opengl": OPENCV_FROM_OPENGL, "pytorch3d": (-1.0, -1.0, 1.0)}  # the same of others
+AXES = {  # the same of others; Unity's world is left-handed, too
+    "opencv": (1.0, 1.0, 1.0),
+    "opengl": OPENCV_FROM_OPENGL,
+    "pytorch3d": (-1.0, -1.0, 1.0),
+    "unity": (1.0, -1.0, 1.0),
+}
 
 
 @dataclass(frozen=True)

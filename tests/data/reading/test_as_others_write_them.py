@@ -1,5 +1,6 @@
 """Folders that say the same in other words: names of lenses, paths, numbers and places of masks."""
 
+import json
 import shutil
 from unicodedata import normalize
 
@@ -11,6 +12,8 @@ from marked import check_marked, each, edit, prepared
 from PIL import Image
 
 from vader3d.data.reading.colmap import COLMAP
+from vader3d.data.reading.eg3d import EG3D
+from vader3d.data.reading.srn import SRN
 
 FOCAL, HALF = foreign.focal_px(), foreign.SIZE / 2
 LENSES = {
@@ -123,3 +126,61 @@ def test_colmap_s_models_may_lie_in_other_folders(place, tmp_path, views):
         Image.open(path).save(path.with_suffix(".TIFF"))
         path.unlink()
     check_marked(prepared(tmp_path / "marked", COLMAP)[0], truth=views, least_iou=0.9)
+
+
+@pytest.mark.parametrize("inner", ["distorted", "dense/0"])
+def test_colmap_s_pictures_may_lie_above_a_model_s_folder(inner, tmp_path, views):
+    folder = write_colmap(tmp_path / "marked", views, binary=False)
+    (folder / inner).mkdir(parents=True)
+    shutil.move(folder / "sparse", folder / inner / "sparse")
+    check_marked(prepared(folder, COLMAP)[0], truth=views)
+    shutil.copytree(folder / inner / "sparse", folder / "sparse")
+    _, report, archive = prepared(folder, COLMAP)
+    assert [record.name for record in archive.records] == ["marked"]
+    assert "skipped" not in report
+
+
+def test_the_largest_of_colmap_s_models_is_read(tmp_path, views):
+    folder = write_colmap(tmp_path / "marked", views, binary=False)
+    shutil.move(folder / "sparse" / "0", folder / "sparse" / "1")
+    shutil.move(write_colmap(tmp_path / "small", views[:3], binary=False) / "sparse" / "0", folder / "sparse" / "0")
+    check_marked(prepared(folder, COLMAP)[0], truth=views)
+
+
+INTRINSICS = {
+    "fx fy cx cy": f"{FOCAL} {FOCAL} {HALF} {HALF}\n",
+    "and zeros": f"{FOCAL} {FOCAL} {HALF} {HALF}\n0. 0. 0.\n1.\n48 48\n",
+    "one below the other": f"{FOCAL}\n{FOCAL}\n{HALF}\n{HALF}\n",
+    "commas": f"{FOCAL}, {FOCAL}, {HALF}, {HALF}\n48, 48\n",
+    "a size of decimals": f"{FOCAL} {HALF} {HALF} 0.\n0. 0. 0.\n1.\n48.0 48.0\n",
+}
+
+
+@pytest.mark.parametrize("kind", INTRINSICS)
+def test_srn_s_lenses_may_be_written_otherwise(kind, tmp_path, views):
+    folder = foreign.write_srn(tmp_path / "marked", views)
+    (folder / "intrinsics.txt").write_text(INTRINSICS[kind])
+    check_marked(prepared(folder, SRN)[0], truth=views)
+
+
+def in_px(label):
+    return [*label[:16], FOCAL, 0, HALF, 0, FOCAL, HALF, 0, 0, 1]
+
+
+LABELS = {
+    "labels by names": lambda labels: {"labels": dict(labels)},
+    "names alone": lambda labels: dict(labels),
+    "a list": lambda labels: labels,
+    "px": lambda labels: {"labels": [[name, in_px(label)] for name, label in labels]},
+    "columns": lambda labels: {
+        "labels": [[name, [*np.reshape(label[:16], (4, 4)).T.ravel().tolist(), *label[16:]]] for name, label in labels]
+    },
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_eg3d_s_labels_may_be_written_otherwise(kind, tmp_path, views):
+    foreign.write_eg3d(tmp_path / "data" / "marked", views)
+    path = tmp_path / "data" / "dataset.json"
+    path.write_text(json.dumps(LABELS[kind](json.loads(path.read_text())["labels"])))
+    check_marked(prepared(tmp_path / "data", EG3D)[0], truth=views)

@@ -1,5 +1,6 @@
 """Objects are told from plain walls: masks against exact ones, through noise, shading and JPEG."""
 
+import foreign
 import numpy as np
 import pytest
 from photographed import wall_photo
@@ -104,3 +105,38 @@ def test_a_room_is_no_plain_background():
         plain_background_alpha(photo)
     with pytest.raises(ValueError, match="at least 8 px a side; got 4 x 4"):
         plain_background_alpha(photo[:4, :4])
+
+
+LIGHTS = {
+    "a vignette": lambda x, y: 240 * (1 - 0.3 * ((x * x + y * y) / 2) ** 2),
+    "a spot": lambda x, y: 120 + 120 * np.exp(-(x * x + y * y)),
+    "a gradient": lambda x, y: 245 - 80 * (y + 1),
+}
+
+
+def before(light, shadow=False):
+    """A marked box of 240 px before a wall, and where it is; perhaps with its shadow on that."""
+    (view,) = foreign.trimesh_views(size=120)[:1]
+    picture = np.asarray(Image.fromarray(view.picture).resize((240, 240), Image.Resampling.BICUBIC)).astype(float)
+    y, x = np.meshgrid(np.linspace(-1, 1, 240), np.linspace(-1, 1, 240), indexing="ij")
+    alpha = picture[..., 3:] / 255
+    wall = light(x, y)[..., None] * np.ones(3)
+    if shadow:
+        wall *= 1 - 0.4 * np.roll(alpha, (30, 40), (0, 1))
+    noise = np.random.default_rng(0).normal(0, 1, wall.shape)
+    pixels = picture[..., :3] * [1, 0.6, 0.4] * alpha + wall * (1 - alpha) + noise
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), alpha[..., 0] >= 0.5
+
+
+@pytest.mark.parametrize("kind", LIGHTS)
+def test_a_wall_may_be_lit_by_a_gradient_or_a_spot_or_through_a_vignette(kind, tmp_path):
+    picture, true = before(LIGHTS[kind])
+    picture.save(tmp_path / "p.jpg", quality=93)
+    cut = masked_picture(tmp_path / "p.jpg", mask="plain")[0][..., 3] >= 128
+    assert (cut & true).sum() > 0.96 * (cut | true).sum()
+
+
+@pytest.mark.parametrize("shadow", [True, False])
+def test_a_hard_shadow_is_said(shadow, tmp_path):
+    before(lambda x, y: 230 + 0 * x, shadow)[0].save(tmp_path / "p.jpg", quality=93)
+    assert ("may hold hard shadows" in masked_picture(tmp_path / "p.jpg", mask="plain")[1]) == shadow

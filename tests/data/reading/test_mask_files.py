@@ -160,3 +160,37 @@ def mask_by_name(name, folder):
         target = folder / name.format(path.stem)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
+
+
+def close_up(folder, views, change):
+    """Pictures so near that the object leaves them, of the lower right."""
+    for kind in ("images", "masks"):
+        for path in (folder / kind).glob("*"):
+            pixels = np.array(Image.open(path))[16:40, 16:40]
+            Image.fromarray(change(pixels) if kind == "masks" else pixels).save(path)
+    edit(folder, lambda document: document.update(w=24, h=24, cx=8, cy=8))
+    return prepared(folder, size=24)[:2]
+
+
+def test_masks_are_turned_round_together_also_where_objects_leave_their_pictures(tmp_path, views):
+    right, report = close_up(foreign.write_nerfstudio(tmp_path / "right", views), views, lambda mask: mask)
+    assert "turned round" not in report
+    turned, report = close_up(foreign.write_nerfstudio(tmp_path / "turned", views), views, lambda mask: 255 - mask)
+    assert "turned round" in report
+    assert np.array_equal(right[0], turned[0])
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_alpha_may_be_turned_round_where_colours_are_left(kept, folder, views):
+    for path, view in zip(sorted((folder / "images").glob("*")), views, strict=True):
+        alpha = 255 - view.picture[..., 3:]
+        pixels = np.concatenate([foreign.on_white(view.picture) * (alpha > 0 if not kept else 1), alpha], -1)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    shutil.rmtree(folder / "masks")
+    if not kept:
+        with pytest.raises(ValueError, match=r"mask: wanted alpha of 255 on the object; got it on the background"):
+            prepared(folder)
+        return
+    read, report, _ = prepared(folder)
+    check_marked(read, truth=views)
+    assert "masks are black or clear where the object is, turned round" in report

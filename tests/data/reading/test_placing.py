@@ -65,6 +65,44 @@ def test_cameras_of_another_convention_are_told_by_the_masks(kind, folder):
             prepared(folder, axes="opengl")
 
 
+OTHER_HAND = {
+    "Unity's": (np.diag([1.0, 1, -1, 1]), np.diag([1.0, 1, -1, 1])),  # a proper rotation: both sides are mirrored
+    "a mirrored world": (np.diag([1.0, 1, -1, 1]), np.eye(4)),
+    "mirrored cameras": (np.eye(4), np.diag([1.0, 1, -1, 1])),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_HAND)
+def test_worlds_and_cameras_of_the_other_hand_are_told_by_the_masks(kind, folder):
+    world, camera = OTHER_HAND[kind]
+
+    def other(frame):
+        frame["transform_matrix"] = (world @ np.array(frame["transform_matrix"]) @ camera).tolist()
+
+    right = check_marked(prepared(folder)[0])
+    edit(folder, each(other))
+    read, report, _ = prepared(folder)
+    assert np.abs(check_marked(read) - right).max() < 0.05 or kind != "mirrored cameras"
+    assert np.abs(check_marked(read)[2] - right[2]) < 0.05
+    assert "hand" in report
+    said, _, _ = prepared(folder, axes="opengl" if kind == "a mirrored world" else "unity")
+    assert np.allclose(check_marked(said), check_marked(read), atol=0.02)
+
+
+def test_left_handed_cameras_that_no_mask_explains_are_named(folder):
+    random = np.random.default_rng(0)
+
+    def other(frame):
+        turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
+        matrix = np.array(frame["transform_matrix"])
+        matrix[:3, :3] = turn * -np.sign(np.linalg.det(turn))
+        frame["transform_matrix"] = matrix.tolist()
+
+    edit(folder, each(other))
+    with pytest.raises(ValueError, match=r"got mirrors \(-1\), as of a left-handed world, .*--axes unity"):
+        prepared(folder)
+
+
 def test_the_box_about_the_masks_fills_the_cube(tmp_path):
     views = foreign.trimesh_views(size=96)
     folder = foreign.write_nerfstudio(tmp_path / "marked", views)

@@ -80,7 +80,7 @@ class Document:
                 return self.found.note("a part packed by Draco is left out; pip install 'vader3d[meshes]'")
             self.unpack(primitive, packed)
         attributes = primitive["attributes"]
-        look = self.looks.of(primitive.get("material"))
+        look = self.looks.of(material_of(primitive))
         if "POSITION" not in attributes or look.hidden:
             return None
         points = self.numbers(attributes["POSITION"]).astype(float)
@@ -89,7 +89,7 @@ class Document:
                 points = points + weight * self.numbers(target["POSITION"])
         if joints is not None and "JOINTS_0" in attributes:
             points, places = self.posed(points, attributes, joints), [np.eye(4)]
-        faces = self.faces_of(primitive, len(points))
+        faces = self.shown(self.faces_of(primitive, len(points)), attributes, look)
         self.faces += len(faces) * len(places)
         check_faces(self.faces)
         colours, uv = self.corners(attributes, look, faces, len(points))
@@ -97,6 +97,13 @@ class Document:
             corners = (points @ place[:3, :3].T + place[:3, 3])[faces]
             self.found.parts.append(Part(corners, colours, uv, look.texels))
         return None
+
+    def shown(self, faces: np.ndarray, attributes: dict, look: Look) -> np.ndarray:
+        """The faces [F, 3] that the alpha of points leaves, where the material is of a mode that it counts in."""
+        if look.cutoff is None or "COLOR_0" not in attributes:
+            return faces
+        alpha = shares_of(self.numbers(attributes["COLOR_0"], plain=True))[:, 3:]
+        return faces[(alpha[faces] >= look.cutoff).any((1, 2))] if alpha.size else faces
 
     def unpack(self, primitive: dict, packed: dict) -> None:
         """Decode a primitive's Draco, which has the numbers of its accessors."""
@@ -181,7 +188,8 @@ class Document:
         nodes, scenes = self.json.get("nodes", []), self.json.get("scenes", [])
         inner = {child for node in nodes for child in node.get("children", [])}
         roots = [number for number in range(len(nodes)) if number not in inner]
-        chosen = scenes[self.json.get("scene", 0)].get("nodes", []) if scenes else roots
+        number = self.json.get("scene", 0)
+        chosen = scenes[number].get("nodes", []) if 0 <= number < len(scenes) else roots
         worlds = dict(self.walk(chosen))
         return worlds if any("mesh" in nodes[number] for number in worlds) else dict(self.walk(roots))
 
@@ -249,6 +257,12 @@ class Document:
         view = self.json["bufferViews"][image["bufferView"]]
         start = view.get("byteOffset", 0)
         return io.BytesIO(self.buffer(view["buffer"])[start : start + view["byteLength"]])
+
+
+def material_of(primitive: dict) -> int | None:
+    """A primitive's material; where it has none but for variants, that of the first."""
+    variants = primitive.get("extensions", {}).get("KHR_materials_variants", {}).get("mappings", [])
+    return primitive.get("material", variants[0].get("material") if variants else None)
 
 
 def can_unpack(extension: str) -> bool:

@@ -11,6 +11,7 @@ from vader3d.untrusted import reason_of
 
 MIRRORED = 33648
 SOURCES = ("EXT_texture_webp", "EXT_texture_avif")  # which PIL may read
+BASIS = "; save them as PNG or WebP (ktx extract, or gltf-transform)"
 KTX2 = b"\xabKTX 20\xbb"
 DARK = 0.02  # linear light: what is no brighter is black
 CLEAR = 0.02  # alpha of a material that blends with nothing
@@ -21,6 +22,7 @@ class Look:
     """factor: linear RGB [3]; texels: uint8 [H, W, 4] or None, clear where alpha is below 128.
 
     uv_set: of the texture; placing: [2, 3], from its numbers to the texture's place; hidden: nothing of it shows.
+    cutoff: the alpha below which points are clear; None: never.
     """
 
     factor: np.ndarray
@@ -28,6 +30,7 @@ class Look:
     uv_set: int = 0
     placing: np.ndarray | None = None
     hidden: bool = False
+    cutoff: float | None = None
 
     def placed(self, uv: np.ndarray) -> np.ndarray:
         return uv if self.placing is None else uv @ self.placing[:, :2].T + self.placing[:, 2]
@@ -62,7 +65,8 @@ class Looks:
         alpha, mode = float(factor[3]) if len(factor) > 3 else 1.0, material.get("alphaMode", "OPAQUE")
         cutoff = float(material.get("alphaCutoff", 0.5)) if mode == "MASK" else 0.5
         hidden = (mode == "MASK" and alpha < cutoff) or (mode == "BLEND" and alpha < CLEAR)
-        look = Look(np.asarray(factor[:3], float), hidden=hidden)
+        points = {"MASK": cutoff / max(alpha, 1e-6), "BLEND": CLEAR}.get(mode)
+        look = Look(np.asarray(factor[:3], float), hidden=hidden, cutoff=points)
         return look if texture is None else self.textured(look, texture, mode, cutoff / max(alpha, 1e-6))
 
     def textured(self, look: Look, info: dict, mode: str, cutoff: float) -> Look:
@@ -89,7 +93,10 @@ class Looks:
         sources = [extensions[name]["source"] for name in SOURCES if name in extensions]
         sources += [texture["source"]] if "source" in texture else []
         if not sources:
-            self.found.note(f"textures left out: {', '.join(extensions) or 'one without a picture'} cannot be read")
+            what = ", ".join(extensions) or "one without a picture"
+            self.found.note(
+                f"textures left out: {what} cannot be read{BASIS if 'KHR_texture_basisu' in extensions else ''}"
+            )
         for source in sources:
             if (texels := self.picture(source)) is not None:
                 return texels
@@ -113,9 +120,11 @@ class Looks:
 
 def with_alpha(texels: np.ndarray, mode: str, cutoff: float) -> np.ndarray:
     """Texels whose alpha says what shows, by a material's alphaMode."""
-    if mode == "BLEND":
+    most = int(texels[..., 3].max())
+    if mode == "BLEND" and (most >= 128 or most < 255 * CLEAR):
         return texels
-    shown = np.ones(texels.shape[:2], bool) if mode != "MASK" else texels[..., 3] >= 255 * cutoff
+    least = {"MASK": 255 * cutoff, "BLEND": most / 2}.get(mode, 0)  # glass, all of it faint, shows where it is most so
+    shown = texels[..., 3] >= least
     return np.concatenate([texels[..., :3], np.where(shown, 255, 0)[..., None].astype(np.uint8)], -1)
 
 

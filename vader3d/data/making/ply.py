@@ -41,13 +41,21 @@ def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     (vertices,) = elements.get("vertex", [{}])
     if not {"x", "y", "z"} <= set(vertices):
         raise ValueError("ply: wanted vertices with x, y and z; got none")
+    if "tristrips" in elements:
+        raise ValueError("ply: wanted faces; got strips of triangles (tristrips); save it anew (MeshLab, Blender)")
     if not elements.get("face"):
         raise ValueError("ply: wanted faces; got points alone, as of a point cloud or of splats")
     found = Parts()
-    named = re.search(rb"(?mi)^comment\s+TextureFile\s+(.+?)\r?$", head)
-    texels = texels_named(named[1].decode("latin-1").strip(), resolve, found) if named else None
-    faces = [rows for rows in elements.get("face", []) if any(name in rows for name in CORNERS)]
-    found.parts = [part for rows in faces if (part := part_of(rows, vertices, texels)) is not None]
+    named = re.findall(rb"(?mi)^comment\s+TextureFile\s+(.+?)\r?$", head)
+    texels = [texels_named(name.decode("latin-1").strip(), resolve, found) for name in named] or [None]
+    for rows in elements["face"]:
+        if any(name in rows for name in CORNERS):
+            none = np.zeros(len(next(iter(rows.values()))))
+            which = np.clip(rows.get("texnumber", none), 0, len(texels) - 1)
+            for number in np.unique(which):
+                some = {name: values[which == number] for name, values in rows.items()}
+                part = part_of(some, vertices, texels[int(number)])
+                found.parts += [part] if part is not None else []
     return found
 
 

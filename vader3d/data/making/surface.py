@@ -89,6 +89,8 @@ def surface_of(data: bytes, kind: str, stem: str, resolve: Callable[[str], bytes
     check_mesh(data, kind)
     if kind == "stl" and not is_text(data, kind):
         data = data[: stl_bytes(data)]  # some have more behind
+    elif kind == "stl" and b"endsolid" not in data.lower():
+        data += b"\nendsolid\n"  # some have no end
     if kind in ("glb", "gltf"):
         found = parts_of_gltf(data, kind, resolve)
     elif kind == "obj":

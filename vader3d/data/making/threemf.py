@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from vader3d.data.making.parts import PLAIN, Part, Parts
+from vader3d.data.making.parts import PLAIN, Part, Parts, texels_of
 from vader3d.data.mesh_files import TEXT_MESH_BYTES, check_faces
-from vader3d.untrusted import zip_member
+from vader3d.untrusted import reason_of, zip_member
 
 START, DEEPEST, MOST = "3D/3dmodel.model", 32, 2**16  # components in one another, and all together
 GROUPS = {"basematerials": "displaycolor", "colorgroup": "color"}  # whose children have colours
@@ -24,12 +24,22 @@ def parts_of_3mf(data: bytes) -> Parts:
 
 
 class Model:
-    """A parsed model: what is to be built, its objects and its colours [N, 3] by their ids."""
+    """A parsed model: what is to be built, its objects and its colours [N, 3] by their ids.
+
+    pictures, places: of groups of texture coordinates [N, 2], by their ids.
+    """
 
     def __init__(self, root: Any):
         self.items = [*each(root, "item")]
         self.objects = {thing.get("id"): thing for thing in each(root, "object")}
         self.colours = palette(root)
+        pictures = {thing.get("id"): thing.get("path", "").lstrip("/") for thing in each(root, "texture2d")}
+        groups = list(each(root, "texture2dgroup"))
+        self.pictures = {group.get("id"): pictures.get(group.get("texid"), "") for group in groups}
+        self.places = {
+            group.get("id"): np.array([[float(place.get("u", 0)), float(place.get("v", 0))] for place in group])
+            for group in groups
+        }
 
 
 class Package:
@@ -38,6 +48,7 @@ class Package:
     def __init__(self, opened: zipfile.ZipFile):
         self.opened, self.models = opened, dict[str, Model]()
         self.found, self.faces, self.placed = Parts(), 0, 0
+        self.decoded: dict[str, np.ndarray | None] = {}
 
     def model(self, name: str) -> Model:
         if name not in self.models:
@@ -68,9 +79,10 @@ class Package:
         for component in each(thing, "component"):
             self.add(name, component, world, deeper - 1)
         for mesh in each(thing, "mesh"):
-            self.found.parts.append(self.part(mesh, thing, model.colours, world))
+            self.found.parts += self.parts_in(mesh, thing, model, world)
 
-    def part(self, mesh: Any, thing: Any, colours: dict[str, np.ndarray], world: np.ndarray) -> Part:
+    def parts_in(self, mesh: Any, thing: Any, model: Model, world: np.ndarray) -> list[Part]:
+        """A mesh's triangles, a part for each texture."""
         points = np.array([[float(vertex.get(axis)) for axis in "xyz"] for vertex in each(mesh, "vertex")])
         triangles = [*each(mesh, "triangle")]
         self.faces += len(triangles)
@@ -79,14 +91,37 @@ class Package:
         faces = np.array(numbers, int).reshape(-1, 3)
         if len(faces) and not 0 <= faces.min() <= faces.max() < len(points):
             raise ValueError(f"triangles: wanted corners of 0 to {len(points) - 1}; got {faces.min()} to {faces.max()}")
-        shown = np.full((len(faces), 3, 3), PLAIN)
+        shown, uv = np.full((len(faces), 3, 3), PLAIN), np.zeros((len(faces), 3, 2))
+        named = np.full(len(faces), "", dtype=object)
         for row, triangle in enumerate(triangles):
-            group = colours.get(triangle.get("pid", thing.get("pid")))
+            group = triangle.get("pid", thing.get("pid"))
             first = triangle.get("p1", thing.get("pindex") if triangle.get("pid") is None else None)
-            if group is not None and first is not None:
-                shown[row] = group[[int(triangle.get(f"p{n}", first)) for n in (1, 2, 3)]]
+            if first is not None and (group in model.colours or group in model.places):
+                chosen = [int(triangle.get(f"p{n}", first)) for n in (1, 2, 3)]
+                if group in model.colours:
+                    shown[row] = model.colours[group][chosen]
+                else:
+                    uv[row], named[row] = model.places[group][chosen], model.pictures[group]
         corners = (points @ world[:3, :3] + world[3, :3])[faces] if len(faces) else np.empty((0, 3, 3))
-        return Part(corners, shown, np.zeros((len(faces), 3, 2)), None)
+        parts = []
+        for name in sorted(set(named)):
+            texels, which = self.texels(name) if name else None, named == name
+            colours = shown[which] if texels is None else np.ones((which.sum(), 3, 3))
+            parts.append(Part(corners[which], colours, uv[which], texels))
+        return parts
+
+    def texels(self, name: str) -> np.ndarray | None:
+        """A picture of the package; None, with a note, where it cannot be had."""
+        from PIL import Image
+
+        if name not in self.decoded:
+            try:
+                with Image.open(io.BytesIO(zip_member(self.opened, name, most=TEXT_MESH_BYTES))) as image:
+                    self.decoded[name] = texels_of(image)
+            except (OSError, ValueError, SyntaxError) as error:
+                self.decoded[name] = None
+                self.found.note(f"textures left out: {name}: {reason_of(error)}")
+        return self.decoded[name]
 
 
 def each(element: Any, kind: str) -> Iterator[Any]:

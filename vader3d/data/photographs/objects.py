@@ -19,9 +19,9 @@ from vader3d.data.photographs.standing import Place, place_by_masks, window
 from vader3d.data.photographs.structure import Motion, reconstruct
 from vader3d.data.reading import colmap, nerfstudio
 from vader3d.data.reading.assembly import SourceView, chosen_views
+from vader3d.data.reading.frames import read_document
 from vader3d.data.reading.pictures import picture_size, read_picture, scaled_intrinsics, squared, undistorted
 from vader3d.data.reading.reader import Reading
-from vader3d.data.reading.transforms import read_document
 from vader3d.data.reading.upright import levelled
 from vader3d.data.writer import PreparedObject
 from vader3d.files import held, remove_leftovers, write_bytes, write_text

@@ -1,7 +1,8 @@
 """What every reader of posed pictures does alike."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -9,14 +10,25 @@ import numpy as np
 import torch
 
 from vader3d.captions import Caption, captions_beside
-from vader3d.data.archive.format import ObjectRecord
-from vader3d.data.reading.pictures import SOLID, has_alpha, masked_picture, scaled_intrinsics, squared, undistorted
+from vader3d.data.archive.format import ObjectRecord, ObjectViews
+from vader3d.data.inspection.doubts import small, spread
+from vader3d.data.reading.pictures import (
+    SOLID,
+    TURNED_ROUND,
+    has_alpha,
+    is_turned,
+    masked_picture,
+    scaled_intrinsics,
+    squared,
+    undistorted,
+)
 from vader3d.data.reading.placing import in_cube
 from vader3d.data.reading.reader import Reading
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import Cameras
 
 Item = TypeVar("Item")
+AS_THEY_LIE = 0.9  # of what colours differ, upright pictures and their cameras: less is believed
 FINER = 4  # how many times finer than they become pictures are when a lens is straightened
 
 
@@ -25,7 +37,8 @@ class SourceView:
     """A picture file and the camera that took it.
 
     world_from_camera: [4, 4], OpenCV axes. intrinsics: (fx, fy, cx, cy) in px of a picture of `size` (height, width);
-    the file may be scaled. mask: a grey picture file, black outside. distortion: OpenCV's k1..k4, p1, p2.
+    the file may be scaled. mask: a grey picture file, black outside. distortion: OpenCV's k1..k4, p1, p2. note: what is
+    said of it.
     """
 
     picture: Path
@@ -34,6 +47,15 @@ class SourceView:
     size: tuple[float, float]
     mask: Path | None = None
     distortion: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How pictures are taken: turned as viewers do, masks turned round (None: each as it seems to need)."""
+
+    upright: bool = False
+    inverted: bool | None = None
 
 
 def each_view(make: Callable[[Item], SourceView], items: Iterable[Item]) -> list[SourceView | ValueError]:
@@ -70,7 +92,46 @@ def assembled_object(
     name. The note of the object has a line for each of `notes` and for all that was done and nobody asked for.
     """
     views, unmasked = masked_views(views, reading.mask or "auto")
-    taken, broken = taken_views(views, reading)
+    pictures, cameras, said = placed_views(views, reading, aabb)
+    stand_in = Caption(reading.category, "category") if reading.category else Caption(name.replace("_", " "), "name")
+    captions = captions_beside((folder if folder.is_dir() else folder.parent) / "caption.txt", stand_in)
+    record = ObjectRecord(name, captions, category=reading.category, source=folder.name)
+    note = "\n".join(dict.fromkeys(line for line in (*notes, unmasked, *said) if line))
+    return PreparedObject(record, pictures, cameras, note=note)
+
+
+def placed_views(
+    views: Sequence[SourceView | ValueError], reading: Reading, aabb: Any
+) -> tuple[np.ndarray, Cameras, list[str]]:
+    """Pictures RGBA uint8 [V, S, S, 4] and cameras about the cube, and what is said of both.
+
+    Where EXIF says that pictures are to be turned and their size does not tell whether cameras are for them so, as
+    viewers do it is the better guess, unless colours agree better as they lie.
+    """
+    if not any(isinstance(view, SourceView) and is_turned(view.picture) for view in views):
+        return as_taken(views, reading, aabb, Way())
+    made = []
+    for way in (Way(upright=True), Way()):
+        with suppress(ValueError):
+            pictures, cameras, said = as_taken(views, reading, aabb, way)
+            made.append((spread(small(ObjectViews(pictures, cameras)))[0], pictures, cameras, said))
+    if not made:
+        return as_taken(views, reading, aabb, Way())
+    first, *others = made
+    best = min(
+        (other for other in others if other[0] < AS_THEY_LIE * first[0]), default=first, key=lambda each: each[0]
+    )
+    return best[1:]
+
+
+def as_taken(
+    views: Sequence[SourceView | ValueError], reading: Reading, aabb: Any, way: Way
+) -> tuple[np.ndarray, Cameras, list[str]]:
+    """`placed_views` one way. Where some masks seem to be turned round all are, or none, as most are."""
+    taken, broken = taken_views(views, reading, way)
+    turned = sum(TURNED_ROUND in picture.note for picture in taken)
+    if 0 < turned < len(taken):
+        taken, broken = taken_views(views, reading, replace(way, inverted=2 * turned > len(taken)))
     if all(picture.share == 1 for picture in taken):
         raise ValueError("masks: wanted an object before something else; got none, all are full")
     telling = [picture for picture in taken if 0 < picture.share < 1]
@@ -82,12 +143,7 @@ def assembled_object(
     cameras = Cameras(matrices, lenses, reading.size, reading.size)
     pictures = np.stack([picture.square for picture in taken])
     cameras, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
-    said = [*notes, unmasked, broken, *(picture.note for picture in taken)]
-    stand_in = Caption(reading.category, "category") if reading.category else Caption(name.replace("_", " "), "name")
-    captions = captions_beside((folder if folder.is_dir() else folder.parent) / "caption.txt", stand_in)
-    record = ObjectRecord(name, captions, category=reading.category, source=folder.name)
-    note = "\n".join(dict.fromkeys(line for line in (*said, *places) if line))
-    return PreparedObject(record, pictures, cameras, note=note)
+    return pictures, cameras, [broken, *(picture.note for picture in taken), *places]
 
 
 class Taken(NamedTuple):
@@ -100,7 +156,7 @@ class Taken(NamedTuple):
     share: float
 
 
-def taken_views(views: Sequence[SourceView | ValueError], reading: Reading) -> tuple[list[Taken], str]:
+def taken_views(views: Sequence[SourceView | ValueError], reading: Reading, way: Way) -> tuple[list[Taken], str]:
     """The views that can be read, and what is said of the others; ValueError where those are half or more."""
     taken: list[Taken] = []
     faults: list[ValueError] = []
@@ -108,7 +164,7 @@ def taken_views(views: Sequence[SourceView | ValueError], reading: Reading) -> t
         try:
             if isinstance(view, ValueError):
                 raise view
-            taken.append(taken_view(view, reading))
+            taken.append(taken_view(view, reading, way))
         except ValueError as error:
             faults.append(error)
     if faults and 2 * len(taken) <= len(views):
@@ -116,18 +172,25 @@ def taken_views(views: Sequence[SourceView | ValueError], reading: Reading) -> t
     return taken, f"{len(faults)} of {len(views)} views left out, the first: {faults[0]}" if faults else ""
 
 
-def taken_view(view: SourceView, reading: Reading) -> Taken:
+def taken_view(view: SourceView, reading: Reading, way: Way) -> Taken:
     """ValueError for a picture or mask that is damaged or of another shape, or a pose that is none."""
     matrix = np.asarray(view.world_from_camera, np.float64)
     if not np.isfinite(matrix).all() or not matrix[:3, :3].any():
         raise ValueError(f"{view.picture.name}: wanted a pose of finite numbers, not all 0; got others")
-    pixels, note = masked_picture(view.picture, mask=reading.mask or "auto", mask_path=view.mask, size=view.size)
+    pixels, note = masked_picture(
+        view.picture,
+        mask=reading.mask or "auto",
+        mask_path=view.mask,
+        size=view.size,
+        upright=way.upright,
+        inverted=way.inverted,
+    )
     lens, share = scaled_intrinsics(view.intrinsics, view.size, pixels.shape[:2]), (pixels[..., 3] >= SOLID).mean()
     if any(view.distortion.values()):
         pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
         pixels = undistorted(pixels, lens, view.distortion)
     square, lens = squared(pixels, lens, size=reading.size)
-    return Taken(square, matrix, lens, note, float(share))
+    return Taken(square, matrix, lens, "\n".join(filter(None, (view.note, note))), float(share))
 
 
 def masked_views(views: Sequence[SourceView | ValueError], mask: str) -> tuple[Sequence[SourceView | ValueError], str]:

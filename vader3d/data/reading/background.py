@@ -2,8 +2,8 @@
 
 import numpy as np
 
-RIM = 0.03  # of the shorter side: how wide the border is that is measured
-PLAIN, MOST_NOISE = 0.8, 8.0  # least share of the border that is plain; mean deviation there, of 255
+from vader3d.data.reading.walls import wall_of
+
 LEAST_STEP = {False: 3.0, True: 14.0}  # how far an object's colour is from the background's; lossy files ring
 CORE = 2  # px inside the outline, where colours are the object's own
 CORE_NOISE, MIXED = 0.04, {False: 4.0, True: 24.0}  # shares that are none or all; a mixture's error
@@ -20,6 +20,8 @@ PALE_SIGMA, PALE_PX = 1.2, 3  # px: how pale areas are smoothed, and half of wha
 LEAST_PALE, SHARP = 5.0, 0.7  # of 255; how much of their difference is gone a few px beside them
 RING, LEAST_AREA = (3, 8), 60  # these px; px of an area
 CRUMB, RAGGED = 0.01, 0.05  # shares: of the largest piece, of a mask with its gaps filled
+SHADOW_PX, DIM, EVEN = 240, 0.92, 0.07  # where shadows are looked for; at most such a share of the light; its deviation
+SHADOWS = (0.08, 0.75)  # of a mask
 GAPS = 75  # half of a gap is at most such a part of the picture
 WORKED_PX = 800  # of the longer side; larger pictures are looked at smaller
 
@@ -27,7 +29,7 @@ WORKED_PX = 800  # of the longer side; larger pictures are looked at smaller
 def without_background(rgb: np.ndarray, *, lossy: bool, colour: float | None = None) -> np.ndarray:
     """RGBA uint8 [H, W, 4] of a picture [H, W, 3], clear where it shows a plain background of any colour.
 
-    The colour is a quadratic of the place, fitted to the border (walls are lit unevenly), or `colour`, 255 for white.
+    The colour is a smooth one of the place (`wall_of`: walls are lit unevenly), or `colour`, 255 for white.
     Soft shadows on a photographed background are no part of the object. The outline's pixels are parted into object and
     background by the colour of the object beside them, so that no rim of the background stays. ValueError where the
     border is not plain, or nothing, or nearly all, is object.
@@ -51,7 +53,7 @@ def cut_out(rgb: np.ndarray, *, lossy: bool, colour: float | None) -> np.ndarray
     """`without_background` at the picture's own size."""
     from scipy import ndimage
 
-    background, noise = (np.full(3, colour), 0.0) if colour is not None else border_colour(rgb)
+    background, noise = (np.full(3, colour), 0.0) if colour is not None else wall_of(rgb)
     apart = np.abs(rgb - background).max(-1)
     step = max(LEAST_STEP[lossy], 5 * noise)
     places, count = ndimage.label(apart < step)
@@ -74,30 +76,6 @@ def cut_out(rgb: np.ndarray, *, lossy: bool, colour: float | None) -> np.ndarray
     if not OBJECT[0] <= share <= OBJECT[1]:
         raise ValueError(f"background: wanted an object before it; got one of {share:.1%} of the picture; give masks")
     return outlined(rgb, np.broadcast_to(background, rgb.shape), solid, lossy=lossy)
-
-
-def border_colour(rgb: np.ndarray) -> tuple[np.ndarray, float]:
-    """What the background looks like, float [H, W, 3], and how far the border's pixels are from it as a mean."""
-    height, width = rgb.shape[:2]
-    rim = max(2, round(RIM * min(height, width)))
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
-    border = np.ones((height, width), bool)
-    border[rim:-rim, rim:-rim] = False
-    colours, places = rgb[border].astype(float), terms[border]
-    near = np.abs(colours - np.median(colours, 0)).max(1) < 40
-    for _ in range(3):
-        if near.mean() < PLAIN:
-            break
-        factors = np.linalg.lstsq(places[near], colours[near], rcond=None)[0]
-        apart = np.abs(colours - places @ factors).max(1)
-        noise = float(apart[near].mean())
-        near = apart < max(4 * noise, 2.0)
-    if near.mean() < PLAIN or noise > MOST_NOISE:
-        raise ValueError(
-            f"background: wanted one plain colour along the borders; got {near.mean():.0%} of them alike; give masks"
-        )
-    return terms @ factors, noise
 
 
 def rim_of(values: np.ndarray, width: int = 1) -> np.ndarray:
@@ -147,6 +125,23 @@ def is_ragged(alpha: np.ndarray) -> bool:
     solid = np.pad(alpha >= 128, radius)
     filled = binary_closing(solid, disc_of(radius)).sum()
     return bool(solid.sum() < (1 - RAGGED) * filled)
+
+
+def holds_shadow(rgba: np.ndarray) -> bool:
+    """Whether a part of a mask [H, W, 4] has the hue of what is beside it and is evenly darker, as hard shadows are."""
+    from scipy import ndimage
+
+    step = max(1, max(rgba.shape) // SHADOW_PX)
+    rgb, solid = rgba[::step, ::step, :3], rgba[::step, ::step, 3] >= 128
+    beside, smooth = beside_it(rgb, solid), ndimage.gaussian_filter(rgb.astype(np.float32), (1, 1, 0))
+    hue, own = (each / (each.sum(-1, keepdims=True) + 30) for each in (smooth, beside))
+    ratio = smooth.mean(-1) / np.maximum(beside.mean(-1), 1)
+    dim = solid & (ratio > DARKEST) & (ratio < DIM) & (np.abs(hue - own).max(-1) < TINT)
+    places, count = ndimage.label(ndimage.binary_opening(dim, disc_of(2)))
+    sizes = np.bincount(places.ravel(), minlength=count + 1)[1:]
+    if not count or not SHADOWS[0] < sizes.max() / solid.sum() < SHADOWS[1]:
+        return False
+    return bool(ratio[places == sizes.argmax() + 1].std() < EVEN)
 
 
 def disc_of(radius: int) -> np.ndarray:

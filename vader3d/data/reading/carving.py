@@ -1,16 +1,15 @@
 """Where an object is: what the masks of all its pictures leave possible."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from vader3d.geometry.cameras import AXES, Cameras
+from vader3d.geometry.cameras import Cameras
 from vader3d.geometry.placement import common_point
 
 COARSE, FINE = 24, 48  # cells a side
 SEEN, AGREED = 0.5, 0.9  # least shares: of the views that see a cell, and of those the views whose masks have it
-FITS, SURE, APART = 0.9, 0.97, 0.03  # shares of masks that right cameras explain, surely do, and by how much more
+FITS = 0.9  # least share of masks that right cameras explain
 
 
 @dataclass(frozen=True)
@@ -98,29 +97,7 @@ def explained(points: np.ndarray, half: float, matrices: np.ndarray, lenses: np.
     return float(np.quantile(shares, 0.1))
 
 
-def agreeing_cameras(cameras: Cameras, masks: np.ndarray) -> tuple[Cameras, str]:
-    """The cameras, or what they are by another convention where that alone agrees with the masks, and which."""
-    own = fit_of(cameras, masks)
-    if own >= SURE:
-        return cameras, ""
-    others = other_readings(cameras.world_from_camera)
-    found = [(fit_of(replace(cameras, world_from_camera=matrices), masks), name, matrices) for name, matrices in others]
-    (best, name, matrices), (second, _, _) = sorted(found, key=lambda each: -each[0])[:2]
-    if best < FITS or best < second + APART or best < own + APART:
-        return cameras, ""
-    cameras = replace(cameras, world_from_camera=matrices)
-    return cameras, f"cameras: read as {name}, which alone agrees with the masks"
-
-
 def fit_of(cameras: Cameras, masks: np.ndarray) -> float:
+    """The share of masks that one shape explains; 0 where none does."""
     hull = carved(cameras, masks)
     return 0.0 if hull is None else hull.explained
-
-
-def other_readings(matrices: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-    """What matrices [V, 4, 4] may mean instead, with how to say it."""
-    signs = {name: torch.diag(torch.tensor([*sign, 1.0]).to(matrices)) for name, sign in AXES.items()}
-    signs["x left, z backward"] = torch.diag(torch.tensor([-1.0, 1, -1, 1]).to(matrices))
-    turned = [("cameras of other axes", matrices @ sign) for name, sign in signs.items() if name != "opencv"]
-    inverse = torch.linalg.inv(matrices)  # where the file's axes differ its world is upside down, which levelling mends
-    return turned + [("world to camera", inverse @ signs[name]) for name in ("opencv", "opengl")]

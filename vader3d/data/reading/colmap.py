@@ -17,6 +17,7 @@ MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "sparse_text
 FLAT = ("cameras.bin", "cameras.txt")  # a model beside its pictures
 MARKERS = (*(f"{model}/{file}" for model in MODELS for file in FLAT), *FLAT)
 PICTURES = ("images", "input", "rgb", "image", "imgs", "photos", "frames", "", "images_2", "images_4", "images_8")
+INNER = ("distorted", "undistorted", "dense", "0")  # folders whose models may have their pictures above
 LEAST_SHARE = 0.5  # of a model's pictures that must be there
 
 
@@ -28,10 +29,17 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     return assembled_object(name, folder, chosen_views(source_views(folder), reading.views), reading)
 
 
-def source_views(folder: Path) -> list[SourceView]:
-    """The views whose pictures are there; ValueError where that is fewer than half of the model's."""
+def source_views(folder: Path, *, largest: bool = True) -> list[SourceView]:
+    """The views whose pictures are there; ValueError where that is fewer than half of the model's.
+
+    largest: of models sparse/0, sparse/1, ... the one of most pictures, else the first: COLMAP writes one for each set
+    of pictures that it could not join to the others.
+    """
     place = next(folder / marker for marker in MARKERS if (folder / marker).is_file()).parent
     images = read_model(place)
+    if place.name == "0" and largest:
+        others = (path.parent for file in FLAT for path in place.parent.glob(f"[1-9]*/{file}"))
+        images = max([images, *(read_model(other) for other in sorted(set(others)))], key=len)
     found = [(image, picture) for image in images if (picture := picture_of(folder, image)) is not None]
     if not images or len(found) < LEAST_SHARE * len(images):
         raise ValueError(
@@ -46,7 +54,8 @@ def object_folders(source: Path) -> list[Path]:
     usual = {path.parents[len(PurePath(marker).parts) - 1] for marker in MARKERS[:-2] for path in source.rglob(marker)}
     flat = {path.parent for marker in FLAT for path in source.rglob(marker) if holds_pictures(path.parent)}
     found = (folder for folder in usual | flat if not is_litter(folder.relative_to(source)))
-    return sorted(folder for folder in found if folder in usual or not usual.intersection(folder.parents))
+    own = (folder for folder in found if holds_pictures(folder) or not usual.intersection(folder.parents))
+    return sorted(folder for folder in own if folder in usual or not usual.intersection(folder.parents))
 
 
 def holds_pictures(folder: Path) -> bool:
@@ -57,9 +66,12 @@ def holds_pictures(folder: Path) -> bool:
 
 def picture_of(folder: Path, image: ColmapImage) -> Path | None:
     """Where it is, perhaps with its suffix in other case or saved anew; None where it is not."""
-    for place in PICTURES:
+    places = [folder / name for name in PICTURES]
+    if folder.name in INNER:
+        places += [above / name for above in folder.parents[:2] for name in ("images", "input")]
+    for place in places:
         with suppress(FileNotFoundError):
-            return existing_picture(inside(folder / place, image.name))
+            return existing_picture(inside(place, image.name))
     return None
 
 

@@ -23,7 +23,8 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     """
     if not any((folder / MODEL).with_suffix(kind).is_file() for kind in (".bin", ".txt")):
         raise ValueError("cameras: wanted sparse/0; got none, as in about a third of this data set")
-    views = [replace(view, mask=view.mask or mask_of(view.picture, folder)) for view in source_views(folder)]
+    sources = source_views(folder, largest=False)
+    views = [replace(view, mask=view.mask or mask_of(view.picture, folder)) for view in sources]
     category = reading.category or class_name(folder)
     return assembled_object(name, folder, chosen_views(views, reading.views), replace(reading, category=category))
 

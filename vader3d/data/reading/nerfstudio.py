@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
+from vader3d.data.reading.frames import read_document
 from vader3d.data.reading.mask_files import given_mask
-from vader3d.data.reading.pictures import picture_size
 from vader3d.data.reading.reader import Reader, Reading
-from vader3d.data.reading.transforms import frame_intrinsics, frame_pose, frames_with_pictures, inside, read_document
+from vader3d.data.reading.transforms import declared_size, frame_intrinsics, frame_pose, frames_with_pictures, inside
 from vader3d.data.writer import PreparedObject
 from vader3d.untrusted import reading as parsing
 
@@ -45,15 +45,14 @@ def frames_of(
 
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:
     """A frame's fields are its own, else the document's."""
-    height, width = picture_size(picture)
     with parsing(f"frame {picture.name}", "a camera's numbers"):
-        size = (float(frame.get("h", height)), float(frame.get("w", width)))
+        size, note = declared_size(frame, picture)
         pose, lens = frame_pose(frame, picture.name, reading.axes), frame_intrinsics(frame, *size)
         distortion = distortion_of(frame)
     named = next((frame[key] for key in MASK_KEYS if isinstance(frame.get(key), str) and frame[key]), None)
     listed = inside(folder, named, reading.within) if named is not None else None
     mask = listed if listed is not None and listed.is_file() else given_mask(picture)
-    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion)
+    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion, note=note)
 
 
 def distortion_of(frame: Mapping) -> dict[str, float]:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from vader3d.data.reading.background import is_ragged, rim_of, without_background
+from vader3d.data.reading.background import holds_shadow, is_ragged, rim_of, without_background
 from vader3d.data.reading.lenses import bent
 from vader3d.untrusted import BoundedFile, reading
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SOLID = 128  # alpha from which a pixel is the object's
-ALL_ROUND = 0.8  # of a mask's border is object: it is none
+ALL_ROUND, MOST_ROUND = 0.8, 0.5  # of a mask's border is object: it is none; it may be none
+TURNED_ROUND = "masks are black or clear where the object is, turned round"
+COLOURLESS = 0.8  # of the clear pixels are black, or white: nothing is left under them
+FROM_PLAIN = "masks made from the plain background"
 LABELS, COLOURED = 32, 40  # so few values of a mask are labels'; colours so far from grey are
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".tga", ".gif")
 Mask = Literal["auto", "alpha", "file", "white", "plain"]
@@ -24,21 +27,25 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SAVED = (*PICTURE_SUFFIXES, ".bmp", ".tif", ".tiff", ".tga", ".avif")
 FOREIGN = (".exr", ".heic", ".heif", ".dng", ".jp2", ".jxl")  # of which pictures are saved anew
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
+WITH_EXIF = ("JPEG", "MPO", "WEBP")  # TIFFs are turned as they are read
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a picture by 90 degrees
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
-def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = None) -> "Image":
+def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = None, upright: bool = False) -> "Image":
     """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged.
 
-    One that a phone took lying is turned as its EXIF says where only then it has the shape of `size` (height, width).
+    One is turned as its EXIF says where only then it has the shape of `size` (height, width), as a phone's that lies;
+    `upright` ones also where it has that shape both ways.
     """
     from PIL import ImageOps
 
     with opened(path) as picture:
         check_decodable(picture)
-        fits = size is None or same_shape((picture.height, picture.width), size)
-        if not fits and picture.getexif().get(ORIENTATION, 1) in LYING:
+        tag = picture.getexif().get(ORIENTATION, 1) if upright or size is not None else 1
+        lies, shape = tag in LYING, (picture.height, picture.width)
+        fits, fits_turned = (size is None or same_shape(each, size) for each in (shape, shape[::-1] if lies else shape))
+        if tag != 1 and (upright and fits_turned if fits else lies):
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):  # which a conversion would cut
             return picture.point(lambda value: value / 256).convert("L").convert(mode)
@@ -49,6 +56,15 @@ def picture_size(path: Path) -> tuple[int, int]:
     """(height, width) in px, without decoding; ValueError as `read_picture`."""
     with opened(path) as picture:
         return picture.height, picture.width
+
+
+def is_turned(path: Path) -> bool:
+    """Whether EXIF tells viewers to turn or mirror a picture; without decoding, False of a damaged one."""
+    try:
+        with opened(path) as picture:
+            return picture.format in WITH_EXIF and picture.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except ValueError:
+        return False
 
 
 @contextmanager
@@ -89,18 +105,28 @@ def existing_picture(path: Path) -> Path:
 
 
 def masked_picture(
-    path: Path, *, mask: str, mask_path: Path | None = None, size: tuple[float, float] | None = None
+    path: Path,
+    *,
+    mask: str,
+    mask_path: Path | None = None,
+    size: tuple[float, float] | None = None,
+    upright: bool = False,
+    inverted: bool | None = None,
 ) -> tuple[np.ndarray, str]:
     """A picture file as RGBA uint8 [H, W, 4], of a shape as `read_picture`, and what was done, as `masked`."""
-    return masked(np.array(read_picture(path, mode="RGBA", size=size)), path, mask=mask, mask_path=mask_path)
+    picture = read_picture(path, mode="RGBA", size=size, upright=upright)
+    return masked(np.array(picture), path, mask=mask, mask_path=mask_path, inverted=inverted)
 
 
-def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None) -> tuple[np.ndarray, str]:
+def masked(
+    pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None, inverted: bool | None = None
+) -> tuple[np.ndarray, str]:
     """RGBA uint8 [H, W, 4], straight alpha, and what was done for it that nobody asked for, or "".
 
     pixels: RGBA of the file `path`, or of a clip there. mask: `alpha` of the picture itself; `file`, a mask file;
     `white`, whatever is not white; `plain`, whatever is not of the borders' one colour; `auto`, the first of alpha,
-    file and plain that there is. ValueError when the wanted mask is absent.
+    file and plain that there is. inverted: whether alpha and files have the object clear or black; None: as
+    `is_inverted` says. ValueError when the wanted mask is absent.
     """
     clear = bool((pixels[..., 3] < SOLID).any())
     if mask == "alpha" or (mask == "auto" and clear):
@@ -108,7 +134,14 @@ def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None)
             raise ValueError(
                 f"mask: wanted transparent pixels; got none in {path}; for a white background say --mask white"
             )
-        return pixels, ""
+        turned, note = turned_round(pixels, inverted)
+        under = pixels[pixels[..., 3] < SOLID, :3]
+        if note and max(float((under == colour).all(1).mean()) for colour in (0, 255)) > COLOURLESS:
+            raise ValueError(
+                "mask: wanted alpha of 255 on the object; got it on the background, and no colours elsewhere, in "
+                f"{path}; save the pictures with their alpha the other way"
+            )
+        return turned, note
     if mask in ("white", "plain") or (mask == "auto" and mask_path is None):
         colour = 255.0 if mask == "white" else None
         try:
@@ -121,15 +154,34 @@ def masked(pixels: np.ndarray, path: Path, *, mask: str, mask_path: Path | None)
             ) from error
         cut[..., 3] = np.minimum(cut[..., 3], pixels[..., 3])
         if is_ragged(cut[..., 3]):
+            return cut, f"{FROM_PLAIN} are ragged: parts of its colour? look at them, or give masks"
+        if holds_shadow(np.concatenate([pixels[..., :3], cut[..., 3:]], -1)):
             return (
                 cut,
-                "masks made from the plain background are ragged: parts of its colour? look at them, or give masks",
+                f"{FROM_PLAIN} may hold hard shadows, parts as grey as it and darker: look at them, or give masks",
             )
-        return cut, "masks made from the plain background, look at them (vader3d inspect)" if mask == "auto" else ""
+        return cut, f"{FROM_PLAIN}, look at them (vader3d inspect)" if mask == "auto" else ""
     if mask_path is None:
         raise ValueError(f"mask: wanted a mask file; got {path} without")
     alpha, note = read_mask(mask_path, (pixels.shape[1], pixels.shape[0]))
-    return np.concatenate([pixels[..., :3], alpha[..., None]], -1), note
+    masked, said = turned_round(np.concatenate([pixels[..., :3], alpha[..., None]], -1), inverted)
+    return masked, "; ".join(filter(None, (said, note)))
+
+
+def turned_round(pixels: np.ndarray, inverted: bool | None) -> tuple[np.ndarray, str]:
+    """RGBA [H, W, 4] with its alpha turned round if it is `inverted`, which None leaves to itself, and what is said."""
+    alpha = pixels[..., 3]
+    if not (is_inverted(alpha) if inverted is None else inverted):
+        return pixels, ""
+    return np.concatenate([pixels[..., :3], 255 - alpha[..., None]], -1), TURNED_ROUND
+
+
+def is_inverted(alpha: np.ndarray) -> bool:
+    """Whether a mask [H, W] seems to show what is round an object: nearly all of its border, or most, and no middle."""
+    solid, (height, width) = alpha >= SOLID, alpha.shape
+    rim = rim_of(solid).mean()
+    middle = solid[height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None].mean()
+    return bool(not solid.all() and (rim > ALL_ROUND or rim > max(MOST_ROUND, 2 * middle)))
 
 
 def has_alpha(path: Path) -> bool:
@@ -146,17 +198,13 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
 
     Grey from 0 to 255; of masks of 0 and 1, of labels and of labels' colours whatever is not the background's is
     object; of pictures with clear parts the alpha counts, and of photographs on a plain ground what differs from that.
-    Masks that are white nearly all along the border and not within have the object black.
     """
     from PIL import Image
 
     with opened(path) as picture:
         check_decodable(picture)
         values = alpha_of(picture, lossy=path.suffix.lower() not in LOSSLESS)
-    rim = rim_of(values) >= SOLID
-    inverted = rim.mean() > ALL_ROUND and not (values >= SOLID).all()
-    values, note = (255 - values, "masks are black where the object is, turned round") if inverted else (values, "")
-    mask = Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
+    mask, note = Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)), ""
     if mask.size != size:
         (width, height), (own_width, own_height) = size, mask.size
         if abs(width * own_height / (own_width * height) - 1) > 0.02:
@@ -165,7 +213,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, str]:
                 "to what the picture shows"
             )
         mask = mask.resize(size, Image.Resampling.BILINEAR)
-        note = "; ".join(filter(None, (note, "masks of another size than their pictures scaled")))
+        note = "masks of another size than their pictures scaled"
     return np.asarray(mask), note
 
 

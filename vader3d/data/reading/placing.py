@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from vader3d.data.archive.format import check_cameras
-from vader3d.data.reading.carving import FITS, agreeing_cameras, carved
+from vader3d.data.reading.carving import FITS, carved
+from vader3d.data.reading.conventions import LEFT_HANDED, agreeing_cameras, right_handed
 from vader3d.data.reading.reader import Reading
 from vader3d.data.reading.upright import turn_to_z, up_of
 from vader3d.geometry.cameras import Cameras
@@ -27,19 +28,23 @@ def in_cube(cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any) ->
     """
     matrices, scaled = rigid(cameras.world_from_camera)
     matrices, away = near_origin(matrices)
+    matrices, world = right_handed(matrices)
     cameras = replace(cameras, world_from_camera=matrices)
     check_cameras(cameras, len(masks))
     if not masks.any():
         raise ValueError("masks: wanted an object; got none, all are empty")
-    other = ""
+    mirrored = world[0, 0] < 0
+    other = LEFT_HANDED if mirrored else ""
     if reading.axes == "auto":
-        cameras, other = agreeing_cameras(cameras, masks)
-    turn, up = upright(cameras, reading.up)
+        cameras, again, other = agreeing_cameras(cameras, masks, mirrored=mirrored)
+        world = again @ world
+    turn, up = upright(cameras, reading.up, world)
     whole = torch.eye(4).to(cameras.world_from_camera)
     whole[:3, :3] = torch.from_numpy(turn)
     cameras = replace(cameras, world_from_camera=whole @ cameras.world_from_camera)
     own = replace(reading, offset=None if reading.offset is None else tuple(np.asarray(reading.offset, float) - away))
     box = np.asarray(aabb, float) - away if np.shape(aabb) == (2, 3) else None
+    turn = turn @ world
     scale, offset, doubt = placement(cameras, masks, own, box, turn)
     cameras = placed(cameras, scale=scale, offset=offset)
     cameras = Cameras(cameras.world_from_camera.float(), cameras.intrinsics.float(), cameras.height, cameras.width)
@@ -71,24 +76,27 @@ def rigid(matrices: Tensor) -> tuple[Tensor, str]:
     return clean, f"cameras: a scale of {stretch[even].mean():.3g} taken out of their rotations" if odd else ""
 
 
-def upright(cameras: Cameras, up: str) -> tuple[np.ndarray, str]:
-    """The rotation [3, 3] that turns `up` (an axis, or auto) to z, and what is said of it."""
+def upright(cameras: Cameras, up: str, world: np.ndarray) -> tuple[np.ndarray, str]:
+    """The rotation [3, 3] that turns `up` (an axis of the file, or auto) to z, and what is said of it.
+
+    world: what [3, 3] was done to the file's axes.
+    """
     if up != "auto":
-        return turn_to_z(np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)), ""
+        return turn_to_z(world[:, "xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)), ""
     found = up_of(cameras.world_from_camera.double().numpy()) if len(cameras.intrinsics) > 2 else None
     level = np.cos(np.deg2rad(LEVEL_DEGREES))
     if found is None or found[2] > level:
         return np.eye(3), ""
     nearest = np.where(np.arange(3) == np.abs(found).argmax(), np.sign(found), 0.0)
     axis = nearest if found @ nearest > level else found
-    words = ", ".join(f"{x:.2f}" for x in axis + 0.0)
+    words = ", ".join(f"{x:.2f}" for x in world.T @ axis + 0.0)
     return turn_to_z(axis), f"up: ({words}) by the pictures' level rows, turned to z; --up z leaves the world as it is"
 
 
 def placement(
     cameras: Cameras, masks: np.ndarray, reading: Reading, aabb: Any, turn: np.ndarray
 ) -> tuple[float, np.ndarray, str]:
-    """Scale, offset in the turned world that the cameras are in, and what is said where masks do not help."""
+    """Scale, offset in the world that `turn` [3, 3] makes, and what is said where masks do not help."""
     given = None if reading.offset is None else turn @ np.asarray(reading.offset, float)
     if reading.scale is not None and given is not None:
         return reading.scale, given, ""

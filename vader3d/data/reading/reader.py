@@ -9,7 +9,7 @@ from vader3d.data.reading.pictures import Mask
 from vader3d.data.writer import PreparedObject
 
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
-Axes = Literal["auto", "opencv", "opengl", "pytorch3d"]
+Axes = Literal["auto", "opencv", "opengl", "pytorch3d", "unity"]
 
 
 @dataclass(frozen=True)

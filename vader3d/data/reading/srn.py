@@ -1,14 +1,15 @@
 """Reads SRN folders (ShapeNet cars and chairs, ABO tables)."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
+from vader3d.data.reading.frames import matrix_of
 from vader3d.data.reading.mask_files import given_mask
-from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
+from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
+from vader3d.data.reading.transforms import declared_size
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_text
@@ -27,33 +28,40 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
 
     def source_view(path: Path) -> SourceView:
         pose = read_pose(folder / "pose" / f"{path.stem}.txt", reading.axes)
-        return SourceView(path, pose, lens, size or picture_size(path), given_mask(path))
+        own, note = (size, "") if size is not None else declared_size({"cx": lens[2], "cy": lens[3]}, path)
+        return SourceView(path, pose, lens, own, given_mask(path), note=note)
 
     return assembled_object(name, folder, each_view(source_view, chosen_views(paths, reading.views)), reading)
 
 
 def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """(fx, fy, cx, cy) and (height, width): `f cx cy ..` comes first, the size is the last line of two whole numbers.
+    """(fx, fy, cx, cy) and (height, width): `f cx cy 0.` comes first, the size is the last line of two whole numbers.
 
-    Or a matrix of 3 x 3 or 4 x 4 numbers (NSVF), of pictures as they are: None.
+    Or `fx fy cx cy`, in a line or one below the other; or a matrix of 3 x 3 or 4 x 4 numbers (NSVF). Without a size,
+    of pictures as they are: None.
     """
-    lines = read_text(path).splitlines()
-    rows = [line.split() for line in lines if line.strip()]
-    if len(rows) in (3, 4) and all(len(row) == len(rows) for row in rows):
-        with parsing(INTRINSICS, "a matrix"):
-            matrix = np.array(rows, np.float64)
-        return matrix[[0, 1, 0, 1], [0, 1, 2, 2]], None
-    sizes = [line.split() for line in lines if re.fullmatch(r"\s*\d+\s+\d+\s*", line)]
-    try:
-        focal, cx, cy = (float(word) for word in lines[0].split()[:3])
-        height, width = (int(word) for word in sizes[-1])
-    except (IndexError, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{INTRINSICS}: wanted `f cx cy 0.` first and `H W` last; got another file ({error})"
-        ) from error
-    if height < 1 or width < 1:
-        raise ValueError(f"{INTRINSICS}: wanted a size above 0; got {height} x {width}")
-    return np.array([focal, focal, cx, cy]), (height, width)
+    with parsing(INTRINSICS, "`f cx cy 0.` first and `H W` last, or `fx fy cx cy`, or a matrix"):
+        rows = [[float(word) for word in line.split()] for line in read_text(path).replace(",", " ").splitlines()]
+        rows = [row for row in rows if row]
+        sizes = [row for row in rows[1:] if len(row) == 2 and all(number == int(number) for number in row)]
+        size = (int(sizes[-1][0]), int(sizes[-1][1])) if sizes else None
+        first = np.array(rows[0] if len(rows[0]) > 1 else [row[0] for row in rows])
+        whole = np.array([number for row in rows for number in row])
+        if len(whole) in (9, 16):
+            side = round(len(whole) ** 0.5)
+            lens = whole.reshape(side, side)[[0, 1, 0, 1], [0, 1, 2, 2]]
+        elif size is not None and (len(first) == 3 or (len(first) == 4 and first[3] == 0)):
+            lens = first[[0, 0, 1, 2]]
+        elif len(first) == 4 and first[3] > 0:
+            lens = first
+        else:
+            raise ValueError(
+                f"{INTRINSICS}: wanted `f cx cy 0.` first and `H W` last, or `fx fy cx cy`; got {len(rows)} lines, the "
+                f"first of {len(first)} numbers"
+            )
+    if size is not None and min(size) < 1:
+        raise ValueError(f"{INTRINSICS}: wanted a size above 0; got {size[0]} x {size[1]}")
+    return lens, size
 
 
 def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
@@ -66,7 +74,7 @@ def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
         raise ValueError(f"pose: wanted 16 numbers; got something else in {path.name} ({error})") from error
     if len(numbers) not in (12, 16):
         raise ValueError(f"pose: wanted 16 numbers; got {len(numbers)} in {path.name}")
-    matrix = np.reshape([*numbers, 0.0, 0.0, 0.0, 1.0][:16], (4, 4))
+    matrix = matrix_of(numbers, path.name)
     matrix[:3, :3] *= signs_of(axes, usual="opencv")
     return matrix
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,21 +11,13 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from vader3d.data.reading.pictures import existing_picture
+from vader3d.data.reading.frames import picture_name, pose_of
+from vader3d.data.reading.pictures import existing_picture, picture_size
 from vader3d.geometry.cameras import signs_of
-from vader3d.untrusted import read_json
 
 MATRICES = ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
+EVEN, OFF = 1.1, 1.4  # how much middles of rows and columns may differ, and be off a picture's own middle
 SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
-
-
-def read_document(path: Path) -> dict:
-    """A file with a list of frames; ValueError, with the file's name, for another."""
-    document = read_json(path)
-    frames = document.get("frames") if isinstance(document, dict) else None
-    if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
-        raise ValueError(f"{path.name}: wanted a list of frames; got none")
-    return document
 
 
 def frames_with_pictures(
@@ -51,9 +44,7 @@ def frame_picture(folder: Path, frame: Mapping, within: Path | None = None) -> P
 
     Names may have blanks as %20, and marks of letters that are parts of them here, or letters of their own.
     """
-    if not isinstance(frame.get("file_path"), str):
-        raise ValueError("frames: wanted a file_path in each; got one without")
-    name = frame["file_path"]
+    name = picture_name(frame)
     named = inside(folder, name, within)
     try:
         return existing_picture(named)
@@ -89,6 +80,30 @@ def inside(folder: Path, name: str, within: Path | None = None) -> Path:
             "prepare the folder that holds both"
         )
     return folder / name
+
+
+def declared_size(frame: Mapping, picture: Path) -> tuple[tuple[float, float], str]:
+    """(height, width) that a frame's lens is for, and what is said where that is not its picture's.
+
+    What the frame says; else twice its middle (cx, cy), where that is another size; else that of the picture in
+    `images` for one in `images_2`, `_4`, `_8`, or so many times its own.
+    """
+    own = picture_size(picture)
+    size = [frame.get(name, frame.get(name[0])) for name in ("height", "width")]
+    if None not in size:
+        return (float(size[0]), float(size[1])), ""
+    lens, smaller = {**usual_names(frame), **frame}, re.fullmatch(r"images_(\d+)", picture.parent.name)
+    times = 1.0
+    if "cx" in lens and "cy" in lens:
+        across, down = 2 * float(lens["cx"]) / own[1], 2 * float(lens["cy"]) / own[0]
+        if max(across, down) < EVEN * min(across, down) and not 1 / OFF < across < OFF:
+            times = (across + down) / 2
+            times = round(times) if abs(times - round(times)) < 0.1 else times
+    elif smaller and any(name in lens for name in ("fl_x", "fl_y")):
+        full = picture.parent.with_name("images") / picture.name
+        times = picture_size(full)[1] / own[1] if full.is_file() else float(smaller[1])
+    said = f"pictures of 1/{times:g} of the size that their lenses are for: lenses scaled" if times != 1 else ""
+    return (own[0] * times, own[1] * times), said
 
 
 def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
@@ -128,16 +143,8 @@ def usual_names(frame: Mapping) -> dict[str, float]:
 def frame_pose(frame: Mapping, picture: str, axes: str = "auto") -> np.ndarray:
     """world_from_camera [4, 4], OpenCV axes, of a `transform_matrix` whose camera looks along -z with y up (OpenGL's).
 
-    `axes` names others. It may be a list of 16 or 12 numbers, and stand column by column.
+    `axes` names others; of a matrix from the world to the camera they are usually OpenCV's.
     """
-    matrix = np.array(frame.get("transform_matrix", []), np.float64)
-    if matrix.shape in ((12,), (16,)):
-        matrix = matrix.reshape(-1, 4)
-    if matrix.shape == (4, 4) and not matrix[:3, 3].any() and matrix[3, :3].any():
-        matrix = matrix.T  # column by column
-    if matrix.shape == (3, 4):
-        matrix = np.concatenate([matrix, [[0, 0, 0, 1]]])
-    if matrix.shape != (4, 4):
-        raise ValueError(f"cameras: wanted a transform_matrix of 4 x 4 numbers; got {matrix.shape} for {picture}")
-    matrix[:3, :3] *= signs_of(axes, usual="opengl")
+    matrix, usual = pose_of(frame, picture)
+    matrix[:3, :3] *= signs_of(axes, usual=usual)
     return matrix
