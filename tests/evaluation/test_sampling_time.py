@@ -57,10 +57,10 @@ def test_the_report_has_the_seconds_of_a_sample_at_each_number_of_steps(tmp_path
     clock = iter(range(10_000))
     real = Generator.sample_latents
 
-    def slow(self, seeds, *, steps, churn):
+    def slow(self, seeds, *, steps, churn, redraws):
         for _ in range(9 * steps):
             next(clock)
-        return real(self, seeds, steps=steps, churn=churn)
+        return real(self, seeds, steps=steps, churn=churn, redraws=redraws)
 
     monkeypatch.setattr(Generator, "sample_latents", slow)
     monkeypatch.setattr("time.process_time", lambda: float(next(clock)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SOLID = 128  # alpha from which a pixel is the object's
-ALL_ROUND, MOST_ROUND = 0.8, 0.5  # of a mask's border is object: it is none; it may be none
+ALL_ROUND, MOST_ROUND = 0.98, 0.5  # of a mask's border is object: it is none; it may be none
 TURNED_ROUND = "masks are black or clear where the object is, turned round"
 COLOURLESS = 0.8  # of the clear pixels are black, or white: nothing is left under them
 FROM_PLAIN = "masks made from the plain background"
