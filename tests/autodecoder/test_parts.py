@@ -173,6 +173,9 @@ def test_a_run_reports_both_parts_errors_beside_their_controls(run):
         assert np.isfinite(
             [last[f"{part}_{key}"] for key in ("rotation_error", "constant_error", "mirrored_error")]
         ).all()
+    shares = [last[f"{part}_share"] for part in PARTS]
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+    assert min(shares) > 0.05
     known, its_config, _ = load_autodecoder(run)
     assert its_config.parts.names == PARTS
     assert its_config.parts.pictures == FRAMES

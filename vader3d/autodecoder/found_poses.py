@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vader3d.autodecoder.model import Autodecoder
-from vader3d.autodecoder.parts import rough_parts, to_rest
+from vader3d.autodecoder.parts import matter_shares, rough_parts, to_rest
 from vader3d.autodecoder.posing import cameras_at, found_in, seen_by
 from vader3d.data.batches.views import PosedViews, ViewBatch, Views
 from vader3d.data.dataset import DataSet
@@ -46,6 +46,16 @@ def found_scores(
     found, true, *table = (c.world_from_camera[..., :3, :3].mT.flatten(0, 1).cpu() for c in cameras)
     scores = rotation_scores(found, true)
     return scores | {f"table_{name}": value for t in table for name, value in rotation_scores(t, true).items()}
+
+
+@torch.no_grad()
+def part_shares(model: Autodecoder, objects: Tensor, names: tuple[str, ...]) -> dict[str, float]:
+    """`NAME_share` of each part: the mean of how much of these objects' matter it holds."""
+    was_training = model.training
+    model.eval()
+    shares = matter_shares(model(objects), len(names)).mean(0).tolist()
+    model.train(was_training)
+    return {f"{name}_share": share for name, share in zip(names, shares, strict=True)}
 
 
 @torch.no_grad()

@@ -107,17 +107,21 @@ def to_rest(poses: Tensor, cameras: Cameras) -> Tensor:
     return composed(inverse(poses), inverse(cameras.world_from_camera[..., :3, :])[:, :, None])
 
 
+@torch.no_grad()
+def matter_shares(volume: Volume, parts: int) -> Tensor:
+    """How much of each object's matter each of K parts holds, [B, K]: densities times the softmax of logits."""
+    matter = (volume.density * volume.grid[:, 4 : 4 + parts].softmax(1)).float().flatten(2).sum(-1)
+    return matter / matter.sum(1, keepdim=True).clamp_min(1e-9)
+
+
 def pull(poses: Tensor, volume: Volume) -> Tensor:
     """mean_k relu(LEAST - m_k) mean |A_k - A_fullest|, of poses A [B, V, K, 3, 4]: the fullest has no gradient.
 
-    m_k: part k's share of an object's matter, densities times the softmax of logits, without gradient. The code the
-    paper builds on has mean densities in place of shares, which depend on the density's scale.
+    m_k: part k's share of an object's matter (`matter_shares`), without gradient. The code the paper builds on has mean
+    densities in place of shares, which depend on the density's scale.
     """
-    parts = poses.shape[2]
-    with torch.no_grad():
-        matter = (volume.density * volume.grid[:, 4 : 4 + parts].softmax(1)).float().flatten(2).sum(-1)
-        shares = matter / matter.sum(1, keepdim=True).clamp_min(1e-9)
-        fullest = poses[torch.arange(len(poses)), :, shares.argmax(1)]
+    shares = matter_shares(volume, poses.shape[2])
+    fullest = poses.detach()[torch.arange(len(poses)), :, shares.argmax(1)]
     apart = (poses - fullest[:, :, None]).abs().mean((1, 3, 4))
     return ((LEAST - shares).clamp_min(0) * apart).mean()
 

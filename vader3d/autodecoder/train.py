@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
-from vader3d.autodecoder.found_poses import found_scores, place_found
+from vader3d.autodecoder.found_poses import JUDGED_OBJECTS, found_scores, part_shares, place_found
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.autodecoder.part_start import learn_start, roughened, turn_as_far
@@ -234,6 +234,9 @@ class AutodecoderTask:
         }
         if self.model.parts is not None and self.true_parts is not None and not self.model.finds_poses:
             numbers |= part_scores(self.model.parts, self.true_parts, self.config.parts.names)
+        if self.model.parts is not None:
+            few = objects[:: -(-len(objects) // JUDGED_OBJECTS)]
+            numbers |= part_shares(self.model, few, self.config.parts.names)
         if self.model.posing is not None:
             numbers |= self.posing_seen | found_scores(self.model, self.views, self.true_parts, self.config.parts.names)
         return numbers
