@@ -48,6 +48,7 @@ def test_a_report_has_every_score_beside_its_control(made):
         "torso_rotation_error": "torso_constant_error",
         "head_yaw_correlation": "head_shuffled_yaw_correlation",
         "heldout_psnr": "heldout_psnr_at_start",
+        "heldout_psnr_network": "heldout_psnr_at_start",
         "depth_correlation": "depth_correlation_of_another",
         "parts_iou": "parts_iou_of_one_part",
         "novel_psnr_15": "flat_card_psnr_15",

@@ -184,6 +184,11 @@ class Judge:
             rough, _ = render_views(volume, target.cameras, self.render, poses=start)
         poses = refined_parts(volume, target, start, self.render, steps=how.refinement, rate=how.rate)
         scores = {"heldout_psnr_at_start": self.inside(rough, target)}
+        if self.model.posing is not None:
+            with torch.no_grad():
+                seen_as = first_poses(self.model, volume, target, self.render)
+                predicted, _ = render_views(volume, target.cameras, self.render, poses=seen_as)
+            scores["heldout_psnr_network"] = self.inside(predicted, target)
         with torch.no_grad():
             seen = render_volume(
                 with_shares(volume, self.parts.parts), target.cameras.rays(), self.render.march(), poses=poses
