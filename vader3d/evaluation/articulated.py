@@ -26,12 +26,14 @@ from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import is_new_take, novel_path, read_truth
 from vader3d.data.motion import composed
+from vader3d.evaluation.new_people import judge_new_people
 from vader3d.evaluation.strangers import judge_strangers
 from vader3d.export.mesh import EmptyVolumeError
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import held, write_bytes, write_text
 from vader3d.generate.animate import agreement, front_camera, skinned
+from vader3d.generate.generator import opened
 from vader3d.geometry.cameras import DISTANCE, Cameras
 from vader3d.geometry.skinning import inverse, nearest_pose
 from vader3d.hub import autodecoder_file, model_folder
@@ -39,6 +41,7 @@ from vader3d.measures.articulated import correlation, flat_card, jitter, leakage
 from vader3d.measures.pictures import foreground_psnr
 from vader3d.progress import track
 from vader3d.render import RenderConfig, Volume, render_views, render_volume
+from vader3d.snapshots import MODEL
 from vader3d.text.captions import OBJECTS, read_objects
 
 NAME = "articulated"
@@ -54,6 +57,7 @@ class ArticulatedConfig(Checked):
     refinement: int = ranged(60, at_least=0)  # steps that a held-out frame's poses learn by its picture
     rate: float = ranged(0.02, above=0)
     grid: int = ranged(12, at_least=2)  # identities, each driven by the clips of all
+    new_people: int = ranged(64, at_least=2)  # drawn by stage 2, where there is one
     exported: int = ranged(12, at_least=1)  # objects whose skinned meshes are compared with their volumes
     strangers: int = ranged(6, at_least=1)  # clips that training did not see, in which poses are found
     search: ReconstructConfig = field(default_factory=ReconstructConfig)  # by which those are found
@@ -80,6 +84,8 @@ def evaluate_articulated(
             novel = Archive(novel_path(Path(data)))
             judge = Judge(known, known.parts, config.render, archive, novel, truth, people, learned)
             report, sheet = judge.report(names, how)
+            if learned and autodecoder_file(folder) != folder / MODEL:
+                report |= judge_new_people(opened(folder, device="cpu"), archive, count=how.new_people)
         else:
             poses = truth["poses"]
             report, sheet = judge_strangers(
