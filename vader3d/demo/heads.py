@@ -35,7 +35,7 @@ from vader3d.randomness import sample_seed
 HEADS = "talking-heads"
 NEEDED = {"av": "video", "embreex": "meshes", "anny": "heads"}  # packages and the extras that bring them
 # Which share of the time each part usually takes. Clips are made once, and are not in what is asked for in minutes.
-SHARES = {"autodecoder": 0.68, "diffusion": 0.29, "assets": 0.02, "evaluation": 0.01}
+SHARES = {"autodecoder": 0.78, "diffusion": 0.18, "assets": 0.03, "evaluation": 0.01}
 NEW_PEOPLE, SHOWN = 8, 8
 JUDGED = ArticulatedConfig(clips=12, grid=8, exported=4)
 FILM_PX, STEPS = 96, 32
