@@ -66,3 +66,6 @@ def test_models_of_one_object_are_refused(ours, monkeypatch):
     monkeypatch.setattr(ours.trained, "known", False)
     with pytest.raises(ValueError, match="redraws: wanted none of a model of one object"):
         ours(redraws=1, output_type="latent")
+    monkeypatch.setattr(ours, "trained", None)
+    with pytest.raises(ValueError, match="redraws: wanted 0 of a model without its training's codes; got 1"):
+        ours(redraws=1, output_type="latent")

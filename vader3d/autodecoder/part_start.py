@@ -28,7 +28,7 @@ def learn_start(
 
     batch: objects of a step; each: pictures of an object in it. The network is averaged over its last time through:
     it sees alike what looks alike, and has not learned each picture's error by heart. Neighbours in a clip then share.
-    Places stay the file's: these are not what is hard to tell.
+    Where parts are stays the file's, shared alike: that is not what is hard to tell.
     """
     posing, parts = model.posing, model.parts
     assert posing is not None

@@ -93,7 +93,9 @@ class Stages:
     def check(self, recipes: Sequence[Recipe]) -> None:
         """ValueError: there are words, and the model knows none; or a guide or known objects that are not at hand."""
         self.check_texts(text for recipe in recipes for text in recipe.texts)
-        if any(recipe.redraws for recipe in recipes) and self.trained:
+        if redraws := max((recipe.redraws for recipe in recipes), default=0):
+            if self.trained is None:
+                raise ValueError(f"redraws: wanted 0 of a model without its training's codes; got {redraws}")
             self.trained.check()
         for checksum in sorted(set[str]().union(*(recipe.guides for recipe in recipes))):
             self.guide_of(checksum)
