@@ -107,6 +107,11 @@ def to_rest(poses: Tensor, cameras: Cameras) -> Tensor:
     return composed(inverse(poses), inverse(cameras.world_from_camera[..., :3, :])[:, :, None])
 
 
+def from_rest(poses: Tensor, cameras: Cameras) -> Tensor:
+    """The inverse of `to_rest`: poses [B, V, K, 3, 4] from rest to the cameras [B, V]."""
+    return composed(inverse(cameras.world_from_camera[..., :3, :])[:, :, None], inverse(poses))
+
+
 @torch.no_grad()
 def matter_shares(volume: Volume, parts: int) -> Tensor:
     """How much of each object's matter each of K parts holds, [B, K]: densities times the softmax of logits."""

@@ -18,14 +18,13 @@ from torch import Tensor
 from vader3d.assets import Asset
 from vader3d.autodecoder.found_poses import first_poses
 from vader3d.autodecoder.model import Autodecoder, load_autodecoder
-from vader3d.autodecoder.parts import PartPoses, refined_parts
+from vader3d.autodecoder.parts import PartPoses, from_rest, refined_parts
 from vader3d.autodecoder.reconstruct import ReconstructConfig
 from vader3d.config import Checked, ranged
 from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import is_new_take, novel_path, read_truth
-from vader3d.data.motion import composed
 from vader3d.evaluation.new_people import judge_new_people
 from vader3d.evaluation.strangers import judge_strangers
 from vader3d.export.mesh import EmptyVolumeError
@@ -35,7 +34,7 @@ from vader3d.files import held, write_bytes, write_text
 from vader3d.generate.animate import agreement, front_camera, skinned
 from vader3d.generate.generator import opened
 from vader3d.geometry.cameras import DISTANCE, Cameras
-from vader3d.geometry.skinning import inverse, nearest_pose
+from vader3d.geometry.skinning import nearest_pose
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou
 from vader3d.measures.pictures import foreground_psnr
@@ -160,9 +159,8 @@ class Judge:
                 volume = self.volume(clip)
                 first = self.start(volume, target)
             refined = refined_parts(volume, target, first, self.render, steps=how.refinement, rate=how.rate)
-            camera_from_world = inverse(target.cameras.world_from_camera[0, :, None, :3])
             for way, poses in (("first", first), ("refined", refined)):
-                ways[way].append(composed(camera_from_world, inverse(poses[0])))
+                ways[way].append(from_rest(poses, target.cameras)[0])
         scores: dict[str, float] = {}
         for way, each in ways.items():
             turns = torch.stack(each)[..., :3]

@@ -14,12 +14,12 @@ from torch import Tensor
 from vader3d.assets import Asset
 from vader3d.autodecoder.found_poses import first_poses
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, load_autodecoder, read_config, save_autodecoder
-from vader3d.autodecoder.parts import refined_parts
+from vader3d.autodecoder.parts import from_rest, refined_parts
 from vader3d.autodecoder.reconstruct import ReconstructConfig, Reconstruction, as_model, reconstruct, still, views_in
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.views import Picked, ViewBatch, view_batch
-from vader3d.data.motion import FASTEST, FRAMES_PER_SECOND, composed, write_motion
+from vader3d.data.motion import FASTEST, FRAMES_PER_SECOND, write_motion
 from vader3d.data.named import open_archive
 from vader3d.data.reading.folders import object_folders, object_names
 from vader3d.data.reading.nerfstudio import NERFSTUDIO
@@ -35,7 +35,6 @@ from vader3d.files import LOCK, checksum_of, discard, held, write_bytes, write_t
 from vader3d.frozen.matting import Matting
 from vader3d.generate.animate import check_moves, front_camera
 from vader3d.geometry.cameras import Cameras
-from vader3d.geometry.skinning import inverse
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.machine import chosen_device
 from vader3d.measures.pictures import foreground_psnr, psnr
@@ -115,7 +114,7 @@ def reconstructed(
         poses = refined_parts(volume, truth, poses, render, steps=REFINED, rate=REFINING_RATE, title=title)
         every = found.poses.new_zeros(count, *found.poses.shape[2:])
         every[judged], every[seen] = poses[0], found.poses[0]
-        every = composed(inverse(whole.cameras.world_from_camera[0, :, None, :3]), inverse(every))
+        every = from_rest(every[None], whole.cameras)[0]
     scores, sheet = scored(found, truth, render, poses)
     about = {"views": len(seen), "judged": len(judged), "held_out": count > len(seen), **scores}
     return found, about, sheet, every
