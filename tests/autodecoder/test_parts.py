@@ -21,7 +21,7 @@ from vader3d.autodecoder.parts import (
     refined_parts,
     rough_parts,
     smoothed,
-    with_file,
+    started,
 )
 from vader3d.autodecoder.reconstruct import ReconstructConfig, reconstruct
 from vader3d.autodecoder.train import AutodecoderTask, train_autodecoder
@@ -202,15 +202,15 @@ def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys, mo
 
 
 def test_files_of_other_data_are_refused(archive, tmp_path):
-    with pytest.raises(ValueError, match="wanted poses of the data's 4 objects; got those of 3"):
-        with_file(PartConfig(poses=BESIDE), archive.path, objects=4, parts=2)
+    with pytest.raises(ValueError, match="wanted poses of the data's 2 objects; got those of 3"):
+        started(PartConfig(poses=BESIDE), archive.select([0, 1]), parts=2)
     with pytest.raises(ValueError, match=r"decoder\.extra_channels: wanted 2, for torso, head; got 0"):
-        with_file(PartConfig(poses=BESIDE), archive.path, objects=3, parts=0)
+        started(PartConfig(poses=BESIDE), archive, parts=0)
     with pytest.raises(ValueError, match=r"no\.safetensors: wanted a snapshot; got no such file"):
-        with_file(PartConfig(poses=str(tmp_path / "no.safetensors")), archive.path, objects=3, parts=2)
+        started(PartConfig(poses=str(tmp_path / "no.safetensors")), archive, parts=2)
     save_snapshot(tmp_path / "a.safetensors", {"poses": torch.zeros(3, 2, 3, 4)}, {"kind": "truth", "parts": PARTS})
     with pytest.raises(ValueError, match=r"a\.safetensors: poses: wanted finite \[N, F, 2, 3, 4\]"):
-        with_file(PartConfig(poses=str(tmp_path / "a.safetensors")), archive.path, objects=3, parts=2)
+        started(PartConfig(poses=str(tmp_path / "a.safetensors")), archive, parts=2)
 
 
 def tinted(number: int) -> Volume:

@@ -55,6 +55,8 @@ def test_a_report_has_every_score_beside_its_control(made):
         "novel_psnr_45": "flat_card_psnr_45",
         "driver_leaked": "chance",
         "head_jitter": "head_true_jitter",
+        "motion_chamfer": "motion_chamfer_of_another",
+        "motion_chamfer_still": "motion_chamfer_least",
     }
     print({key: (report[key], report[control]) for key, control in pairs.items()}, report["export_psnr"])
     assert np.isfinite([report[key] for pair in pairs.items() for key in pair]).all()

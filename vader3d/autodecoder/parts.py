@@ -4,15 +4,18 @@ Their start comes from a file. They are held while volumes form, and then learn 
 pictures: a turn about the object's middle and a shift, six numbers a part and picture.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from vader3d.autodecoder.faces import detected_poses
 from vader3d.autodecoder.posing import shrunk
 from vader3d.config import Checked, ranged
 from vader3d.data.batches.views import ViewBatch
+from vader3d.data.dataset import DataSet
 from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside, read_part_poses
 from vader3d.geometry.cameras import Cameras
@@ -22,7 +25,7 @@ from vader3d.measures.poses import rotation_scores
 from vader3d.progress import track
 from vader3d.render import RenderConfig, Volume, render_views
 
-BESIDE = "beside"
+BESIDE, DETECTOR = "beside", "detector"
 SILHOUETTE = 0.05  # weight of masks beside colours where poses are refined
 MOST_KEPT = 1 << 20  # poses that a network found: 50 MB
 LEAST = 0.01  # share of an object's matter below which a part is pulled
@@ -33,7 +36,8 @@ KNOWN, TRIED_PX = 64, 32  # poses that a new clip's frames are compared with, in
 class PartConfig(Checked):
     """Parts of moving subjects: as many as the decoder has extra channels, their skinning logits."""
 
-    # a file of part poses for every picture; "beside": OUT.truth.safetensors of `prepare heads`; None: nothing moves
+    # a file of part poses for every picture; "beside": OUT.truth.safetensors of `prepare heads`; "detector": of people,
+    # what their faces say; None: nothing moves
     poses: str | None = None
     start_noise: float = ranged(0.0, at_least=0)  # degrees (median) by which test beds turn them first
     # times that the network of poses learns them by all pictures before; parts then begin where it sees them, for it
@@ -131,17 +135,20 @@ def pull(poses: Tensor, volume: Volume) -> Tensor:
     return ((LEAST - shares).clamp_min(0) * apart).mean()
 
 
-def with_file(config: PartConfig, archive: Path | str, *, objects: int, parts: int) -> tuple[PartConfig, Tensor | None]:
-    """The configuration with what the file says, and its poses [N, F, K, 3, 4]; None: there are none.
+def started(config: PartConfig, data: DataSet, *, parts: int) -> tuple[PartConfig, Tensor | None]:
+    """The configuration of parts whose poses are learned from a start, and that, [N, F, K, 3, 4]; None: nothing moves.
 
     ValueError: no such file, or poses of other objects, or of as many parts as the decoder has no channels for.
     """
     if config.poses is None:
         return config, None
-    path = beside(Path(archive)) if config.poses == BESIDE else Path(config.poses)
-    poses, names = read_part_poses(path)
-    if len(poses) != objects:
-        raise ValueError(f"{path}: wanted poses of the data's {objects} objects; got those of {len(poses)}")
+    if config.poses == DETECTOR:
+        poses, names = detected_poses(data)
+    else:
+        path = beside(Path(data.path)) if config.poses == BESIDE else Path(config.poses)
+        poses, names = read_part_poses(path)
+        if len(poses) != len(data):
+            raise ValueError(f"{path}: wanted poses of the data's {len(data)} objects; got those of {len(poses)}")
     if len(names) != parts:
         raise ValueError(f"decoder.extra_channels: wanted {len(names)}, for {', '.join(names)}; got {parts}")
     return replace(config, names=names, pictures=poses.shape[1]), poses
@@ -161,11 +168,16 @@ def found_parts(
             f"parts.poses: wanted none where poses.source=keypoints finds them; got {config.poses}; "
             "--set poses.source=table learns both"
         )
-    path = beside(Path(archive))
-    true = read_part_poses(path)[0] if path.is_file() else None
     names = tuple(f"part {number}" for number in range(shape[2]))
     pictures = min(shape[1], max(1, MOST_KEPT // (shape[0] * shape[2])))
-    return replace(config, names=names, pictures=pictures), None if true is None or true.shape[:3] != shape else true
+    return replace(config, names=names, pictures=pictures), true_poses(archive, shape)
+
+
+def true_poses(archive: Path | str, shape: Sequence[int]) -> Tensor | None:
+    """Poses of `shape` [N, F, K, 3, 4], where a file beside the archive tells such."""
+    path = beside(Path(archive))
+    poses = read_part_poses(path)[0] if path.is_file() else None
+    return None if poses is None or poses.shape[:3] != tuple(shape[:3]) else poses
 
 
 def smoothed(poses: Tensor, width: float) -> Tensor:

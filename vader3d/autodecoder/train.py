@@ -14,7 +14,7 @@ from vader3d.autodecoder.found_poses import JUDGED_OBJECTS, found_scores, part_s
 from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.autodecoder.part_start import learn_start, roughened, turn_as_far
-from vader3d.autodecoder.parts import found_parts, part_scores, pull, with_file
+from vader3d.autodecoder.parts import found_parts, part_scores, pull, started, true_poses
 from vader3d.autodecoder.pose_table import most_views, nearest_hypotheses, place_table, table_of_poses_optimiser
 from vader3d.autodecoder.posing import TRIED_PX, Hypotheses, chosen, leaning, picked, posing_optimiser, seen_by, smaller
 from vader3d.autodecoder.start import start_from
@@ -56,8 +56,10 @@ class AutodecoderTask:
         if config.poses.source == "keypoints" and channels > 1:
             pictures = most_views(config.poses, views)
             parts, self.true_parts = found_parts(config.parts, views.archive.path, (count, pictures, channels))
+            start = None
         else:
-            parts, self.true_parts = with_file(config.parts, views.archive.path, objects=count, parts=channels)
+            parts, start = started(config.parts, views.archive, parts=channels)
+            self.true_parts = None if start is None else true_poses(views.archive.path, start.shape)
         config = replace(config, parts=parts)
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)
@@ -82,8 +84,8 @@ class AutodecoderTask:
             )
         if poses is not None and posing is not None:
             place_table(poses, config.poses, self.views, posing.bases[len(posing.bases) // 2], seed=config.loop.seed)
-        if moved is not None and self.true_parts is not None and not self.model.finds_poses:
-            self.rough_parts = roughened(self.true_parts, noise=parts.start_noise, seed=config.loop.seed)
+        if moved is not None and start is not None:
+            self.rough_parts = roughened(start, noise=parts.start_noise, seed=config.loop.seed)
             moved.start.copy_(self.rough_parts.flatten(0, 1))
         table, head = self.model.codes.table, self.model.decoder.head.weight
         matrices = (head,) if config.decoder.subvoxels > 1 else ()  # most of the detail of sub-voxels is in the head

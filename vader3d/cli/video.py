@@ -46,8 +46,8 @@ def prepare_video_command(
         output: The archive to write; a folder, with --objects-per-shard.
         size: Width and height of the pictures in pixels.
         views: At most so many frames of each clip, evenly in time.
-        masks: auto (alpha, else files, else a plain background), alpha, file, plain, or a segmentation network of
-            `transformers`, a folder or an id that was downloaded before.
+        masks: auto (alpha, else files, else a plain background), alpha, file, plain, people (extra `people`), or a
+            segmentation network of `transformers`, a folder or an id that was downloaded before.
         labels: Which of that network's classes are the subject; default: what is in the middle.
         download: Fetch a network that is not here.
         device: Of that network; auto takes a GPU where there is one.
@@ -72,7 +72,7 @@ def prepare_video_command(
     from vader3d.data.reading.folders import unpacked
     from vader3d.data.videos.objects import Videography
     from vader3d.data.videos.prepare import prepare_videos
-    from vader3d.frozen.matting import KINDS, Matting, segmenter
+    from vader3d.frozen.matting import KINDS, PEOPLE, Matting, segmenter
     from vader3d.machine import chosen_device
     from vader3d.pages.videos import write_videos_page
     from vader3d.untrusted import read_json
@@ -82,7 +82,7 @@ def prepare_video_command(
         size, views, trim, least_foreground, least_frames, least_kilobytes, crop, smoothing, shots, largest, fov
     )
     matting = Matting(masks, labels, download, "cpu" if masks in KINDS else str(chosen_device(device)))
-    if masks not in KINDS:
+    if masks == PEOPLE or masks not in KINDS:
         segmenter(matting)  # once, before thousands of clips would all say that it is not here
     try:
         with unpacked(source) as place:

@@ -6,6 +6,7 @@ frames' poses are refined by their own pictures; scores of the start stand besid
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import is_new_take, novel_path, read_truth
+from vader3d.evaluation.motion import mean_scores, motion_scores, seen_surface
 from vader3d.evaluation.new_people import judge_new_people
 from vader3d.evaluation.strangers import judge_strangers
 from vader3d.export.mesh import EmptyVolumeError
@@ -86,9 +88,8 @@ def evaluate_articulated(
             if learned and autodecoder_file(folder) != folder / MODEL:
                 report |= judge_new_people(opened(folder, device="cpu"), archive, count=how.new_people)
         else:
-            poses = truth["poses"]
             report, sheet = judge_strangers(
-                known, config, archive, poses, names, clips=how.strangers, search=how.search
+                known, config, archive, truth, names, clips=how.strangers, search=how.search
             )
         whom = "training" if learned else "training, other takes" if people else "unseen"
         report = {"protocol": NAME, "people": whom, **report}
@@ -134,7 +135,7 @@ class Judge:
         report |= {key: round(sum(scores[key] for scores in each) / len(each), 4) for key in each[0]}
         if self.learned:
             report |= self.grid(clips[: how.grid])
-            report |= {"export_psnr": self.exported(clips[: how.exported], names)}
+            report |= self.exported(clips[: how.exported], names)
         shown = rows[:8]
         return report, contact_sheet(torch.cat(shown), columns=len(shown[0]))
 
@@ -153,6 +154,7 @@ class Judge:
     def found(self, clips: list[int], names: tuple[str, ...], how: ArticulatedConfig) -> dict[str, float]:
         """Of all frames of clips, by part: poses as they are first found, and as they are refined by the pictures."""
         ways: dict[str, list[Tensor]] = {"first": [], "refined": []}
+        moving: list[dict[str, float]] = []
         for clip in track(clips, "poses", total=len(clips)):
             target = self.frames(clip, range(self.truth["poses"].shape[1]))
             with torch.no_grad():
@@ -161,13 +163,15 @@ class Judge:
             refined = refined_parts(volume, target, first, self.render, steps=how.refinement, rate=how.rate)
             for way, poses in (("first", first), ("refined", refined)):
                 ways[way].append(from_rest(poses, target.cameras)[0])
+            with suppress(EmptyVolumeError):
+                moving.append(self.motion(clip, ways["refined"][-1]))
         scores: dict[str, float] = {}
         for way, each in ways.items():
             turns = torch.stack(each)[..., :3]
             for part, name in enumerate(names):
                 these = moving_scores(turns[:, :, part], self.truth["poses"][clips, :, part, :, :3])
                 scores |= {f"{name}_{way}_{key}": round(value, 3) for key, value in these.items()}
-        return scores
+        return scores | mean_scores(moving)
 
     def volume(self, clip: int) -> Volume:
         return self.model(torch.tensor([self.people[clip]]))
@@ -257,18 +261,29 @@ class Judge:
         *swapped, own = torch.stack(pictures, 1)
         return {key: round(value, 4) for key, value in leakage(torch.stack(swapped, 1), own).items()}
 
-    def exported(self, clips: list[int], names: tuple[str, ...]) -> float | None:
-        """PSNR in dB of skinned meshes' frames with the volumes' own, inside the mask; None: all are empty."""
-        scores = []
+    @torch.no_grad()
+    def exported(self, clips: list[int], names: tuple[str, ...]) -> dict[str, float | None]:
+        """Of skinned meshes: PSNR in dB with the volumes' own frames, inside the mask, None where all are empty; and
+        `motion_scores`.
+        """
+        psnrs, moving = [], []
+        rows = torch.arange(self.truth["poses"].shape[1])[None]
         for clip in clips:
-            with torch.no_grad():
-                asset = Asset(self.model(torch.tensor([clip])), self.render)
+            asset = Asset(self.volume(clip), self.render)
             motion = self.parts.motion(clip, names, front_camera(1).world_from_camera[0])
             try:
-                scores.append(agreement(asset, *skinned(asset), motion))
+                psnrs.append(agreement(asset, *skinned(asset), motion))
+                moving.append(self.motion(clip, self.parts(torch.tensor([clip]), rows)[0]))
             except EmptyVolumeError:
                 continue
-        return round(sum(scores) / len(scores), 2) if scores else None
+        return {"export_psnr": round(sum(psnrs) / len(psnrs), 2) if psnrs else None, **mean_scores(moving)}
+
+    @torch.no_grad()
+    def motion(self, clip: int, poses: Tensor) -> dict[str, float]:
+        """`motion_scores` of a clip by poses [F, K, 3, 4], from rest to the camera."""
+        other = seen_surface(self.truth, (clip + 1) % len(self.archive))
+        asset = Asset(self.volume(clip), self.render)
+        return motion_scores(asset, poses, seen_surface(self.truth, clip), other)
 
     @staticmethod
     def inside(colour: Tensor, target: ViewBatch) -> float:

@@ -13,9 +13,11 @@ import numpy as np
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import masked
 from vader3d.frozen.onnx_masks import is_onnx, object_of, onnx_masks
+from vader3d.frozen.people import networks, person_mask
 from vader3d.untrusted import reason_of
 
-KINDS = ("auto", "alpha", "file", "plain", "white")
+PEOPLE = "people"
+KINDS = ("auto", "alpha", "file", "plain", "white", PEOPLE)
 NEEDED = "masks: wanted the package transformers; got none; pip install 'vader3d[text]'"
 
 
@@ -24,9 +26,9 @@ class Matting:
     """How masks are made; may be sent to other processes, which load networks for themselves.
 
     masks: `alpha` of the pictures; `file`, found by name (`data/reading/mask_files.py`); `plain`, what differs from a
-    background of one colour; `white`; `auto`, the first of alpha, file and plain that there is; else a segmentation
-    network: of `transformers`, by folder or id, or an ONNX file (`onnx_masks.py`), whose segment in the picture's
-    middle is the object, or those of the classes `labels`.
+    background of one colour; `white`; `auto`, the first of alpha, file and plain that there is; `people`, by MediaPipe
+    (`people.py`); else a segmentation network: of `transformers`, by folder or id, or an ONNX file (`onnx_masks.py`),
+    whose segment in the picture's middle is the object, or those of the classes `labels`.
     """
 
     masks: str = "auto"
@@ -37,6 +39,8 @@ class Matting:
     def __call__(self, pixels: np.ndarray, file: Path | None = None) -> np.ndarray:
         """Alpha uint8 [H, W] of RGBA uint8 [H, W, 4], read from `file`; ValueError: there is no such mask."""
         place = file or Path("picture.jpg")
+        if self.masks == PEOPLE:
+            return person_mask(pixels[..., :3])
         if self.masks in KINDS:
             return masked(pixels, place, mask=self.masks, mask_path=given_mask(place))[0][..., 3]
         return network_alpha(self, pixels[..., :3])
@@ -101,10 +105,12 @@ def middle_segment(segments: np.ndarray) -> int:
 
 @cache
 def segmenter(matting: Matting) -> tuple[Any, Any]:
-    """A network and its processor, None of an ONNX file; ValueError: it is not here, or does something else.
+    """A network and its processor, None of an ONNX file or of people; ValueError: not here, or it does something else.
 
     ImportError: no package.
     """
+    if matting.masks == PEOPLE:
+        return networks(), None
     if is_onnx(matting.masks):
         return onnx_masks(matting.masks, matting.download), None
     try:

@@ -11,6 +11,7 @@ from vader3d.data.making.busts import PARTS, BustPose, part_poses, posed_surface
 from vader3d.data.making.heads import (
     NOTHING,
     NOVEL_YAWS,
+    SURFACE_POINTS,
     clip_views,
     moves,
     novel_path,
@@ -18,7 +19,9 @@ from vader3d.data.making.heads import (
     read_truth,
     truth_of,
 )
+from vader3d.data.part_poses import KIND, beside
 from vader3d.geometry.skinning import inverse, moved
+from vader3d.snapshots import load_snapshot, save_snapshot
 
 FRAMES, SIZE = 6, 32
 STILL = BustPose(np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(1))
@@ -50,6 +53,7 @@ def test_archive_truth_and_novel_views_lie_side_by_side(made):
         "judged": [3],
         "depth": [3, SIZE, SIZE],
         "parts": [3, SIZE, SIZE],
+        "surface": [3, FRAMES, SURFACE_POINTS, 3],
     }
     assert truth["judged"].tolist() == [5, 5, 5]  # held out
 
@@ -60,6 +64,28 @@ def test_what_trains_says_nothing_of_where_cameras_stand(made):
         _, cameras = archive.read(number)
         assert torch.equal(cameras.world_from_camera, cameras.world_from_camera[:1].expand(FRAMES, 4, 4))
         assert (truth["cameras"][number] - cameras.world_from_camera).abs().amax((1, 2)).min() > 1e-3
+
+
+def test_places_on_a_body_move_with_its_parts(made):
+    """What is at rest lies where any frame's poses take it back to, and is the surface that the pictures show."""
+    truth, _ = read_truth(made)
+    bust, *_ = toy(np.random.default_rng([4, 0]))
+    seen = moved(truth["surface"][0].float(), inverse(truth["cameras"][0, :, :3]))
+    back = moved(seen[:, None], inverse(truth["poses"][0]))  # [F, K, P, 3]
+    nearest = torch.cdist(back.flatten(0, 1), torch.tensor(bust.vertices).float()[None]).amin(-1).view(FRAMES, 2, -1)
+    assert float(nearest.amin(1).max()) < 0.1  # each place is on one of the balls, in every frame
+    apart = (back - back[5]).norm(dim=-1)  # of a place in each frame and in one, by each part's poses
+    assert float(apart.amin(1).max()) < 0.04 < float(apart.amax(1).max())
+    front = seen[5][seen[5, :, 2].argmin()]
+    assert abs(float(front[2] - truth["depth"][0][truth["depth"][0] > 0].min())) < 0.05
+
+
+def test_truth_without_surfaces_is_refused(made, tmp_path):
+    tensors, header = load_snapshot(beside(made), KIND)
+    del tensors["surface"]
+    save_snapshot(tmp_path / "old.zip.truth.safetensors", tensors, header)
+    with pytest.raises(ValueError, match="wanted where surfaces are; got an older file; make it anew"):
+        read_truth(tmp_path / "old.zip")
 
 
 def test_poses_and_depth_are_those_of_the_pictures(made):

@@ -32,6 +32,7 @@ SPREAD = {"head": (13.0, 6.0, 4.0), "torso": (7.0, 2.5, 2.0)}  # degrees of yaw,
 TAILS = 5  # degrees of freedom of a clip's liveliness: most sit still, some turn far
 FARTHEST_DEGREES = 60.0
 RAYS_PER_SIDE = 3
+SURFACE_POINTS = 2048
 NOTHING = 255  # part of a pixel that shows nothing
 
 Subject = Callable[[np.random.Generator], tuple[Bust, str, dict[str, str]]]
@@ -54,11 +55,14 @@ def novel_path(archive: Path) -> Path:
 def read_truth(archive: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """What `prepare_heads` knows of N clips of F frames, and the names of the K parts. ValueError: no such file.
 
-    poses [N, F, K, 3, 4], from the part at rest to the camera; cameras [N, F, 4, 4], world_from_camera; judged [N], the
-    frame that the rest is of; depth [N, H, W], along the camera's axis, 0 where nothing is; parts [N, H, W], the
-    part's number, 255 where nothing is.
+    poses [N, F, K, 3, 4], from the part at rest to the camera; cameras [N, F, 4, 4], world_from_camera; surface
+    [N, F, P, 3], float16, places on the body in the world, the same ones in all frames; judged [N], the frame that the
+    rest is of; depth [N, H, W], along the camera's axis, 0 where nothing is; parts [N, H, W], the part's number, 255
+    where nothing is.
     """
     tensors, header = load_snapshot(beside(archive), KIND)
+    if "surface" not in tensors:
+        raise ValueError(f"{beside(archive)}: wanted where surfaces are; got an older file; make it anew")
     return tensors, tuple(header["parts"])
 
 
@@ -154,9 +158,20 @@ def truth_of(seed: int, index: int, take: int, frames: int, size: int, subject: 
         "cameras": clip.cameras.world_from_camera,
         "judged": torch.tensor(clip.judged),
         "poses": composed(inverse(clip.cameras.world_from_camera[:, None, :3]), world),
+        "surface": torch.from_numpy(places_on(clip)).half(),
     }
     surface, parts = posed_surface(clip.bust, clip.poses[clip.judged])
     return truth | geometry_of(surface, parts, clip.cameras[clip.judged])
+
+
+def places_on(clip: Clip) -> np.ndarray:
+    """Where places on a person are in each frame, [F, P, 3], drawn evenly by area on the judged one's surface."""
+    surfaces = [posed_surface(clip.bust, pose)[0].triangles for pose in clip.poses]
+    rng, corners = np.random.default_rng(0), surfaces[clip.judged]
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    faces = rng.choice(len(areas), SURFACE_POINTS, p=areas / areas.sum())
+    shares = rng.dirichlet(np.ones(3), SURFACE_POINTS)  # even over a triangle
+    return np.stack([np.einsum("pc,pcd->pd", shares, triangles[faces]) for triangles in surfaces])
 
 
 def wandering(rng: np.random.Generator, frames: int, spread: tuple[float, ...]) -> np.ndarray:
