@@ -16,8 +16,8 @@ from vader3d.data.motion import Motion, composed
 from vader3d.data.part_poses import beside
 from vader3d.data.writer import PreparedObject
 from vader3d.export.turntable import straight_alpha
-from vader3d.generate.animate import front_camera, posed_assets
-from vader3d.geometry.cameras import Cameras
+from vader3d.generate.animate import posed_assets
+from vader3d.geometry.cameras import Cameras, front_camera, unposed_cameras
 from vader3d.geometry.rotations import rotation_from_vector
 from vader3d.geometry.skinning import inverse
 from vader3d.render import RenderConfig, Volume
@@ -69,9 +69,14 @@ def clip_poses() -> torch.Tensor:
     return torch.stack([composed(to_camera, clip_motion(number).poses) for number in range(CLIPS)])
 
 
-def write_clips(path: Path) -> Path:
-    """Clips of the figure in three tints, rendered by its own volume; poses beside them."""
+def write_clips(path: Path, *, posed: bool = True) -> Path:
+    """Clips of the figure in three tints, rendered by its own volume; poses beside them.
+
+    posed: the camera is said to stand in front, or nothing is said of it.
+    """
     still = Cameras(FRONT.world_from_camera.repeat(FRAMES, 1, 1), FRONT.intrinsics.repeat(FRAMES, 1), SIZE, SIZE)
+    if not posed:
+        still = replace(still, world_from_camera=unposed_cameras(FRAMES, size=SIZE).world_from_camera)
     with ArchiveWriter(path, title="clips", resolution=(SIZE, SIZE)) as writer:
         for number in range(CLIPS):
             asset = figure(24)

@@ -13,7 +13,8 @@ from tiny import write_things
 from vader3d.cli.main import main
 from vader3d.data.motion import write_motion
 from vader3d.export.skinned import skin_of
-from vader3d.generate.animate import FilmConfig, agreement, film_frames, front_camera, posed_assets, save_animation
+from vader3d.generate.animate import FilmConfig, agreement, film_frames, posed_assets, save_animation
+from vader3d.geometry.cameras import front_camera
 from vader3d.geometry.skinning import inverse
 from vader3d.presets import preset
 from vader3d.render import render_views

@@ -19,8 +19,9 @@ from vader3d.data.motion import composed, read_motion
 from vader3d.data.videos.clips import listed_clips
 from vader3d.export.turntable import straight_alpha
 from vader3d.generate import reconstruct as finding
-from vader3d.generate.animate import front_camera, posed_assets
+from vader3d.generate.animate import posed_assets
 from vader3d.generate.reconstruct import clip_key
+from vader3d.geometry.cameras import front_camera
 from vader3d.geometry.skinning import inverse
 from vader3d.presets import preset
 from vader3d.progress import watched

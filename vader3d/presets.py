@@ -6,7 +6,7 @@ from vader3d.autodecoder.codes import CodeConfig
 from vader3d.autodecoder.decoder import DecoderConfig
 from vader3d.autodecoder.losses import LossConfig
 from vader3d.autodecoder.model import AutodecoderConfig
-from vader3d.autodecoder.parts import PartConfig
+from vader3d.autodecoder.parts import BESIDE, DETECTOR, PartConfig
 from vader3d.autodecoder.posing import PoseConfig
 from vader3d.config import unknown_name
 from vader3d.diffusion.model import DiffusionConfig
@@ -83,6 +83,29 @@ GRID_STAGE2 = replace(
 TEXT_UNET = UNetConfig(model_channels=192, blocks_per_level=3, token_dim=1024)
 PAPER_TEXT = replace(PAPER_STAGE2, unet=TEXT_UNET, text_encoder="google-t5/t5-11b")
 
+HEADS_STAGE1 = replace(
+    SMALL_STAGE1,
+    decoder=replace(
+        SMALL_STAGE1.decoder,
+        code_length=64,
+        channels=(64, 32),
+        latent_resolution=4,
+        extra_channels=2,
+        part_heights=(0.3, -0.55),
+    ),
+    render=replace(SMALL_STAGE1.render, samples_per_ray=32),
+    losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
+    loop=replace(SMALL_STAGE1.loop, objects_seen=16_000, batch=4, log_seconds=20.0),
+    poses=PoseConfig(source="table", azimuths=(0.0,), elevation=0.0),
+    parts=PartConfig(poses=BESIDE, start_noise=20.0, passes=6, turned=0.4, smooth=1.5, hold=0.1, stay=30.0),
+    views_per_object=6,
+    code_noise=0.05,
+)
+HEADS_STAGE2 = replace(
+    GRID_STAGE2,
+    unet=replace(GRID_STAGE2.unet, dropout=0.3),  # without it 91 of 100 new people are copies of known ones
+    loop=replace(GRID_STAGE2.loop, objects_seen=40_000),
+)
 PRESETS = {
     "small": Preset(
         note="64x64 pictures on a laptop CPU in minutes (the demo's). The latent is the code itself; docs/results.md "
@@ -173,33 +196,20 @@ PRESETS = {
     "talking-heads-small": Preset(
         note="people's heads and shoulders, each in a clip, whose two parts move: poses of both are refined from a "
         "start some 20 degrees off (`vader3d prepare heads`; docs/animation.md).",
-        autodecoder=replace(
-            SMALL_STAGE1,
-            decoder=replace(
-                SMALL_STAGE1.decoder,
-                code_length=64,
-                channels=(64, 32),
-                latent_resolution=4,
-                extra_channels=2,
-                part_heights=(0.3, -0.55),
-            ),
-            render=replace(SMALL_STAGE1.render, samples_per_ray=32),
-            losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
-            loop=replace(SMALL_STAGE1.loop, objects_seen=16_000, batch=4, log_seconds=20.0),
-            poses=PoseConfig(source="table", azimuths=(0.0,), elevation=0.0),
-            parts=PartConfig(poses="beside", start_noise=20.0, passes=6, turned=0.4, smooth=1.5, hold=0.1, stay=30.0),
-            views_per_object=6,
-            code_noise=0.05,
-        ),
-        diffusion=replace(
-            GRID_STAGE2,
-            unet=replace(GRID_STAGE2.unet, dropout=0.3),  # without it 91 of 100 new people are copies of known ones
-            loop=replace(GRID_STAGE2.loop, objects_seen=40_000),
-        ),
+        autodecoder=HEADS_STAGE1,
+        diffusion=HEADS_STAGE2,
         objects=100,
         picture_px=64,
         score="people, eight minutes of a CPU core, three seeds: held-out PSNR 30.0 dB inside the mask, head and torso "
         "2.3 and 2.1 degrees off, 30 degrees aside 23.9 dB (docs/results.md)",
+    ),
+    "talking-heads": Preset(
+        note="clips of people, head and shoulders (`vader3d prepare video --masks people`), of whom nothing is known: "
+        "poses start where MediaPipe sees their faces (extra `people`; docs/animation.md).",
+        autodecoder=replace(HEADS_STAGE1, parts=replace(HEADS_STAGE1.parts, poses=DETECTOR, start_noise=0.0)),
+        diffusion=HEADS_STAGE2,
+        objects=100,
+        picture_px=64,
     ),
     "tiny": Preset(
         note="seconds, for tests and for trying commands out; its objects are blobs.",

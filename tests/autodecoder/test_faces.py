@@ -58,7 +58,7 @@ def test_a_head_turns_and_goes_as_its_landmarks_do_and_the_torso_hangs_from_it()
     shifts = torch.tensor(rng.normal(size=(6, 12, 3))).float() * torch.tensor([0.1, 0.05, 0.0])
     about = torch.tensor([0.0, -0.3, 4.0])  # where heads turn: behind the face
     true = torch.cat([rotation_from_vector(turns), (shifts + about)[..., None]], -1)
-    found = head_and_torso(seen(moved(face, true), cameras), cameras)
+    found = head_and_torso(seen(moved(face, true), cameras), cameras.intrinsics)
     assert found.shape == (6, 12, 2, 3, 4)
     rest = inverse(cameras.world_from_camera[0, 0, :3])
     scores = moving_scores(found[:, :, 0, :, :3], composed(true, rest)[..., :3])
@@ -79,10 +79,9 @@ def test_a_head_turns_and_goes_as_its_landmarks_do_and_the_torso_hangs_from_it()
 def test_larger_pictures_of_the_same_give_the_same():
     rng = np.random.default_rng(1)
     turns, face = nodding(3, 4, rng), mask(rng)
-    points = moved(
-        face, torch.cat([rotation_from_vector(turns), torch.tensor([[0.0], [0.1], [4.0]]).expand(3, 4, 3, 1)], -1)
-    )
-    small, large = (head_and_torso(seen(points, cameras), cameras) for cameras in (front(3, 4), front(3, 4, 4 * PX)))
+    points = moved(face, placed(turns))
+    both = front(3, 4), front(3, 4, 4 * PX)
+    small, large = (head_and_torso(seen(points, cameras), cameras.intrinsics) for cameras in both)
     assert torch.allclose(small, large, atol=1e-4)
 
 
@@ -93,9 +92,7 @@ def landmarks_of(blind: set[int], rng: np.random.Generator, asked: list[int]):
         asked.append(len(asked))
         frames = len(pictures)
         cameras = front(1, frames, pictures.shape[1])
-        poses = torch.cat(
-            [rotation_from_vector(nodding(1, frames, rng)), torch.tensor([[0.0], [0], [4]]).expand(1, frames, 3, 1)], -1
-        )
+        poses = placed(nodding(1, frames, rng))
         places = seen(moved(mask(np.random.default_rng(2)), poses), cameras)[0].numpy().astype(float)
         places[: len(places) if asked[-1] in blind else 1] = np.nan
         return places

@@ -31,7 +31,8 @@ from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import PosedViews
 from vader3d.data.motion import read_motion
 from vader3d.export.turntable import straight_alpha
-from vader3d.generate.animate import front_camera, posed_assets
+from vader3d.generate.animate import posed_assets
+from vader3d.geometry.cameras import front_camera
 from vader3d.geometry.rotations import degrees_between, rotation_from_vector
 from vader3d.measures.poses import aligned_degrees
 from vader3d.presets import preset
@@ -199,6 +200,18 @@ def test_a_clip_that_was_learned_drives_another_object(run, tmp_path, capsys, mo
     assert (
         "driving: wanted a number below 3 or the name of a training object, such as clip 0" in capsys.readouterr().err
     )
+
+
+def test_where_cameras_stand_need_not_be_known(archive, tmp_path):
+    """Poses are told from the camera: clips that say nothing of it teach the same."""
+    unposed = Archive(write_clips(tmp_path / "clips.zip", posed=False))
+    assert not unposed.records[0].posed
+    how = replace(config(hold=0.0), loop=replace(config().loop, objects_seen=12, batch=3, device="cpu"))
+    how = replace(how, poses=replace(how.poses, source="table", azimuths=(0.0,), elevation=0.0))
+    one, other = (train_autodecoder(each, how, tmp_path / str(each is archive)) for each in (archive, unposed))
+    for (name, weight), known in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(weight, known), name
+    assert other.codes.table.weight.isfinite().all()
 
 
 def test_files_of_other_data_are_refused(archive, tmp_path):

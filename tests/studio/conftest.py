@@ -23,7 +23,8 @@ from vader3d.data.writer import PreparedObject
 from vader3d.export import surface
 from vader3d.export.dataset import write_scene
 from vader3d.export.surface import SurfaceConfig
-from vader3d.generate.animate import FilmConfig, front_camera
+from vader3d.generate.animate import FilmConfig
+from vader3d.geometry.cameras import front_camera
 from vader3d.geometry.skinning import inverse
 from vader3d.presets import preset
 from vader3d.snapshots import save_snapshot

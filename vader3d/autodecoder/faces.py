@@ -10,7 +10,7 @@ from vader3d.data.motion import composed
 from vader3d.data.part_poses import KIND, read_part_poses
 from vader3d.files import cache_folder
 from vader3d.frozen.people import faces_in
-from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.cameras import DISTANCE, front_camera
 from vader3d.geometry.rotations import nearest_rotation
 from vader3d.geometry.skinning import inverse
 from vader3d.progress import console, track
@@ -36,7 +36,7 @@ def detected_poses(data: DataSet) -> tuple[Tensor, tuple[str, ...]]:
 def poses_of(data: DataSet) -> Tensor:
     """`detected_poses`, found anew."""
     most = max(record.views for record in data.records)
-    clips, faces, cameras = [], [], []
+    clips, faces, intrinsics = [], [], []
     missed, pictures = 0, 0
     for number in track(range(len(data)), "faces", total=len(data)):
         try:
@@ -50,24 +50,18 @@ def poses_of(data: DataSet) -> Tensor:
             nearest = (torch.arange(most)[:, None] - there).abs().argmin(1)
             clips.append(number)
             faces.append(seen[there[nearest]])
-            cameras.append(views.cameras[there[nearest]])
+            intrinsics.append(views.cameras.intrinsics[there[nearest]])
     found = f"a face in {pictures - missed} of {pictures} pictures, in {len(clips)} of {len(data)} clips"
     if len(clips) < LEAST_CLIPS * len(data):
         raise ValueError(f"parts.poses=detector: wanted pictures of people's faces; got {found}; give a file of poses")
     console.print(f"start of poses: {found}")
-    whole = Cameras(
-        torch.stack([each.world_from_camera for each in cameras]),
-        torch.stack([each.intrinsics for each in cameras]),
-        cameras[0].height,
-        cameras[0].width,
-    )
-    poses = inverse(whole.world_from_camera[0, 0, :3]).repeat(len(data), most, 2, 1, 1)
-    poses[clips] = head_and_torso(torch.stack(faces), whole)
+    poses = inverse(front_camera(1).world_from_camera[0, :3]).repeat(len(data), most, 2, 1, 1)
+    poses[clips] = head_and_torso(torch.stack(faces), torch.stack(intrinsics))
     return poses
 
 
-def head_and_torso(faces: Tensor, cameras: Cameras) -> Tensor:
-    """Poses [N, F, 2, 3, 4] by landmarks [N, F, L, 3], in pixels, of faces before cameras [N, F] that stand in front.
+def head_and_torso(faces: Tensor, intrinsics: Tensor) -> Tensor:
+    """Poses [N, F, 2, 3, 4] by landmarks [N, F, L, 3], in pixels, of faces before cameras with intrinsics [N, F, 4].
 
     A head turns as its landmarks turn from the mean face, about a place as far behind them as they reach; it stays as
     far from the camera as the middle of the world, for larger faces and nearer ones look alike. Nothing is known of how
@@ -77,19 +71,18 @@ def head_and_torso(faces: Tensor, cameras: Cameras) -> Tensor:
     middle = faces.mean(2, keepdim=True)
     reach = (faces - middle).square().sum(-1).mean(-1).sqrt()  # [N, F]
     turns, mean = from_mean_face((faces - middle) / reach[..., None, None])
-    focal, centre = cameras.intrinsics.double().split(2, -1)
-    distance = cameras.centres.double().norm(dim=-1)
-    size = (reach * distance / focal[..., 0]).median()  # of faces in the world
+    focal, centre = intrinsics.double().split(2, -1)
+    size = DISTANCE * (reach / focal[..., 0]).median()  # of faces in the world
     places = torch.cat([(middle[:, :, 0, :2] - centre) / focal, torch.ones_like(reach)[..., None]], -1)
-    places = places * distance[..., None] + size * turns[..., 2]
-    places = places * (distance / places[..., 2])[..., None]
+    places = DISTANCE * places + size * turns[..., 2]
+    places = DISTANCE * places / places[..., 2:]
     home = places.mean((0, 1))
     chin = torch.stack([home.new_zeros(()), size * mean[:, 1].max(), home.new_zeros(())])
     hung = places + turns @ chin
     head = torch.cat([turns, (places - turns @ home)[..., None]], -1)
     still = torch.eye(3).to(turns).expand_as(turns)
     torso = torch.cat([still, (hung - home - chin)[..., None]], -1)
-    rest = inverse(cameras.world_from_camera[0, 0, :3].double())
+    rest = inverse(front_camera(1).world_from_camera[0, :3].double())
     return composed(torch.stack([head, torso], 2), rest).float()
 
 

@@ -22,7 +22,7 @@ from vader3d.autodecoder.unseen import unseen_scores
 from vader3d.data.archive.splits import heldout_views, training_views
 from vader3d.data.batches.stream import open_views
 from vader3d.data.batches.turned import with_copies
-from vader3d.data.batches.views import EVERY_PIXEL, Pixels, ViewBatch, Views, drawn_pixels
+from vader3d.data.batches.views import EVERY_PIXEL, FrontViews, Pixels, PosedViews, ViewBatch, Views, drawn_pixels
 from vader3d.data.dataset import DataSet
 from vader3d.data.shards.format import INDEX
 from vader3d.data.shards.reader import Shards
@@ -60,6 +60,8 @@ class AutodecoderTask:
         else:
             parts, start = started(config.parts, views.archive, parts=channels)
             self.true_parts = None if start is None else true_poses(views.archive.path, start.shape)
+        if start is not None and isinstance(views, PosedViews):
+            views = FrontViews(views.archive, views.choose_views)
         config = replace(config, parts=parts)
         self.config, self.views, self.device = config, with_copies(views, config.yaw_copies), device
         torch.manual_seed(config.loop.seed)

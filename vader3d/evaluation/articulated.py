@@ -33,9 +33,9 @@ from vader3d.export.mesh import EmptyVolumeError
 from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import held, write_bytes, write_text
-from vader3d.generate.animate import agreement, front_camera, skinned
+from vader3d.generate.animate import agreement, skinned
 from vader3d.generate.generator import opened
-from vader3d.geometry.cameras import DISTANCE, Cameras
+from vader3d.geometry.cameras import DISTANCE, Cameras, front_camera
 from vader3d.geometry.skinning import nearest_pose
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.measures.articulated import correlation, flat_card, jitter, leakage, moving_scores, parts_iou

@@ -23,7 +23,7 @@ from vader3d.export.triangles import triangles_of
 from vader3d.export.turntable import straight_alpha
 from vader3d.export.video import write_mp4
 from vader3d.files import write_bytes, write_whole
-from vader3d.geometry.cameras import DISTANCE, FRONT_DEGREES, Cameras, orbit_cameras
+from vader3d.geometry.cameras import DISTANCE, front_camera
 from vader3d.geometry.skinning import inverse
 from vader3d.measures.pictures import foreground_psnr
 from vader3d.progress import track
@@ -130,11 +130,6 @@ def posed_assets(asset: Asset, motion: Motion) -> Iterator[Asset]:
     for poses in motion.poses:
         to_rest = inverse(poses)[None, None].to(asset.volume.grid.device)
         yield replace(asset, volume=posed_volume(asset.volume, to_rest))
-
-
-def front_camera(size: int, turned: float = 0.0) -> Cameras:
-    """The camera [1] that an object faces, `turned` degrees to its left."""
-    return orbit_cameras(torch.tensor([FRONT_DEGREES + turned]), torch.zeros(1), size=size)
 
 
 def film_frames(

@@ -11,10 +11,10 @@ from vader3d.autodecoder.parts import PartPoses
 from vader3d.data.motion import Motion, read_motion
 from vader3d.data.photographs.frames import CLIPS
 from vader3d.export.surface import SurfaceConfig
-from vader3d.generate.animate import front_camera
 from vader3d.generate.generator import Opened, opened
 from vader3d.generate.recipes import recipes_for
 from vader3d.generate.reconstruct import CLIP, MOTION, Fitting, check_clip, kept_clip, object_of
+from vader3d.geometry.cameras import front_camera
 from vader3d.hub import model_folder
 from vader3d.text.captions import OBJECTS, read_objects
 

@@ -33,8 +33,8 @@ from vader3d.export.triangles import png_bytes
 from vader3d.export.turntable import contact_sheet
 from vader3d.files import LOCK, checksum_of, discard, held, write_bytes, write_text
 from vader3d.frozen.matting import Matting
-from vader3d.generate.animate import check_moves, front_camera
-from vader3d.geometry.cameras import Cameras
+from vader3d.generate.animate import check_moves
+from vader3d.geometry.cameras import front_camera, in_front
 from vader3d.hub import autodecoder_file, model_folder
 from vader3d.machine import chosen_device
 from vader3d.measures.pictures import foreground_psnr, psnr
@@ -211,12 +211,6 @@ def clip_key(clip: Path, *settings: object) -> str:
             if path.is_file():
                 digest.update(f"{path.relative_to(place)} {checksum_of(path)} ".encode())
     return digest.hexdigest()[:8]
-
-
-def in_front(cameras: Cameras) -> Cameras:
-    """The same lenses, before what faces them."""
-    front = front_camera(1).world_from_camera.to(cameras.world_from_camera)
-    return replace(cameras, world_from_camera=front.expand_as(cameras.world_from_camera))
 
 
 def object_of(data: str | Path, name: str, size: int) -> tuple[ObjectRecord, ObjectViews]:

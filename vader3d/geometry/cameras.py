@@ -4,7 +4,7 @@ World: right-handed, object in [-1, 1]^3. Camera: OpenCV axes (x right, y down, 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -148,3 +148,14 @@ def orbit_cameras(
     focal = size / 2 / torch.tensor(fov_degrees / 2).deg2rad().tan()
     intrinsics = torch.stack([focal, focal, focal.new_tensor(size / 2), focal.new_tensor(size / 2)])
     return Cameras(world_from_camera, intrinsics.expand(len(eye), 4), size, size)
+
+
+def front_camera(size: int, turned: float = 0.0) -> Cameras:
+    """The camera [1] that an object faces, `turned` degrees to its left."""
+    return orbit_cameras(torch.tensor([FRONT_DEGREES + turned]), torch.zeros(1), size=size)
+
+
+def in_front(cameras: Cameras) -> Cameras:
+    """The same lenses, before what faces them."""
+    front = front_camera(1).world_from_camera.to(cameras.world_from_camera)
+    return replace(cameras, world_from_camera=front.expand_as(cameras.world_from_camera))

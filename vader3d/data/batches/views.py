@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from vader3d.data.archive.format import ObjectViews
 from vader3d.data.batches.order import drawn_views, shuffled_objects
 from vader3d.data.dataset import DataSet, read_kept
-from vader3d.geometry.cameras import Cameras
+from vader3d.geometry.cameras import Cameras, in_front
 from vader3d.machine import CPU
 
 
@@ -210,3 +210,15 @@ class PosedViews:
             chosen = self.choose_views(len(views.pictures))
             picked.append(Picked(views, [chosen[number] for number in row]))
         return picked
+
+
+class FrontViews(PosedViews):
+    """Views whose cameras all stand in front: of what moves before them, told by poses from rest to the camera."""
+
+    def training_batch(self, **request: Any) -> ViewBatch:
+        seen = super().training_batch(**request)
+        return replace(seen, cameras=in_front(seen.cameras))
+
+    def views_of(self, objects: Tensor, numbers: Tensor) -> ViewBatch:
+        seen = super().views_of(objects, numbers)
+        return replace(seen, cameras=in_front(seen.cameras))
