@@ -57,6 +57,8 @@ def test_a_report_has_every_score_beside_its_control(made):
         "head_jitter": "head_true_jitter",
         "motion_chamfer": "motion_chamfer_of_another",
         "motion_chamfer_still": "motion_chamfer_least",
+        "motion_seen": "motion_seen_of_another",
+        "motion_seen_still": "motion_seen_least",
     }
     print({key: (report[key], report[control]) for key, control in pairs.items()}, report["export_psnr"])
     assert np.isfinite([report[key] for pair in pairs.items() for key in pair]).all()

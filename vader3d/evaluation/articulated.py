@@ -26,7 +26,7 @@ from vader3d.data.archive.reader import Archive
 from vader3d.data.archive.splits import training_views
 from vader3d.data.batches.views import Picked, ViewBatch, numbered, view_batch
 from vader3d.data.making.heads import is_new_take, novel_path, read_truth
-from vader3d.evaluation.motion import mean_scores, motion_scores, seen_surface
+from vader3d.evaluation.motion import mean_scores, motion_scores
 from vader3d.evaluation.new_people import judge_new_people
 from vader3d.evaluation.strangers import judge_strangers
 from vader3d.export.mesh import EmptyVolumeError
@@ -281,9 +281,7 @@ class Judge:
     @torch.no_grad()
     def motion(self, clip: int, poses: Tensor) -> dict[str, float]:
         """`motion_scores` of a clip by poses [F, K, 3, 4], from rest to the camera."""
-        other = seen_surface(self.truth, (clip + 1) % len(self.archive))
-        asset = Asset(self.volume(clip), self.render)
-        return motion_scores(asset, poses, seen_surface(self.truth, clip), other)
+        return motion_scores(Asset(self.volume(clip), self.render), poses, self.truth, clip)
 
     @staticmethod
     def inside(colour: Tensor, target: ViewBatch) -> float:

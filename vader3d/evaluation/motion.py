@@ -10,40 +10,48 @@ from vader3d.assets import Asset
 from vader3d.export.mesh import sample_surface_points
 from vader3d.export.skinned import skin_of
 from vader3d.geometry.skinning import inverse, moved, nearest_pose
+from vader3d.measures.nearest import nearest_squares
 from vader3d.measures.shapes import chamfer_distance
 
-
-def seen_surface(truth: dict[str, Tensor], clip: int) -> Tensor:
-    """True places [F, P, 3] of a clip as its cameras see them."""
-    return moved(truth["surface"][clip].float(), inverse(truth["cameras"][clip, :, :3]))
+SCALES, TRIED = torch.linspace(0.85, 1.15, 31), 4  # about the camera, and frames by which the best is found
 
 
-def motion_scores(asset: Asset, poses: Tensor, true: Tensor, other: Tensor) -> dict[str, float]:
-    """Chamfer distances, times 1,000, of an object's mesh in poses [F, K, 3, 4] to true places [F, P, 3]: frames' mean.
+def true_surface(truth: dict[str, Tensor], clip: int) -> tuple[Tensor, Tensor]:
+    """True places [F, P, 3] of a clip, told from its cameras, and which the clip shows [P]."""
+    places = moved(truth["surface"][clip].float(), inverse(truth["cameras"][clip, :, :3]))
+    return places, truth["seen"][clip]
 
-    Poses take what is at rest to the camera. All of a clip is scaled about the camera until its mean depth is the true
-    one: pictures are the same. Controls: `_still`, the mesh in the clip's mean pose; `_of_another`, other true places
-    [F, P, 3] for the mesh's; `_least`, what two draws of one surface have. EmptyVolumeError: there is no mesh.
+
+def motion_scores(asset: Asset, poses: Tensor, truth: dict[str, Tensor], clip: int) -> dict[str, float]:
+    """How near an object's mesh in poses [F, K, 3, 4], from rest to the camera, comes to a clip's true surface.
+
+    `motion_chamfer`: Chamfer distance, mean over frames; `motion_seen`: the mean squared distance to the mesh of true
+    places that the clip shows; both times 1,000. All of a clip is scaled about the camera by what fits best: pictures
+    stay as they are. Controls: `_still`, the mesh in the clip's mean pose; `_of_another`, the next clip's true surface
+    in the mesh's place; `_least`, true places from each other. EmptyVolumeError: there is no mesh.
     """
     mesh = asset.mesh()
     skin, rest = skin_of(asset.volume, mesh), np.asarray(mesh.vertices)
+    true, seen = true_surface(truth, clip)
 
     def placed(poses: Tensor) -> Tensor:
         frames = []
         for number, pose in enumerate(poses):
             mesh.vertices = skin.posed(rest, pose)
             frames.append(sample_surface_points(mesh, true.shape[1], seed=number))
-        return as_far(torch.stack(frames), true)
+        return torch.stack(frames)
 
     still = nearest_pose(poses.mean(0, keepdim=True)).expand_as(poses)
-    own = [torch.cdist(frame, frame).fill_diagonal_(torch.inf).amin(1).square().mean() for frame in true]
-    scores = {
-        "": chamfer_distance(placed(poses), true),
-        "_still": chamfer_distance(placed(still), true),
-        "_of_another": chamfer_distance(as_far(other, true), true),
-        "_least": 2 * torch.stack(own),
-    }
-    return {f"motion_chamfer{control}": 1000 * float(values.mean()) for control, values in scores.items()}
+    other, _ = true_surface(truth, (clip + 1) % len(truth["surface"]))
+    scores: dict[str, float] = {}
+    for control, ours in (("", placed(poses)), ("_still", placed(still)), ("_of_another", other)):
+        ours = fitted(ours, true, seen)
+        scores[f"motion_chamfer{control}"] = 1000 * float(chamfer_distance(ours, true).mean())
+        scores[f"motion_seen{control}"] = 1000 * float(to_surface(ours, true[:, seen]))
+    apart = [torch.cdist(frame, frame).fill_diagonal_(torch.inf).amin(1).square() for frame in true]
+    least = torch.stack(apart).mean(0)
+    means = {"chamfer": 2 * least.mean(), "seen": least[seen].mean()}
+    return scores | {f"motion_{name}_least": 1000 * float(value) for name, value in means.items()}
 
 
 def mean_scores(each: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -51,6 +59,13 @@ def mean_scores(each: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: round(sum(scores[key] for scores in each) / len(each), 2) for key in (each[0] if each else ())}
 
 
-def as_far(points: Tensor, true: Tensor) -> Tensor:
-    """Points [F, P, 3] before a camera, scaled about it so that they are as far, on average, as others."""
-    return points * (true[..., 2].mean() / points[..., 2].mean())
+def fitted(points: Tensor, true: Tensor, seen: Tensor) -> Tensor:
+    """Points [F, P, 3] before a camera, scaled about it to come as near as can be to the true ones that are seen."""
+    some = torch.linspace(0, len(true) - 1, min(TRIED, len(true))).long()
+    away = torch.stack([to_surface(scale * points[some], true[some][:, seen]) for scale in SCALES])
+    return SCALES[away.argmin()] * points
+
+
+def to_surface(points: Tensor, places: Tensor) -> Tensor:
+    """The mean squared distance of places [F, Q, 3] to the nearest of points [F, P, 3]."""
+    return torch.stack([nearest_squares(*pair)[1].mean() for pair in zip(points, places, strict=True)]).mean()

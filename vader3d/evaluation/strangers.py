@@ -14,7 +14,7 @@ from vader3d.autodecoder.posing import found_in
 from vader3d.autodecoder.reconstruct import ReconstructConfig
 from vader3d.data.archive.reader import Archive
 from vader3d.data.batches.views import Picked, view_batch
-from vader3d.evaluation.motion import mean_scores, motion_scores, seen_surface
+from vader3d.evaluation.motion import mean_scores, motion_scores
 from vader3d.export.mesh import EmptyVolumeError
 from vader3d.generate.reconstruct import reconstructed
 from vader3d.measures.articulated import moving_scores
@@ -53,8 +53,8 @@ def judge_strangers(
                 ways.setdefault("network", []).append(found_in(model.posing, found.volumes["fine"], whole)[0])
         psnrs.append(judged["foreground_psnr"])
         with torch.no_grad(), suppress(EmptyVolumeError):
-            own, other = (seen_surface(truth, each) for each in (clip, (clip + 1) % len(archive)))
-            moving.append(motion_scores(Asset(found.volumes["fine"], config.render), searched.cpu(), own, other))
+            asset = Asset(found.volumes["fine"], config.render)
+            moving.append(motion_scores(asset, searched.cpu(), truth, clip))
     report: dict[str, Any] = {"clips": len(chosen), "parts": list(names)}
     for way, each in ways.items():
         turns = torch.stack(each).cpu()[..., :3]

@@ -54,6 +54,7 @@ def test_archive_truth_and_novel_views_lie_side_by_side(made):
         "depth": [3, SIZE, SIZE],
         "parts": [3, SIZE, SIZE],
         "surface": [3, FRAMES, SURFACE_POINTS, 3],
+        "seen": [3, SURFACE_POINTS],
     }
     assert truth["judged"].tolist() == [5, 5, 5]  # held out
 
@@ -78,11 +79,14 @@ def test_places_on_a_body_move_with_its_parts(made):
     assert float(apart.amin(1).max()) < 0.04 < float(apart.amax(1).max())
     front = seen[5][seen[5, :, 2].argmin()]
     assert abs(float(front[2] - truth["depth"][0][truth["depth"][0] > 0].min())) < 0.05
+    shown = truth["seen"][0]
+    assert float((seen[:, shown, 2] < seen[..., 2].median()).float().mean()) > 0.9  # the side that faces the camera
+    assert 0.3 < float(shown.float().mean()) < 0.6
 
 
 def test_truth_without_surfaces_is_refused(made, tmp_path):
     tensors, header = load_snapshot(beside(made), KIND)
-    del tensors["surface"]
+    del tensors["seen"]
     save_snapshot(tmp_path / "old.zip.truth.safetensors", tensors, header)
     with pytest.raises(ValueError, match="wanted where surfaces are; got an older file; make it anew"):
         read_truth(tmp_path / "old.zip")

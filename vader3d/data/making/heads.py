@@ -56,12 +56,12 @@ def read_truth(archive: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """What `prepare_heads` knows of N clips of F frames, and the names of the K parts. ValueError: no such file.
 
     poses [N, F, K, 3, 4], from the part at rest to the camera; cameras [N, F, 4, 4], world_from_camera; surface
-    [N, F, P, 3], float16, places on the body in the world, the same ones in all frames; judged [N], the frame that the
-    rest is of; depth [N, H, W], along the camera's axis, 0 where nothing is; parts [N, H, W], the part's number, 255
-    where nothing is.
+    [N, F, P, 3], float16, places on the body in the world, the same ones in all frames; seen [N, P], which of them the
+    clip shows; judged [N], the frame that the rest is of; depth [N, H, W], along the camera's axis, 0 where nothing is;
+    parts [N, H, W], the part's number, 255 where nothing is.
     """
     tensors, header = load_snapshot(beside(archive), KIND)
-    if "surface" not in tensors:
+    if "seen" not in tensors:
         raise ValueError(f"{beside(archive)}: wanted where surfaces are; got an older file; make it anew")
     return tensors, tuple(header["parts"])
 
@@ -158,20 +158,24 @@ def truth_of(seed: int, index: int, take: int, frames: int, size: int, subject: 
         "cameras": clip.cameras.world_from_camera,
         "judged": torch.tensor(clip.judged),
         "poses": composed(inverse(clip.cameras.world_from_camera[:, None, :3]), world),
-        "surface": torch.from_numpy(places_on(clip)).half(),
-    }
+    } | places_on(clip)
     surface, parts = posed_surface(clip.bust, clip.poses[clip.judged])
     return truth | geometry_of(surface, parts, clip.cameras[clip.judged])
 
 
-def places_on(clip: Clip) -> np.ndarray:
-    """Where places on a person are in each frame, [F, P, 3], drawn evenly by area on the judged one's surface."""
+def places_on(clip: Clip) -> dict[str, Tensor]:
+    """Where places on a person, even by area, are in each frame [F, P, 3], and whether the clip shows them [P]."""
     surfaces = [posed_surface(clip.bust, pose)[0].triangles for pose in clip.poses]
     rng, corners = np.random.default_rng(0), surfaces[clip.judged]
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     faces = rng.choice(len(areas), SURFACE_POINTS, p=areas / areas.sum())
     shares = rng.dirichlet(np.ones(3), SURFACE_POINTS)  # even over a triangle
-    return np.stack([np.einsum("pc,pcd->pd", shares, triangles[faces]) for triangles in surfaces])
+    places = np.stack([np.einsum("pc,pcd->pd", shares, triangles[faces]) for triangles in surfaces])
+    shown = np.zeros(len(areas), bool)
+    for number, triangles in enumerate(surfaces):
+        hit = first_hits(triangles, clip.cameras[number])["primID"]
+        shown[hit[hit >= 0]] = True
+    return {"surface": torch.from_numpy(places).half(), "seen": torch.from_numpy(shown[faces])}
 
 
 def wandering(rng: np.random.Generator, frames: int, spread: tuple[float, ...]) -> np.ndarray:
@@ -205,11 +209,16 @@ def handheld(rng: np.random.Generator, frames: int, size: int) -> Cameras:
     return replace(cameras, world_from_camera=look_at(eyes + sway, sway / 2, torch.tensor([0.0, 0, 1])))
 
 
-def geometry_of(surface: Surface, parts: np.ndarray, camera: Cameras) -> dict[str, Tensor]:
-    """Depth along the camera's axis [H, W], 0 where nothing is, and the part that each pixel's middle shows [H, W]."""
+def first_hits(triangles: np.ndarray, camera: Cameras) -> dict[str, np.ndarray]:
+    """What embree says of the rays through the middles of a camera's pixels."""
     directions = pixel_directions(camera, 0, camera.width, 0, camera.height, 1)
     origins = np.tile(camera.centres.numpy().astype(np.float32), (len(directions), 1))
-    hits = embree_scene(surface.triangles).run(origins, directions, query="INTERSECT", output=True)
+    return embree_scene(triangles).run(origins, directions, query="INTERSECT", output=True)
+
+
+def geometry_of(surface: Surface, parts: np.ndarray, camera: Cameras) -> dict[str, Tensor]:
+    """Depth along the camera's axis [H, W], 0 where nothing is, and the part that each pixel's middle shows [H, W]."""
+    hits = first_hits(surface.triangles, camera)
     met = hits["primID"] >= 0
     depth = np.where(met, hits["tfar"], 0).reshape(camera.height, camera.width)
     shown = np.where(met, parts[hits["primID"]], NOTHING).reshape(camera.height, camera.width)
