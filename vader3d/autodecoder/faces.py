@@ -1,4 +1,4 @@
-"""Where heads and shoulders of people are, roughly, by landmarks of their faces: a start for poses of parts."""
+"""Where heads and shoulders are, roughly, by landmarks of faces."""
 
 import torch
 from torch import Tensor

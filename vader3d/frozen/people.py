@@ -1,4 +1,4 @@
-"""People in pictures, by the small networks that MediaPipe's package holds: landmarks of faces, and masks."""
+"""Faces and masks of people, by MediaPipe's small networks."""
 
 import os
 from functools import cache
