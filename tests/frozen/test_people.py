@@ -61,6 +61,16 @@ def test_landmarks_are_in_the_pictures_own_pixels(monkeypatch, size):
     assert {shape[0] == shape[1] for shape in faces.shapes} == {True}
 
 
+def test_a_square_about_head_and_shoulders_hangs_below_the_face(monkeypatch):
+    face = np.stack([*np.meshgrid(np.linspace(20, 28, 26), np.linspace(10, 20, 18)), np.zeros((18, 26))], -1)
+    monkeypatch.setattr(people, "faces_in", lambda pictures: face.reshape(1, LANDMARKS, 3))
+    x, y, side = people.bust_square(np.zeros((64, 64, 4), np.uint8))
+    assert (x, y) == (24, 15 + 10 * people.LOWER)
+    assert side == pytest.approx(10 * people.BUST)
+    monkeypatch.setattr(people, "faces_in", lambda pictures: np.full((1, LANDMARKS, 3), np.nan))
+    assert people.bust_square(np.zeros((64, 64, 4), np.uint8)) is None
+
+
 def test_a_photograph_of_somebody():
     """Collins before her flag (NASA, public domain): her face, mirrored too, and her outline."""
     pytest.importorskip("mediapipe", reason="needs mediapipe: pip install 'vader3d[people]'")

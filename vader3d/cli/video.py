@@ -19,7 +19,7 @@ def prepare_video_command(
     labels: tuple[str, ...] = (),
     download: bool = False,
     device: str = "auto",
-    crop: Literal["mask", "frame"] = "mask",
+    crop: Literal["mask", "face", "frame"] = "mask",
     boxes: Path | None = None,
     smoothing: float = 0.5,
     shots: Literal["longest", "each"] = "longest",
@@ -51,7 +51,7 @@ def prepare_video_command(
         labels: Which of that network's classes are the subject; default: what is in the middle.
         download: Fetch a network that is not here.
         device: Of that network; auto takes a GPU where there is one.
-        crop: The square about the mask, or all of the frame.
+        crop: The square about the mask, about a face and its shoulders (extra `people`), or all of the frame.
         boxes: A .json file of what to cut out: clips' names with [left, top, right, bottom], as shares of width and
             height, one or a list with one a frame.
         smoothing: Over so many seconds the squares about masks are steadied.
@@ -73,6 +73,7 @@ def prepare_video_command(
     from vader3d.data.videos.objects import Videography
     from vader3d.data.videos.prepare import prepare_videos
     from vader3d.frozen.matting import KINDS, PEOPLE, Matting, segmenter
+    from vader3d.frozen.people import bust_square, networks
     from vader3d.machine import chosen_device
     from vader3d.pages.videos import write_videos_page
     from vader3d.untrusted import read_json
@@ -84,6 +85,8 @@ def prepare_video_command(
     matting = Matting(masks, labels, download, "cpu" if masks in KINDS else str(chosen_device(device)))
     if masks == PEOPLE or masks not in KINDS:
         segmenter(matting)  # once, before thousands of clips would all say that it is not here
+    if crop == "face":
+        networks()
     try:
         with unpacked(source) as place:
             report = prepare_videos(
@@ -98,6 +101,7 @@ def prepare_video_command(
                 processes=processes,
                 work=work,
                 captions=captions,
+                find=bust_square if crop == "face" else None,
             )
         print(report)
     finally:

@@ -9,6 +9,10 @@ import numpy as np
 LANDMARKS = 468  # MediaPipe's face mesh
 SEEN_PX, MARGIN_PX = 384, 64  # how large pictures are shown to it, and how far from the border: small faces are missed
 LEAST_SURE = 0.2
+BUST, LOWER = (
+    3.2,
+    0.5,
+)  # heights of a face: the side of a square about head and shoulders, and how far its middle is below
 NEEDED = (
     "people: wanted the package mediapipe, of 0.10.9 to 0.10.21, which hold its networks; got {}; "
     "pip install 'vader3d[people]'"
@@ -51,6 +55,16 @@ def faces_in(pictures: np.ndarray) -> np.ndarray:
             places = np.array([(each.x, each.y, each.z) for each in faces[0].landmark])
             found[number] = (places * len(square) - (MARGIN_PX, MARGIN_PX, 0)) / scale
     return found
+
+
+def bust_square(pixels: np.ndarray) -> tuple[float, float, float] | None:
+    """Middle x, y and side, in px, of the square about a head and shoulders in RGBA uint8 [H, W, 4]; None: no face."""
+    landmarks = faces_in(pixels[None])[0, :, :2]
+    if np.isnan(landmarks).any():
+        return None
+    (left, top), (right, bottom) = landmarks.min(0), landmarks.max(0)
+    height = bottom - top
+    return float(left + right) / 2, float((top + bottom) / 2 + LOWER * height), float(BUST * height)
 
 
 def person_mask(pixels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,27 @@ def test_given_boxes_are_cut_out(tmp_path):
     (tmp_path / "boxes.json").write_text(json.dumps({"ball": [0.5, 0.0, 0.2, 1.0]}))
     with pytest.raises(ValueError, match=r"boxes.json: 'ball': box: wanted left < right"):
         made(tmp_path / "clips", tmp_path / "out.zip", boxes=tmp_path / "boxes.json")
+
+
+def test_squares_about_faces_are_cut_out_and_frames_without_one_left_out(tmp_path):
+    masked_clip(tmp_path / "clips" / "ball.mp4", *passing(8))
+    asked: list[tuple[int, ...]] = []
+
+    def find(pixels: np.ndarray) -> tuple[float, float, float] | None:
+        """A face twice as wide as the ball, in its middle; none in the second frame."""
+        asked.append(pixels.shape)
+        rows, columns = np.nonzero(pixels[..., 2] < 100)
+        return None if len(asked) == 2 else (columns.mean(), rows.mean(), 96.0)
+
+    how = replace(HOW, crop="face", trim=0.0, least_foreground=0.05)
+    report = made(tmp_path / "clips", tmp_path / "out.zip", how, find=find)
+    solid = open_archive(tmp_path / "out.zip").read(0).pictures[..., 3] >= 128
+    assert asked == [(96, 128, 4)] * 8
+    assert len(solid) == 7
+    assert facts_of(report)["ball"]["dropped"] == {"no face": 1}
+    assert solid.mean((1, 2)).max() < np.pi / 16 + 0.02  # as steady squares, or wider ones, see it
+    with pytest.raises(ValueError, match="crop: wanted `find` for faces"):
+        made(tmp_path / "clips", tmp_path / "other.zip", how)
 
 
 def celebv_folder(room: Path) -> Path:

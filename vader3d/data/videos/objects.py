@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -31,6 +31,8 @@ MARGIN = 0.06  # of a mask's square, on every side
 ASPECTS = 0.02  # by which shapes of frames may differ
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 NAMES = re.compile(r"\S*/\S+")  # of files, so that equal reasons read alike
+Square = tuple[float, float, float]  # middle x, y and side, in px
+Find = Callable[[np.ndarray], Square | None]  # the square about a head and shoulders in RGBA uint8 [H, W, 4]
 MASK_BLACK, MASK_WHITE = 16, 239  # of masks in clips, whose codecs do not keep 0 and 255
 
 
@@ -41,9 +43,9 @@ class Videography(Checked):
     size: pictures are squares of so many px. views: at most so many of a clip, evenly in time. trim: the share of a
     shot's time that is dropped at either end. least_foreground: the share of a picture that the subject must fill;
     least_frames: clips with fewer that are left are skipped, as are files below least_kilobytes. crop: the square about
-    the mask, steadied over `smoothing` seconds, or all of the frame; boxes that are given come first. shots: of a clip
-    with cuts the longest shot is the object, or each is one. largest: of several subjects that one is kept, else such a
-    clip is skipped. fov: degrees that the cropped pictures are taken to be wide.
+    the mask or about a face and its shoulders, steadied over `smoothing` seconds, or all of the frame; boxes that are
+    given come first. shots: of a clip with cuts the longest shot is the object, or each is one. largest: of several
+    subjects that one is kept, else such a clip is skipped. fov: degrees that the cropped pictures are taken to be wide.
     """
 
     size: int = ranged(64, at_least=1, at_most=4096)
@@ -52,7 +54,7 @@ class Videography(Checked):
     least_foreground: float = ranged(0.25, at_least=0, at_most=1)
     least_frames: int = ranged(4, at_least=1)
     least_kilobytes: float = ranged(2.0, at_least=0)
-    crop: Literal["mask", "frame"] = "mask"
+    crop: Literal["mask", "face", "frame"] = "mask"
     smoothing: float = ranged(0.5, at_least=0)
     shots: Literal["longest", "each"] = "longest"
     largest: bool = False
@@ -64,12 +66,12 @@ class Seen(NamedTuple):
 
     picture: bytes
     mask: bytes
-    square: tuple[float, float, float]
+    square: Square
     number: int
     seconds: float
 
 
-def object_of(clip: Clip, room: Path, how: Videography, matte: Matte) -> PreparedObject:
+def object_of(clip: Clip, room: Path, how: Videography, matte: Matte, find: Find | None = None) -> PreparedObject:
     """The object of a clip; ValueError says why there is none, and facts.json in `room` says it too.
 
     What was made of the same file with the same settings is taken from there.
@@ -83,7 +85,7 @@ def object_of(clip: Clip, room: Path, how: Videography, matte: Matte) -> Prepare
         with np.load(room / VIEWS, allow_pickle=False) as stored:
             return prepared(clip, stored["pictures"], how)
     try:
-        pictures = chosen_pictures(clip, room, how, matte, facts)
+        pictures = chosen_pictures(clip, room, how, matte, find, facts)
         facts |= {"outcome": TAKEN, "views": len(pictures)}
         return prepared(clip, pictures, how)
     except Exception as error:
@@ -102,14 +104,16 @@ def prepared(clip: Clip, pictures: np.ndarray, how: Videography) -> PreparedObje
     return PreparedObject(record, pictures, cameras)
 
 
-def chosen_pictures(clip: Clip, room: Path, how: Videography, matte: Matte, facts: dict[str, Any]) -> np.ndarray:
+def chosen_pictures(
+    clip: Clip, room: Path, how: Videography, matte: Matte, find: Find | None, facts: dict[str, Any]
+) -> np.ndarray:
     """The cropped pictures, uint8 [V, size, size, 4]; what was dropped, and why, is added to the facts."""
     check_file(clip.source, how)
     shot, dropped = longest_shot(clip, facts), Counter[str]()
     inner = trimmed(shot, how.trim)
     facts["trimmed"] = len(shot) - len(inner)
     chosen = set(evenly(inner, how.views))
-    seen = list(seen_frames(clip, chosen, how, matte, dropped))
+    seen = list(seen_frames(clip, chosen, how, matte, find, dropped))
     facts["dropped"] = dict(dropped)
     if dropped["several subjects"] > len(seen):
         raise ValueError(
@@ -119,7 +123,7 @@ def chosen_pictures(clip: Clip, room: Path, how: Videography, matte: Matte, fact
     if not seen:
         raise ValueError(f"masks: wanted a subject; got none in {len(chosen)} frames{listed(dropped)}")
     squares = np.array([each.square for each in seen])
-    if not clip.boxes and how.crop == "mask":
+    if not clip.boxes and how.crop != "frame":
         squares = steadied(squares, [each.seconds for each in seen], how.smoothing)
         squares[:, 2] *= 1 + 2 * MARGIN
     pictures: list[np.ndarray] = []
@@ -217,7 +221,9 @@ def evenly(times: Sequence[Time], most: int) -> list[int]:
     return [times[place][0] for place in dict.fromkeys(nearest.tolist())]
 
 
-def seen_frames(clip: Clip, chosen: set[int], how: Videography, matte: Matte, dropped: Counter[str]) -> Iterator[Seen]:
+def seen_frames(
+    clip: Clip, chosen: set[int], how: Videography, matte: Matte, find: Find | None, dropped: Counter[str]
+) -> Iterator[Seen]:
     """The chosen frames that show one subject, as `Seen`; others are counted."""
     files = frame_files(clip.source) if clip.source.is_dir() else []
     some_have = any(given_mask(file) is not None for file in files)
@@ -243,6 +249,11 @@ def seen_frames(clip: Clip, chosen: set[int], how: Videography, matte: Matte, dr
                 continue
             alpha, numbers = largest_only(alpha, numbers), np.where(numbers == 1, 1, 0)
         square = given_square(clip, moment, alpha.shape)
+        if square is None and how.crop == "face" and find is not None:
+            square = find(pixels)
+            if square is None:
+                dropped["no face"] += 1
+                continue
         if square is None:
             square = square_about(numbers, alpha.shape) if how.crop == "mask" else square_of(WHOLE, alpha.shape)
         yield Seen(jpeg_bytes(pixels[..., :3]), png_bytes(alpha), square, moment.number, moment.seconds)

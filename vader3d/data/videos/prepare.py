@@ -12,7 +12,7 @@ from vader3d.data.making.conversion import Job, Output, PrepareReport, Work, con
 from vader3d.data.photographs.objects import Matte, all_facts, write_report
 from vader3d.data.reading.folders import splits_of
 from vader3d.data.videos.clips import Clip, listed_clips
-from vader3d.data.videos.objects import SKIPPED, TAKEN, Videography, clips_of_shots, object_of
+from vader3d.data.videos.objects import SKIPPED, TAKEN, Find, Videography, clips_of_shots, object_of
 from vader3d.files import held
 from vader3d.untrusted import reason_of
 
@@ -56,12 +56,16 @@ def prepare_videos(
     processes: int = 2,
     work: Work | None = None,
     captions: Path | None = None,
+    find: Find | None = None,
 ) -> VideoReport:
     """Make the archive `output`, or shards there, of a folder's clips and folders of frames; without cameras.
 
     What is made of a clip stays in `output`.videos/NAME: the same command again goes on. Clips that cannot be used are
-    skipped and named with the reason in report.json there; ValueError when all are. `boxes`: as `listed_clips`.
+    skipped and named with the reason in report.json there; ValueError when all are. `boxes`: as `listed_clips`; `find`:
+    finds faces, for `how.crop`.
     """
+    if how.crop == "face" and find is None:
+        raise ValueError("crop: wanted `find` for faces (vader3d.frozen.people.bust_square); got none")
     source, rooms = Path(source), output.with_name(f"{output.name}.videos")
     listing = listed_clips(source, boxes, captions if captions and captions.is_dir() else None)
     report = VideoReport(rooms, notes=listing.notes)
@@ -70,7 +74,7 @@ def prepare_videos(
         with held(rooms, "shots", wait=True):
             clips, report.facts = split_clips(clips, rooms, how, processes)
     unread = list(report.facts)
-    jobs = [Job(clip.name, object_of, (clip, rooms / clip.name, how, matte)) for clip in clips]
+    jobs = [Job(clip.name, object_of, (clip, rooms / clip.name, how, matte, find)) for clip in clips]
     names = [clip.name for clip in clips]
     target = Output(
         output,
