@@ -43,7 +43,7 @@ def poses_of(data: DataSet) -> Tensor:
             views = data.read(number)
         except ArchiveError:
             continue
-        seen = torch.from_numpy(faces_in(views.pictures))
+        seen = torch.from_numpy(faces_in(views.pictures)).float()
         there = seen.isfinite().all(-1).all(-1).nonzero()[:, 0]
         missed, pictures = missed + len(seen) - len(there), pictures + len(seen)
         if len(there):
@@ -67,11 +67,10 @@ def head_and_torso(faces: Tensor, intrinsics: Tensor) -> Tensor:
     far from the camera as the middle of the world, for larger faces and nearer ones look alike. Nothing is known of how
     the torso turns: it hangs from the head where the chin is.
     """
-    faces = faces.double()
     middle = faces.mean(2, keepdim=True)
     reach = (faces - middle).square().sum(-1).mean(-1).sqrt()  # [N, F]
     turns, mean = from_mean_face((faces - middle) / reach[..., None, None])
-    focal, centre = intrinsics.double().split(2, -1)
+    focal, centre = intrinsics.split(2, -1)
     size = DISTANCE * (reach / focal[..., 0]).median()  # of faces in the world
     places = torch.cat([(middle[:, :, 0, :2] - centre) / focal, torch.ones_like(reach)[..., None]], -1)
     places = DISTANCE * places + size * turns[..., 2]
@@ -82,8 +81,8 @@ def head_and_torso(faces: Tensor, intrinsics: Tensor) -> Tensor:
     head = torch.cat([turns, (places - turns @ home)[..., None]], -1)
     still = torch.eye(3).to(turns).expand_as(turns)
     torso = torch.cat([still, (hung - home - chin)[..., None]], -1)
-    rest = inverse(front_camera(1).world_from_camera[0, :3].double())
-    return composed(torch.stack([head, torso], 2), rest).float()
+    rest = inverse(front_camera(1).world_from_camera[0, :3])
+    return composed(torch.stack([head, torso], 2), rest)
 
 
 def from_mean_face(forms: Tensor) -> tuple[Tensor, Tensor]:
