@@ -210,8 +210,8 @@ PRESETS = {
         diffusion=HEADS_STAGE2,
         objects=100,
         picture_px=64,
-        score="people, one seed: held-out PSNR 29.6 dB inside the mask, head and torso 2.3 and 4.2 degrees off, 30 degrees "
-        "aside 21.9 dB (docs/results.md)",
+        score="people, one seed: held-out PSNR 29.6 dB inside the mask, head and torso 2.3 and 4.2 degrees off, 30 "
+        "degrees aside 21.9 dB (docs/results.md)",
     ),
     "tiny": Preset(
         note="seconds, for tests and for trying commands out; its objects are blobs.",
