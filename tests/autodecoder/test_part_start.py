@@ -71,7 +71,7 @@ def test_a_network_that_learned_a_rough_start_sees_through_its_noise(tmp_path):
     parts, (true, names) = task.model.parts, read_part_poses(tmp_path / "heads.zip.truth.safetensors")
     parts.start.copy_(roughened(true, noise=12.0, seed=3).flatten(0, 1))
     before = part_scores(parts, true, names)
-    learn_start(task.model, task.views, task.posing_optimiser, passes=PASSES, batch=4, each=8, seed=0)
+    learn_start(task.model, task.views, task.poses.network.optimisers[0], passes=PASSES, batch=4, each=8, seed=0)
     after = part_scores(parts, true, names)
     for part in names:
         rough, found, constant = (
@@ -89,13 +89,13 @@ def test_parts_turn_as_far_as_rough_poses_say(archive):
     parts = task.model.parts
     with torch.no_grad():
         parts.table.weight[:] = 0.1
-    turn_as_far(parts, task.rough_parts)
+    turn_as_far(parts, task.poses.rough)
     assert bool(parts.turned)
     turns, shifts = parts.table.weight.unflatten(1, (2, 2, 3)).unbind(2)
     assert not turns.any()
     assert (shifts == 0.1).all()
     begun = parts.start.clone()
-    assert torch.equal(begun[..., 3], task.rough_parts.flatten(0, 1)[..., 3])
+    assert torch.equal(begun[..., 3], task.poses.rough.flatten(0, 1)[..., 3])
     task.losses(objects_seen=6, batch=3, progress=0.5, generator=torch.Generator())
     assert torch.equal(parts.start, begun)  # not again
 
