@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from vader3d.autodecoder.losses import antialias, mask_loss, perceptual_loss, pixel_loss, pyramid
+from vader3d.autodecoder.losses import antialias, filled, mask_loss, perceptual_loss, pixel_loss, pyramid
 from vader3d.frozen.vgg import picture_gradients
+from vader3d.render import Volume
 
 
 def pictures(size: int = 24, count: int = 2, seed: int = 0) -> torch.Tensor:
@@ -94,3 +95,12 @@ def test_the_plain_losses_by_hand():
     opacity, mask = torch.tensor([[[[0.5, 1.0]]]]), torch.tensor([[[[1.0, 1.0]]]])
     assert float(mask_loss(opacity, mask)) == 0.25
     assert float(pixel_loss(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0]))) == 2.5
+
+
+def test_how_much_is_filled_is_what_a_ray_loses_in_a_voxel():
+    """Half of the voxels let half of the light pass along an edge, the others all of it."""
+    grid = torch.zeros(1, 4, 8, 8, 8)
+    grid[:, 3] = -1e3
+    grid[:, 3, :4] = math.log(math.expm1(math.log(2) / (2 / 8) / 5))
+    volume = Volume(grid, "softplus", 5.0)
+    assert float(filled(volume)) == pytest.approx(0.25, abs=1e-5)

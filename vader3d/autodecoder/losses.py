@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vader3d.config import Checked, ranged
+from vader3d.render.volume import Volume
 
 SMALLEST_SIDE = 16  # scales whose pictures would be smaller are dropped (docs/paper.md, A13)
 
@@ -30,6 +31,13 @@ class LossConfig(Checked):
     binary_mask: bool = False  # masks are cut at a half for the mask term (A18)
     pixel: float = ranged(0.0, at_least=0)  # weight of the squared error of colours; not in the paper
     code: float = ranged(0.0, at_least=0)  # weight of the mean square of the codes
+    # weight of the share of the cube that is filled: what no picture shows is empty then; not in the paper
+    matter: float = ranged(0.0, at_least=0)
+
+
+def filled(volume: Volume) -> Tensor:
+    """How opaque voxels are to a ray along an edge of theirs, on average: 1 - exp(-density * size), in [0, 1]."""
+    return -torch.expm1(-volume.density * (2 / volume.grid.shape[-1])).mean()
 
 
 def antialias(pictures: Tensor, factor: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vader3d.autodecoder.codes import storage_note
 from vader3d.autodecoder.extract import extract_latents
 from vader3d.autodecoder.found_poses import JUDGED_OBJECTS, part_shares
-from vader3d.autodecoder.losses import mask_loss, perceptual_loss, pixel_loss
+from vader3d.autodecoder.losses import filled, mask_loss, perceptual_loss, pixel_loss
 from vader3d.autodecoder.model import Autodecoder, AutodecoderConfig, save_autodecoder
 from vader3d.autodecoder.pose_learning import pose_learning, start_of, without_cameras
 from vader3d.autodecoder.start import start_from
@@ -118,6 +118,7 @@ class AutodecoderTask:
             "mask": lambda: mask_loss(opacity, target.mask.round() if loss_weights.binary_mask else target.mask),
             "pixel": lambda: pixel_loss(rendered, target_pictures),
             "code": lambda: codes.square().mean(),
+            "matter": lambda: filled(volume),
         }
         used = {name: getattr(loss_weights, name) for name in terms if getattr(loss_weights, name)}
         return {name: weight * terms[name]() for name, weight in used.items()} | posed
