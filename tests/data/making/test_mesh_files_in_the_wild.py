@@ -172,8 +172,6 @@ def test_blenders_ply_of_triangles_and_quads_in_all_encodings(tmp_path):
     words = "".join(f"{' '.join(map(str, (*p, *colour, 0, 0)))}\n" for p in points)
     words += "".join(f"{len(f)} {' '.join(map(str, f))}\n" for f in faces)
     (tmp_path / "ascii.ply").write_text(head.format("ascii") + words)
-    for name, end in (("mac", "\r"), ("dos", "\r\n")):
-        (tmp_path / f"{name}.ply").write_text((head.format("ascii") + words).replace("\n", end), newline="")
     for order, kind in (("<", "binary_little_endian"), (">", "binary_big_endian")):
         body = b"".join(struct.pack(order + "3f4B2f", *p, *colour, 0, 0) for p in points)
         body += b"".join(struct.pack(f"{order}B{len(f)}I", len(f), *f) for f in faces)

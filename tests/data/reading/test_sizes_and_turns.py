@@ -36,7 +36,7 @@ def test_pictures_are_turned_as_viewers_do_unless_colours_tell_otherwise(orienta
         assert np.abs(picture[solid, :3].astype(int) - own.picture[solid, :3]).mean() < 1
 
 
-@pytest.mark.parametrize("known", ["cx and cy", "the folder", "the larger pictures", "the angle"])
+@pytest.mark.parametrize("known", ["cx and cy", "the folder", "the larger pictures"])
 def test_lenses_for_larger_pictures_are_scaled_where_that_can_be_told(known, folder, views):
     for kind in ("images", "masks"):
         shutil.copytree(folder / kind, folder / f"{kind}_2")
@@ -44,23 +44,11 @@ def test_lenses_for_larger_pictures_are_scaled_where_that_can_be_told(known, fol
             Image.open(path).resize((24, 24), Image.Resampling.BOX).save(path)
         if known != "the larger pictures":
             shutil.rmtree(folder / kind)
-        if known == "the angle":
-            (folder / f"{kind}_2").rename(folder / kind)
     names = ("w", "h") if known == "cx and cy" else ("w", "h", "cx", "cy")
     edit(folder, lambda document: [document.pop(name) for name in names] and None)
-    if known == "the angle":
-        edit(folder, lambda document: document.update(camera_angle_x=2 * np.arctan(24 / foreign.focal_px())))
-    else:
-        edit(folder, each(lambda frame: frame.update(file_path=frame["file_path"].replace("images", "images_2"))))
-        edit(folder, each(lambda frame: frame.pop("mask_path")))
+    edit(folder, each(lambda frame: frame.update(file_path=frame["file_path"].replace("images", "images_2"))))
+    edit(folder, each(lambda frame: frame.pop("mask_path")))
     read, report, _ = prepared(folder, size=24)
     assert "pictures of 1/2 of the size that their lenses are for" in report
     focal = read.cameras.intrinsics[:, 0].numpy()
     assert np.allclose(focal, foreign.focal_px() / 2)
-
-
-def test_where_nothing_tells_the_size_that_lenses_are_for_it_is_said(folder, views):
-    edit(folder, lambda document: [document.pop(name) for name in ("w", "h", "cx", "cy")] and None)
-    read, report, _ = prepared(folder)
-    check_marked(read, truth=views)
-    assert "focal lengths: taken for pictures of this size, since nothing says of which" in report

@@ -32,13 +32,11 @@ class Property(NamedTuple):
 def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     """The triangles of a PLY; ValueError for one that is cut short or has no points."""
     head, mark, body = data.partition(b"end_header")
-    end = b"\n" if b"\n" in head else b"\r"
-    head = head.replace(b"\r", b"\n")
     lines = [line.split() for line in head.decode("latin-1").splitlines() if line.strip()]
     kind = next((line[1] for line in lines if line[0] == "format" and len(line) > 1), "")
     if not mark or kind not in ("ascii", "binary_little_endian", "binary_big_endian"):
         raise ValueError(f"ply: wanted a header with a format; got {kind or 'none'}")
-    numbers = Numbers(body[body.index(end) + 1 :], kind)
+    numbers = Numbers(body[body.index(b"\n") + 1 :], kind)
     elements = {name: grouped(numbers, count, properties) for name, count, properties in elements_of(lines)}
     (vertices,) = elements.get("vertex", [{}])
     if not {"x", "y", "z"} <= set(vertices):

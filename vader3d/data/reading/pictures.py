@@ -1,6 +1,5 @@
 """Picture files into masked squares of one size."""
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,6 @@ FOREIGN = (".exr", ".heic", ".heif", ".dng", ".jp2", ".jxl")  # of which picture
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
 WITH_EXIF = ("JPEG", "MPO", "WEBP")  # TIFFs are turned as they are read
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a picture by 90 degrees
-PROFILED = ("RGB", "RGBA", "L", "LA", "CMYK")
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
@@ -51,25 +49,7 @@ def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = No
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):  # which a conversion would cut
             return picture.point(lambda value: value / 256).convert("L").convert(mode)
-        return (in_srgb(picture) if mode.startswith("RGB") else picture).convert(mode)
-
-
-def in_srgb(picture: "Image") -> "Image":
-    """The picture with colours of sRGB, where a profile in its file says that they are others (phones' Display P3)."""
-    from PIL import ImageCms
-
-    profile, alpha = picture.info.get("icc_profile"), "A" in picture.getbands()
-    if not profile or picture.mode not in PROFILED:
-        return picture
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        colours = picture.convert(picture.mode[:-1]) if alpha else picture
-        usual = ImageCms.profileToProfile(colours, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):  # a profile that nobody understands, or of another kind
-        return picture
-    if usual is not None and alpha:
-        usual.putalpha(picture.getchannel("A"))
-    return usual or picture
+        return picture.convert(mode)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

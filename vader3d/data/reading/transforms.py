@@ -86,7 +86,7 @@ def declared_size(frame: Mapping, picture: Path) -> tuple[tuple[float, float], s
     """(height, width) that a frame's lens is for, and what is said where that is not its picture's.
 
     What the frame says; else twice its middle (cx, cy), where that is another size; else that of the picture in
-    `images` for one in `images_2`, `_4`, `_8`, or so many times its own; else what `fl_x` and `camera_angle_x` tell.
+    `images` for one in `images_2`, `_4`, `_8`, or so many times its own.
     """
     own = picture_size(picture)
     size = [frame.get(name, frame.get(name[0])) for name in ("height", "width")]
@@ -102,11 +102,6 @@ def declared_size(frame: Mapping, picture: Path) -> tuple[tuple[float, float], s
     elif smaller and any(name in lens for name in ("fl_x", "fl_y")):
         full = picture.parent.with_name("images") / picture.name
         times = picture_size(full)[1] / own[1] if full.is_file() else float(smaller[1])
-    elif "fl_x" in lens and 0 < float(lens.get("camera_angle_x", 0)) < math.pi:
-        across = 2 * float(lens["fl_x"]) * math.tan(float(lens["camera_angle_x"]) / 2) / own[1]
-        times = round(across) if abs(across - round(across)) < 0.1 <= across else 1.0
-    elif "fl_x" in lens:
-        return (own[0], own[1]), "focal lengths: taken for pictures of this size, since nothing says of which"
     said = f"pictures of 1/{times:g} of the size that their lenses are for: lenses scaled" if times != 1 else ""
     return (own[0] * times, own[1] * times), said
 
