@@ -94,7 +94,7 @@ HEADS_STAGE1 = replace(
         part_heights=(0.3, -0.55),
     ),
     render=replace(SMALL_STAGE1.render, samples_per_ray=32),
-    losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0),
+    losses=replace(SMALL_STAGE1.losses, mask=0.5, pixel=4.0, matter=0.03),  # or else debris behind heads
     loop=replace(SMALL_STAGE1.loop, objects_seen=16_000, batch=4, log_seconds=20.0),
     poses=PoseConfig(source="table", azimuths=(0.0,), elevation=0.0),
     parts=PartConfig(poses=BESIDE, start_noise=20.0, passes=6, turned=0.4, smooth=1.5, hold=0.1, stay=30.0),
