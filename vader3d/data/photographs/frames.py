@@ -10,6 +10,7 @@ import numpy as np
 
 from vader3d.data.reading.mask_files import is_mask
 from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, opened
+from vader3d.data.reading.profiles import in_srgb
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def read_photo(file: Path) -> tuple["Image", float]:
     with opened(file) as picture:
         check_decodable(picture)
         equivalent = picture.getexif().get_ifd(0x8769).get(0xA405)  # FocalLengthIn35mmFilm
-        upright = shrunk(ImageOps.exif_transpose(picture))
+        upright = shrunk(in_srgb(ImageOps.exif_transpose(picture)))
     focal = float(equivalent) / 36 * max(upright.size) if equivalent and float(equivalent) > 0 else 0.0
     return upright, focal
 

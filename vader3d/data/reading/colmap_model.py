@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from vader3d.data.reading.lenses import LENSES
-from vader3d.untrusted import read_bytes, reading
+from vader3d.untrusted import read_bytes, reading, text_of
 
 MODEL_IDS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
              "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE")  # fmt: skip
@@ -71,7 +71,7 @@ def pose(numbers: Any) -> np.ndarray:
 
 
 def text_cameras(data: bytes) -> Iterator[tuple[int, ColmapCamera]]:
-    for line in data.decode("utf-8-sig").splitlines():
+    for line in text_of(data).splitlines():
         if line.strip() and not line.startswith("#"):
             key, model, width, height, *numbers = line.split()
             yield int(key), ColmapCamera(model, (int(height), int(width)), tuple(map(float, numbers)))
@@ -79,7 +79,7 @@ def text_cameras(data: bytes) -> Iterator[tuple[int, ColmapCamera]]:
 
 def text_images(data: bytes) -> Iterator[tuple[str, int, list[float]]]:
     """Two lines an image: its pose, and the points it sees, which may be none."""
-    lines = (line for line in data.decode("utf-8-sig").splitlines() if not line.startswith("#"))
+    lines = (line for line in text_of(data).splitlines() if not line.startswith("#"))
     for line in lines:
         if line.strip():
             _, *numbers, camera, name = line.split(maxsplit=9)

@@ -10,6 +10,7 @@ import numpy as np
 
 from vader3d.data.reading.background import holds_shadow, is_ragged, rim_of, without_background
 from vader3d.data.reading.lenses import bent
+from vader3d.data.reading.profiles import in_srgb
 from vader3d.untrusted import BoundedFile, reading
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
 def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = None, upright: bool = False) -> "Image":
-    """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged.
+    """A decoded PIL picture in `mode`, sRGB; ValueError, with the file's name, when there is none or it is damaged.
 
     One is turned as its EXIF says where only then it has the shape of `size` (height, width), as a phone's that lies;
     `upright` ones also where it has that shape both ways.
@@ -48,8 +49,8 @@ def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = No
         if tag != 1 and (upright and fits_turned if fits else lies):
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):  # which a conversion would cut
-            return picture.point(lambda value: value / 256).convert("L").convert(mode)
-        return picture.convert(mode)
+            picture = picture.point(lambda value: value / 256).convert("L")
+        return in_srgb(picture).convert(mode)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from vader3d.data.reading.frames import matrix_of
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
+from vader3d.data.reading.tables import numbers_of
 from vader3d.data.reading.transforms import declared_size
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
@@ -41,7 +42,7 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
     of pictures as they are: None.
     """
     with parsing(INTRINSICS, "`f cx cy 0.` first and `H W` last, or `fx fy cx cy`, or a matrix"):
-        rows = [[float(word) for word in line.split()] for line in read_text(path).replace(",", " ").splitlines()]
+        rows = [numbers_of(line) for line in read_text(path).splitlines()]
         rows = [row for row in rows if row]
         sizes = [row for row in rows[1:] if len(row) == 2 and all(number == int(number) for number in row)]
         size = (int(sizes[-1][0]), int(sizes[-1][1])) if sizes else None
@@ -67,7 +68,7 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
 def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
     """world_from_camera [4, 4], OpenCV axes: as it stands, unless `axes` names others."""
     try:
-        numbers = [float(word) for word in read_text(path).replace(",", " ").split()]
+        numbers = numbers_of(read_text(path))
     except FileNotFoundError as error:
         raise ValueError(f"pose: wanted {path}; got no such file") from error
     except ValueError as error:

@@ -1,20 +1,30 @@
 """Pictures that tables of cameras name, wherever they lie below."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vader3d.data.reading.assembly import chosen_views
 from vader3d.data.reading.mask_files import is_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
-from vader3d.untrusted import is_litter
+from vader3d.untrusted import BOMS_16, is_litter
 
 SUFFIXES = (*PICTURE_SUFFIXES, ".tif", ".tiff")
 
 
 def beginning(path: Path) -> bytes:
-    """A file's first bytes, which tell what it is."""
+    """A file's first bytes in UTF-8, which tell what it is."""
     with path.open("rb") as file:
-        return file.read(400)
+        start = file.read(400)
+    return start.decode("utf-16", "replace").encode() if start[:2] in BOMS_16 else start
+
+
+def numbers_of(line: str) -> list[float]:
+    """Of words apart by blanks or commas; where words have commas within, and no points, these are decimal ones."""
+    words = line.split()
+    if len(words) > 1 and "." not in line and any(re.search(r"\d,\d", word) for word in words):
+        return [float(word.replace(",", ".")) for word in words]
+    return [float(word) for word in line.replace(",", " ").split()]
 
 
 def found_pictures(folder: Path, names: Sequence[str], most: int | None) -> tuple[list[tuple[str, Path]], str]:
