@@ -43,6 +43,8 @@ def test_a_rectangle_is_read_however_it_is_written(name, written, tmp_path):
 
 def test_a_binary_ply_may_have_old_macs_lines_in_its_header(tmp_path):
     head = FILES["m.ply"].partition("end_header")[0].replace("ascii", "binary_little_endian").replace("\n", "\r")
-    body = np.array([corner.split() for corner in CORNERS], "<f4").tobytes() + b"\4" + np.arange(4, dtype="<i4").tobytes()
+    body = (
+        np.array([corner.split() for corner in CORNERS], "<f4").tobytes() + b"\4" + np.arange(4, dtype="<i4").tobytes()
+    )
     (tmp_path / "m.ply").write_bytes(head.encode() + b"end_header\r" + body)
     assert area(load_surface(tmp_path / "m.ply")) == pytest.approx(1.5)

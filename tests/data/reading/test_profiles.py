@@ -44,7 +44,9 @@ def profile(name, power, columns=None):
         table += key + struct.pack(">II", at + len(body), len(value))
         body += value
     space = b"GRAY" if columns is None else b"RGB "
-    head = struct.pack(">I4sI4s4s4s12s4s", at + len(body), bytes(4), 0x02400000, b"mntr", space, b"XYZ ", bytes(12), b"acsp")
+    head = struct.pack(
+        ">I4sI4s4s4s12s4s", at + len(body), bytes(4), 0x02400000, b"mntr", space, b"XYZ ", bytes(12), b"acsp"
+    )
     head += bytes(28) + fixed(*D50)
     return head.ljust(128, b"\0") + table + body
 
@@ -80,7 +82,9 @@ def test_textures_too(tmp_path):
     Image.new("RGB", (8, 8), (180, 90, 60)).save(tmp_path / "t.png", icc_profile=profile("P3", power, columns))
     (tmp_path / "o.mtl").write_text("newmtl m\nmap_Kd t.png\n")
     (tmp_path / "o.obj").write_text("mtllib o.mtl\nusemtl m\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n")
-    assert np.abs(np.array(colour_of(load_surface(tmp_path / "o.obj"))) - in_srgb((180, 90, 60), columns, power)).max() < 2
+    assert (
+        np.abs(np.array(colour_of(load_surface(tmp_path / "o.obj"))) - in_srgb((180, 90, 60), columns, power)).max() < 2
+    )
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
@@ -96,7 +100,9 @@ def test_greys_of_another_gamma_become_srgb_s(mode, tmp_path):
     assert np.abs(np.asarray(read_picture(tmp_path / "g.png", mode="RGBA"))[..., :3] - expected).max() < 2
 
 
-@pytest.mark.parametrize("data", [b"rubbish", profile("grey", 1.0), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()])
+@pytest.mark.parametrize(
+    "data", [b"rubbish", profile("grey", 1.0), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()]
+)
 def test_profiles_that_are_damaged_or_of_others_or_srgb_s_change_nothing(data, tmp_path):
     Image.new("RGB", (4, 4), (180, 90, 60)).save(tmp_path / "x.jpg", quality=100, icc_profile=data)
     assert np.abs(np.asarray(read_picture(tmp_path / "x.jpg", mode="RGB")).astype(int) - (180, 90, 60)).max() <= 2

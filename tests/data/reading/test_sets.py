@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from foreign_sets import SETS
+from PIL import Image
 
 from vader3d.data.named import open_archive
 from vader3d.data.reading.metashape import lens_of
@@ -50,6 +51,21 @@ def test_a_known_point_lands_on_its_pixel_and_all_comes_through(kind, tmp_path, 
         assert np.array_equal(inner[..., 3], view.picture[..., 3])
         assert np.array_equal(inner[view.picture[..., 3] > 0], view.picture[view.picture[..., 3] > 0])
     assert not any("read as" in note for note in report.notes)  # the format's own axes, not those that fit
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_pictures_of_half_the_size_have_lenses_of_half_the_size(kind, tmp_path, views):
+    SETS[kind][0](tmp_path / "set", views)
+    for path in (tmp_path / "set").rglob("*"):
+        if path.suffix in (".png", ".jpg"):
+            with Image.open(path) as picture:
+                half = picture.resize([side // 2 for side in picture.size], Image.Resampling.BOX)
+            half.save(path)
+    size = (foreign.SIZE + (16 if kind == "co3d" else 0)) // 2
+    report = foreign.prepare(READERS[SETS[kind][1]], tmp_path / "set", tmp_path / "out.zip", size=size, **PLACED)
+    pictures, cameras = open_archive(tmp_path / "out.zip").read(0)
+    assert len(pictures) == len(views), str(report)
+    assert np.allclose(cameras.intrinsics[:, :2].numpy(), foreign.focal_px() / 2, rtol=1e-3)
 
 
 def test_classes_become_categories(tmp_path, views):

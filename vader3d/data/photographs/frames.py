@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.data.reading.mask_files import is_mask
-from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, opened
+from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, film_focal, opened
 from vader3d.data.reading.profiles import in_srgb
 from vader3d.untrusted import reading
 
@@ -123,10 +123,9 @@ def read_photo(file: Path) -> tuple["Image", float]:
 
     with opened(file) as picture:
         check_decodable(picture)
-        equivalent = picture.getexif().get_ifd(0x8769).get(0xA405)  # FocalLengthIn35mmFilm
+        focal, longest = film_focal(picture), max(picture.size)
         upright = shrunk(in_srgb(ImageOps.exif_transpose(picture)))
-    focal = float(equivalent) / 36 * max(upright.size) if equivalent and float(equivalent) > 0 else 0.0
-    return upright, focal
+    return upright, focal * max(upright.size) / longest
 
 
 def shrunk(picture: "Image") -> "Image":

@@ -11,7 +11,8 @@ import torch
 
 from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
-from vader3d.data.inspection.doubts import small, spread
+from vader3d.data.inspection.doubts import refocused, small, spread
+from vader3d.data.reading.focals import likely_factor
 from vader3d.data.reading.pictures import (
     SOLID,
     TURNED_ROUND,
@@ -38,7 +39,7 @@ class SourceView:
 
     world_from_camera: [4, 4], OpenCV axes. intrinsics: (fx, fy, cx, cy) in px of a picture of `size` (height, width);
     the file may be scaled. mask: a grey picture file, black outside. distortion: OpenCV's k1..k4, p1, p2. note: what is
-    said of it.
+    said of it. sure: whether the lens is known to be for that size.
     """
 
     picture: Path
@@ -48,6 +49,7 @@ class SourceView:
     mask: Path | None = None
     distortion: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,14 @@ def as_taken(
     lenses = torch.from_numpy(np.stack([picture.lens for picture in taken]))
     cameras = Cameras(matrices, lenses, reading.size, reading.size)
     pictures = np.stack([picture.square for picture in taken])
-    cameras, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
-    return pictures, cameras, [broken, *(picture.note for picture in taken), *places]
+    placed, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
+    size = ""
+    if any(isinstance(view, SourceView) and not view.sure for view in views):
+        factor, size = likely_factor(ObjectViews(pictures, placed))
+        if factor != 1:
+            cameras = refocused(ObjectViews(pictures, cameras), factor).cameras
+            placed, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
+    return pictures, placed, [broken, *(picture.note for picture in taken), size, *places]
 
 
 class Taken(NamedTuple):

@@ -46,13 +46,13 @@ def frames_of(
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:
     """A frame's fields are its own, else the document's."""
     with parsing(f"frame {picture.name}", "a camera's numbers"):
-        size, note = declared_size(frame, picture)
+        size, note, sure = declared_size(frame, picture)
         pose, lens = frame_pose(frame, picture.name, reading.axes), frame_intrinsics(frame, *size)
         distortion = distortion_of(frame)
     named = next((frame[key] for key in MASK_KEYS if isinstance(frame.get(key), str) and frame[key]), None)
     listed = inside(folder, named, reading.within) if named is not None else None
     mask = listed if listed is not None and listed.is_file() else given_mask(picture)
-    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion, note=note)
+    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion, note=note, sure=sure)
 
 
 def distortion_of(frame: Mapping) -> dict[str, float]:

@@ -29,6 +29,7 @@ SAVED = (*PICTURE_SUFFIXES, ".bmp", ".tif", ".tiff", ".tga", ".avif")
 FOREIGN = (".exr", ".heic", ".heif", ".dng", ".jp2", ".jxl")  # of which pictures are saved anew
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
 WITH_EXIF = ("JPEG", "MPO", "WEBP")  # TIFFs are turned as they are read
+EXIF, FOCAL_ON_FILM = 0x8769, 0xA405
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a picture by 90 degrees
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
@@ -66,6 +67,12 @@ def is_turned(path: Path) -> bool:
             return picture.format in WITH_EXIF and picture.getexif().get(ORIENTATION, 1) in range(2, 9)
     except ValueError:
         return False
+
+
+def film_focal(picture: "Image") -> float:
+    """The focal length in px that EXIF has for film of 36 mm, 0 where it has none."""
+    equivalent = picture.getexif().get_ifd(EXIF).get(FOCAL_ON_FILM)
+    return float(equivalent) / 36 * max(picture.size) if equivalent and float(equivalent) > 0 else 0.0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_v
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
 from vader3d.data.reading.reader import Reader, Reading
+from vader3d.data.reading.transforms import declared_size
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import reading as parsing
@@ -58,15 +59,16 @@ def matrices_of(opened: zipfile.ZipFile, number: int) -> dict[str, np.ndarray]:
 
 
 def source_view(picture: Path, matrices: Mapping[str, np.ndarray], reading: Reading) -> SourceView:
-    height, width = picture_size(picture)
     if "camera_mat" in matrices:
-        half = np.array([width, height]) / 2
+        size, note = picture_size(picture), ""
+        half = np.array(size[::-1]) / 2
         lens = np.concatenate([np.abs(np.diag(matrices["camera_mat"])[:2]) * half, half])
         matrix = np.linalg.inv(matrices["world_mat"])
     else:
         matrix, lens = decomposed((matrices["world_mat"] @ matrices.get("scale_mat", np.eye(4)))[:3])
+        size, note, _ = declared_size({"cx": lens[2], "cy": lens[3]}, picture)
     matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
-    return SourceView(picture, matrix, lens, (height, width), given_mask(picture) or numbered_mask(picture))
+    return SourceView(picture, matrix, lens, size, given_mask(picture) or numbered_mask(picture), note=note)
 
 
 def decomposed(projection: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

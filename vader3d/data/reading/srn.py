@@ -10,7 +10,7 @@ from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.tables import numbers_of
-from vader3d.data.reading.transforms import declared_size
+from vader3d.data.reading.transforms import Declared, declared_size
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_text
@@ -29,7 +29,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
 
     def source_view(path: Path) -> SourceView:
         pose = read_pose(folder / "pose" / f"{path.stem}.txt", reading.axes)
-        own, note = (size, "") if size is not None else declared_size({"cx": lens[2], "cy": lens[3]}, path)
+        own, note, _ = Declared(size) if size is not None else declared_size({"cx": lens[2], "cy": lens[3]}, path)
         return SourceView(path, pose, lens, own, given_mask(path), note=note)
 
     return assembled_object(name, folder, each_view(source_view, chosen_views(paths, reading.views)), reading)
