@@ -1,6 +1,7 @@
 """Published data sets and phones' exports keep their cameras: known points land on their pixels."""
 
 import json
+import shutil
 
 import foreign
 import foreign_sets
@@ -14,6 +15,7 @@ from vader3d.data.named import open_archive
 from vader3d.data.reading.metashape import lens_of
 from vader3d.data.reading.projections import decomposed
 from vader3d.data.reading.readers import READERS
+from vader3d.data.reading.tables import found_pictures
 
 PLACED = {"scale": 1.0, "offset": (0.0, 0.0, 0.0)}
 
@@ -81,6 +83,26 @@ def test_what_was_not_downloaded_is_left_out_or_named(tmp_path, views):
     (tmp_path / "b" / "set" / "capture" / "photos" / "DSC0.png").unlink()
     report = foreign.prepare(READERS["metashape"], tmp_path / "b" / "set", tmp_path / "c.zip", size=16)
     assert "1 of 7 cameras without their pictures left out: 1 objects" in report.notes
+
+
+@pytest.mark.parametrize("kind", ["realitycapture", "metashape"])
+def test_pictures_of_one_name_in_two_folders_are_left_out(kind, tmp_path, views):
+    SETS[kind][0](tmp_path / "set", views)
+    pictures = sorted((tmp_path / "set" / "capture" / "photos").glob("*"))
+    (tmp_path / "set" / "capture" / "others").mkdir()
+    shutil.copy(pictures[1], tmp_path / "set" / "capture" / "others" / pictures[0].name)  # another view
+    report = foreign.prepare(READERS[kind], tmp_path / "set", tmp_path / "out.zip", size=foreign.SIZE, **PLACED)
+    assert len(open_archive(tmp_path / "out.zip").read(0).pictures) == len(views) - 1
+    assert "1 of 7 cameras without their pictures left out, 1 of them with names that several have" in str(report)
+
+
+def test_the_longest_common_path_tells_pictures_of_one_name(tmp_path):
+    for place in ("a/photos", "b/photos"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.png").touch()
+    found, said = found_pictures(tmp_path, ["D:\\me\\B\\photos\\1.png", "D:\\me\\a\\photos\\1.png"], None)
+    assert [path.relative_to(tmp_path).parts[0] for _, path in found] == ["b", "a"]
+    assert said == ""
 
 
 def test_both_units_of_co3d_mean_the_same(tmp_path, views):

@@ -186,6 +186,8 @@ def read_mtl(data: bytes, folder: str = "") -> dict[str, Material]:
             numbers = [float(number) for number in rest.replace(",", ".").split()[:3]]
             numbers = [number / 255 for number in numbers] if max(numbers) > 2 else numbers
             own.colour = tuple((numbers * 3)[:3] if len(numbers) < 3 else numbers)
+        elif word == "ke" and own.colour and max(own.colour) == 0 and rest[:1] in "-.0123456789":  # black that glows
+            own.colour = tuple(float(number) for number in rest.replace(",", ".").split()[:3])
         elif word == "map_kd" or (word in ("map_ka", "map_ke") and not own.texture):
             own.texture, own.scale, own.offset = texture_of(rest)
         elif word == "map_d":

@@ -245,7 +245,7 @@ def alpha_of(picture: "Image", *, lossy: bool) -> np.ndarray:
     few, flat = np.unique(values), set(flat_values(values))
     if len(flat) == 2 and flat == {0.0, few[-1]}:
         return values * (255 / few[-1])
-    if len(few) <= LABELS and not flat <= {0.0, 255.0}:
+    if len(few) <= LABELS and not flat <= {0.0, 255.0} and not lossy:  # which has values of its own about each
         return hard(values if 255 in flat else np.where(values == 255, 0, values))  # a rim of 255 is nobody's (VOC)
     return values * (255 / few[-1]) if 0 < few[-1] < SOLID or few[-1] > 255 else values
 

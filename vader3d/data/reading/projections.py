@@ -60,7 +60,8 @@ def matrices_of(opened: zipfile.ZipFile, number: int) -> dict[str, np.ndarray]:
 
 def source_view(picture: Path, matrices: Mapping[str, np.ndarray], reading: Reading) -> SourceView:
     if "camera_mat" in matrices:
-        size, note = picture_size(picture), ""
+        size: tuple[float, float] = picture_size(picture)
+        note = ""
         half = np.array(size[::-1]) / 2
         lens = np.concatenate([np.abs(np.diag(matrices["camera_mat"])[:2]) * half, half])
         matrix = np.linalg.inv(matrices["world_mat"])

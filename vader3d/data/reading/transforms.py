@@ -171,8 +171,9 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
 def usual_names(frame: Mapping) -> dict[str, float]:
     """Lenses that other software calls otherwise, fx or a 3 x 3 matrix K, by their usual names."""
     numbers = {f"fl_{axis}": frame[name] for axis in "xy" for name in (f"f{axis}", "focal") if name in frame}
-    named = (frame[name] for name in MATRICES if name in frame)
-    matrix = next((each for each in named if np.shape(each) in ((3, 3), (4, 4))), None)
+    named = (frame[name] for name in MATRICES if isinstance(frame.get(name), list))
+    square = (np.reshape(each, (3, 3)) if np.shape(each) == (9,) else each for each in named)
+    matrix = next((each for each in square if np.shape(each) in ((3, 3), (4, 4))), None)
     if matrix is not None:
         numbers |= {"fl_x": matrix[0][0], "fl_y": matrix[1][1], "cx": matrix[0][2], "cy": matrix[1][2]}
     return numbers
