@@ -205,3 +205,10 @@ def test_noise_of_jpegs_is_no_label(values, folder, views):
         path.unlink()
     edit(folder, each(lambda frame: frame.pop("mask_path")))
     check_marked(prepared(folder)[0], truth=views)
+
+
+def test_alpha_of_0_and_1_is_a_mask(folder, views):
+    shutil.rmtree(folder / "masks")
+    for path, view in zip(sorted((folder / "images").glob("*")), views, strict=True):
+        Image.fromarray(np.dstack([view.picture[..., :3], view.picture[..., 3] // 255])).save(path)
+    check_marked(prepared(folder)[0], truth=views)

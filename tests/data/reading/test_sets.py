@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from foreign_sets import SETS
+from marked import check_marked
 from PIL import Image
 
 from vader3d.data.named import open_archive
@@ -103,6 +104,17 @@ def test_the_longest_common_path_tells_pictures_of_one_name(tmp_path):
     found, said = found_pictures(tmp_path, ["D:\\me\\B\\photos\\1.png", "D:\\me\\a\\photos\\1.png"], None)
     assert [path.relative_to(tmp_path).parts[0] for _, path in found] == ["b", "a"]
     assert said == ""
+
+
+def test_pictures_that_are_missing_of_dtu_do_not_move_the_others(tmp_path, views):
+    foreign_sets.write_dtu(tmp_path / "set", views)
+    pictures = sorted((tmp_path / "set").rglob("image/*.png"))
+    pictures[2].unlink()
+    foreign.prepare(READERS["dtu"], tmp_path / "set", tmp_path / "out.zip", size=foreign.SIZE)
+    check_marked(open_archive(tmp_path / "out.zip").read(0), views=len(views) - 1, truth=[*views[:2], *views[3:]])
+    pictures[0].unlink()  # names may as well count from 1
+    with pytest.raises(ValueError, match=r"pictures: wanted 7, one a world_mat; got 5"):
+        foreign.prepare(READERS["dtu"], tmp_path / "set", tmp_path / "again.zip", size=foreign.SIZE)
 
 
 def test_both_units_of_co3d_mean_the_same(tmp_path, views):

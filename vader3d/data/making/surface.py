@@ -80,8 +80,9 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
 def usual_up(data: bytes, kind: str) -> str:
     """The axis that is usual of a kind of file, or what a COLLADA says, where y is usual."""
     if kind == "dae":
-        said = re.search(rb"<up_axis>\s*([XYZ])_UP", data)
-        return "y" if said is None else said[1].decode().lower()
+        words = text_of(data) if data.startswith(BOMS_16) else data.decode("latin-1")
+        said = re.search(r"<up_axis>\s*([XYZ])_UP", words)
+        return "y" if said is None else said[1].lower()
     return "y" if kind in Y_UP else "z"
 
 

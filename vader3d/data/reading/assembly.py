@@ -30,6 +30,7 @@ from vader3d.geometry.cameras import Cameras
 
 Item = TypeVar("Item")
 AS_THEY_LIE = 0.9  # of what colours differ, upright pictures and their cameras: less is believed
+SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
 FINER = 4  # how many times finer than they become pictures are when a lens is straightened
 
 
@@ -198,6 +199,11 @@ def taken_view(view: SourceView, reading: Reading, way: Way) -> Taken:
         pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
         pixels = undistorted(pixels, lens, view.distortion)
     square, lens = squared(pixels, lens, size=reading.size)
+    if 0 < lens[0] < SHORT * reading.size:
+        raise ValueError(
+            f"{view.picture.name}: wanted a focal length in px; got {lens[0]:.3g} of {reading.size}, which looks like a "
+            "share"
+        )
     return Taken(square, matrix, lens, "\n".join(filter(None, (view.note, note))), float(share))
 
 

@@ -136,6 +136,8 @@ def masked(
     file and plain that there is. inverted: whether alpha and files have the object clear or black; None: as
     `is_inverted` says. ValueError when the wanted mask is absent.
     """
+    if pixels[..., 3].max(initial=0) == 1:
+        pixels = np.concatenate([pixels[..., :3], 255 * pixels[..., 3:]], -1)
     clear = bool((pixels[..., 3] < SOLID).any())
     if mask == "alpha" or (mask == "auto" and clear):
         if not clear:

@@ -17,6 +17,7 @@ from vader3d.untrusted import read_text
 from vader3d.untrusted import reading as parsing
 
 INTRINSICS = "intrinsics.txt"
+IN_SHARES = 4.0  # lenses of no larger number are in shares of the picture, not px
 
 
 def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
@@ -62,7 +63,7 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
             )
     if size is not None and min(size) < 1:
         raise ValueError(f"{INTRINSICS}: wanted a size above 0; got {size[0]} x {size[1]}")
-    return lens, size
+    return (lens * [*size[::-1], *size[::-1]] if size is not None and lens.max() <= IN_SHARES else lens), size
 
 
 def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
