@@ -1,4 +1,4 @@
-"""Mesh files in words: other encodings, other ends of lines, decimal commas."""
+"""Mesh files in words: encodings, ends of lines, decimal commas."""
 
 import re
 

@@ -201,8 +201,8 @@ def taken_view(view: SourceView, reading: Reading, way: Way) -> Taken:
     square, lens = squared(pixels, lens, size=reading.size)
     if 0 < lens[0] < SHORT * reading.size:
         raise ValueError(
-            f"{view.picture.name}: wanted a focal length in px; got {lens[0]:.3g} of {reading.size}, which looks like a "
-            "share"
+            f"{view.picture.name}: wanted a focal length in px; got {lens[0]:.3g} of {reading.size}, which looks "
+            "like a share"
         )
     return Taken(square, matrix, lens, "\n".join(filter(None, (view.note, note))), float(share))
 

@@ -1,4 +1,4 @@
-"""Which picture size focal lengths in px are for, where files do not say."""
+"""Tells which picture size focal lengths are for, where files do not."""
 
 from vader3d.data.archive.format import ObjectViews
 from vader3d.data.inspection.doubts import refocused, small, spread

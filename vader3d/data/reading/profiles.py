@@ -1,4 +1,4 @@
-"""Colours of pictures as their ICC profiles say: phones' Display P3, Adobe RGB, CMYK."""
+"""Colours as pictures' ICC profiles say (Display P3, Adobe RGB, CMYK)."""
 
 import io
 from typing import TYPE_CHECKING
