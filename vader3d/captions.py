@@ -1,13 +1,14 @@
 """Captions, and the files that people keep them in."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from vader3d.untrusted import TEXT_BYTES, read_json, read_text, reading
+from vader3d.untrusted import BOMS_16, JSON_BYTES, TEXT_BYTES, read_bytes, read_json, read_text, reading, text_of
 
 NAME_KEYS = ("name", "uid", "id", "object", "object_id", "key", "file", "file_name", "filename")
 TEXT_KEYS = ("caption", "captions", "text", "texts", "description", "descriptions", "prompt")
@@ -173,8 +174,14 @@ def lines_of(path: Path) -> Pairs:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of UTF-8 text, one at a time, from 1; ValueError names the first that is another, or too long."""
-    with open(path, "rb") as file:
+    """Lines of UTF-8 or UTF-16 text, one at a time, from 1; ValueError names the first that is another, or too long."""
+    with open(path, "rb") as opened:
+        file: IO[bytes] = opened
+        if opened.read(2) in BOMS_16:
+            opened.seek(0)
+            with reading(path, "text in UTF-16"):
+                file = io.BytesIO(text_of(read_bytes(path, most=JSON_BYTES)).encode())
+        file.seek(0)
         for line in range(1, 1 << 62):
             data = file.readline(TEXT_BYTES + 1)
             if not data:

@@ -25,6 +25,8 @@ ZIP_RATIO, ZIP_FREE_BYTES = 250, 2**20  # unpacked bytes a packed one, beyond th
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without bounds
 UNPACKED_BYTES = 2**36  # of a whole zip
 LONGEST_REASON = 300  # letters
+HEIC = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1")  # what iPhones' pictures begin with
+BOMS_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @contextmanager
@@ -58,6 +60,8 @@ def stand_in(place: object) -> str:
         return "a pointer of Git LFS; fetch the file itself (git lfs pull)"
     if start.startswith((b"<!doctype html", b"<html")):
         return "a page of HTML, as of a failed download; fetch the file again"
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
+        return "HEIC; save it as JPEG or PNG"
     return "an empty file; fetch it again" if not start else ""
 
 
@@ -99,9 +103,14 @@ class BoundedFile(io.BufferedReader):
 
 
 def read_text(path: Path) -> str:
-    """A short text in UTF-8. ValueError names the file that is another."""
+    """A short text in UTF-8 or UTF-16. ValueError names the file that is another."""
     with reading(path, "text in UTF-8"):
-        return read_bytes(path, most=TEXT_BYTES).decode("utf-8-sig")
+        return text_of(read_bytes(path, most=TEXT_BYTES))
+
+
+def text_of(data: bytes) -> str:
+    """In UTF-8, or in UTF-16 where its first two bytes say so, as Windows saves; UnicodeDecodeError for another."""
+    return data.decode("utf-16" if data[:2] in BOMS_16 else "utf-8-sig")
 
 
 def read_json(path: Path, wanted: str = "JSON") -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vader3d.data.making.meshes import LIBRARY_SUFFIX, MESH_SUFFIXES, SAVE_AS_GLB, UNREAD
-from vader3d.data.photographs.frames import CLIPS, PHOTOS
+from vader3d.data.photographs.frames import CLIPS, MOVING, PHOTOS
 from vader3d.data.reading import metashape, realitycapture
 from vader3d.data.videos.clips import celebv_sets
 from vader3d.untrusted import is_litter, read_json
@@ -95,7 +95,7 @@ SIGNS = (
         "numbered frames in folders of train, val or test",
         rf"(?i)(^|/)(train|val|test)/.+/\d+{suffixes(PHOTOS)}",
     ),
-    Sign("video", "a clip", rf"(?i){suffixes(CLIPS)}", lambda source, names: source.is_file()),
+    Sign("video", "a clip", rf"(?i){suffixes(MOVING)}", lambda source, names: source.is_file()),
     Sign(
         "photos",
         "photographs or clips without cameras",

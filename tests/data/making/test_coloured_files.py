@@ -193,3 +193,11 @@ def test_an_mtl_elsewhere_is_found_with_its_textures(kind, tmp_path):
 def test_an_obj_without_an_mtl_says_so_where_it_may_have_textures(tmp_path):
     (tmp_path / "m.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 3/1\n")
     assert load_surface(tmp_path / "m.obj").notes == ("no MTL: textures, if it has any, are left out",)
+
+
+def test_black_that_glows_has_the_colour_it_glows_in(tmp_path):
+    (tmp_path / "m.mtl").write_text("newmtl m\nKd 0 0 0\nKe 0.8 0.2 0.4\nnewmtl n\nKd 1 0 0\nKe 0.8 0.2 0.4\n")
+    for name, shown in (("m", (204, 51, 102)), ("n", (255, 0, 0))):
+        words = f"mtllib m.mtl\nusemtl {name}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+        (tmp_path / f"{name}.obj").write_text(words)
+        assert colour_of(load_surface(tmp_path / f"{name}.obj")) == shown

@@ -196,8 +196,10 @@ DAE = """<?xml version="1.0"?><COLLADA xmlns="http://www.collada.org/2005/11/COL
 @pytest.mark.parametrize(("up", "tall"), [("Z", 2), ("Y", 1)])
 def test_a_collada_says_what_is_up(up, tall, tmp_path):
     pytest.importorskip("collada", reason="pycollada, of the extra `meshes`, is not installed")
-    (tmp_path / "m.dae").write_text(DAE.format(up))
-    assert np.ptp(load_surface(tmp_path / "m.dae").triangles.reshape(-1, 3), axis=0).argmax() == tall
+    text = DAE.format(up)
+    for words in (text.encode(), text.replace('"1.0"?', '"1.0" encoding="utf-16"?').encode("utf-16")):
+        (tmp_path / "m.dae").write_bytes(words)
+        assert np.ptp(load_surface(tmp_path / "m.dae").triangles.reshape(-1, 3), axis=0).argmax() == tall
 
 
 def test_what_reads_a_kind_is_named_where_it_is_absent(tmp_path, monkeypatch):

@@ -146,3 +146,17 @@ def test_the_command_reads_usd_and_names_what_does(tmp_path, monkeypatch):
         ValueError, match=r"m.usda: mesh: wanted what reads usd; got none; pip install 'vader3d\[usd\]'"
     ):
         load_surface(tmp_path / "m.usda")
+
+
+def test_black_that_glows_has_the_colour_it_glows_in_and_instancers_are_said(tmp_path):
+    from pxr import Sdf, UsdGeom, UsdShade
+
+    stage, mesh = staged(tmp_path / "m.usda")
+    bound(stage, mesh.GetPrim(), colour=(0, 0, 0))
+    surface = UsdShade.Shader(stage.GetPrimAtPath("/all/look/surface"))
+    surface.CreateInput("emissiveColor", Sdf.ValueTypeNames.Color3f).Set((0.5, 0.5, 0.5))
+    UsdGeom.PointInstancer.Define(stage, "/all/many")
+    stage.Save()
+    surface = load_surface(tmp_path / "m.usda")
+    assert colour_of(surface) == GREY
+    assert surface.notes == ("PointInstancer left out: wanted meshes",)

@@ -1,12 +1,14 @@
 """Which photographs and frames of clips are taken, and how they are turned."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from clips import turn_clip, write_clip
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from vader3d.data.photographs.frames import Glance, chosen_frames, chosen_numbers, glance_of, photo_files
+from vader3d.data.photographs.frames import Glance, chosen_frames, chosen_numbers, clip_moments, glance_of, photo_files
 from vader3d.export.video import write_mp4
 
 
@@ -86,6 +88,31 @@ def test_photographs_that_pillow_cannot_read_are_named(tmp_path):
     (tmp_path / "IMG_1.HEIC").write_bytes(b"")
     with pytest.raises(ValueError, match=r"got IMG_1\.HEIC; convert to JPEG first"):
         photo_files(tmp_path)
+
+
+def test_photographs_that_are_left_out_beside_others_are_said(tmp_path):
+    for number in range(3):
+        Image.fromarray(scene(9 * number)).save(tmp_path / f"IMG_{number}.jpg")
+    (tmp_path / "IMG_2.HEIC").write_bytes(b"what IMG_2.jpg was made of")
+    assert chosen_frames(tmp_path, 60)[1] == ""
+    (tmp_path / "IMG_3.HEIC").write_bytes(b"")
+    chosen, said = chosen_frames(tmp_path, 60)
+    assert len(chosen) == 3
+    assert said == "1 left out, e.g. IMG_3.HEIC: convert to JPEG first"
+
+
+def test_clips_of_wide_pixels_are_as_players_show_them(tmp_path):
+    av = pytest.importorskip("av", reason="clips need PyAV")
+    with av.open(str(tmp_path / "dv.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 120, 80, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene(0, blur=3)[:, ::2]), format="rgb24")
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    ((_, picture),) = clip_moments(tmp_path / "dv.mp4")
+    assert picture.size == (160, 120)
+    assert np.abs(np.asarray(picture).astype(int) - scene(0, blur=3)).mean() < 6
 
 
 def test_a_clip_gives_its_sharpest_frames(tmp_path):

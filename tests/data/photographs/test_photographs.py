@@ -125,6 +125,14 @@ def test_folders_clips_and_single_objects_are_found(tmp_path):
         object_sources(tmp_path / "nowhere")
 
 
+def test_live_photographs_are_no_clips(tmp_path):
+    for name in ("IMG_1.JPG", "IMG_1.MOV", "IMG_2.JPG", "IMG_2.MOV"):
+        (tmp_path / name).touch()
+    assert object_sources(tmp_path) == [tmp_path]
+    (tmp_path / "chair.mov").touch()
+    assert object_sources(tmp_path) == [tmp_path / "chair.mov"]
+
+
 def test_without_pycolmap_the_extra_is_named_before_any_work(tmp_path, monkeypatch):
     write_photos(tmp_path / "photos" / "a", wall_session(THINGS["blue box"], ring(3, 32)))
     real = importlib.util.find_spec

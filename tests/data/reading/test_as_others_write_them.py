@@ -152,6 +152,8 @@ INTRINSICS = {
     "and zeros": f"{FOCAL} {FOCAL} {HALF} {HALF}\n0. 0. 0.\n1.\n48 48\n",
     "one below the other": f"{FOCAL}\n{FOCAL}\n{HALF}\n{HALF}\n",
     "commas": f"{FOCAL}, {FOCAL}, {HALF}, {HALF}\n48, 48\n",
+    "shares": f"{FOCAL / 48} 0.5 0.5 0.\n0. 0. 0.\n1.\n48 48\n",
+    "decimal commas": f"{FOCAL} {HALF} {HALF} 0.\n48 48\n".replace(".", ","),
     "a size of decimals": f"{FOCAL} {HALF} {HALF} 0.\n0. 0. 0.\n1.\n48.0 48.0\n",
 }
 

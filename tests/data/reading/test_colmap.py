@@ -228,3 +228,13 @@ def test_smaller_copies_of_the_pictures_serve(tmp_path, views):
     (folder / "images").rename(folder / "images_4")
     foreign.prepare(COLMAP, folder, tmp_path / "out.zip", size=foreign.SIZE)
     check_marked(open_archive(tmp_path / "out.zip").read(0), truth=views)
+
+
+@pytest.mark.parametrize("left", ["no blank lines", "no points"])
+def test_lists_of_images_may_lack_lines_of_points(left, tmp_path, views):
+    folder = write_colmap(tmp_path / "things" / "marked", views, binary=False)
+    path = folder / "sparse" / "0" / "images.txt"
+    kept = [line for line in path.read_text().splitlines() if line.strip() and (left != "no points" or "photo" in line)]
+    path.write_text("\n".join(kept))
+    foreign.prepare(COLMAP, tmp_path / "things", tmp_path / "out.zip", size=foreign.SIZE)
+    assert len(open_archive(tmp_path / "out.zip").read(0).pictures) == len(views)

@@ -73,3 +73,50 @@ def test_a_list_is_its_frames(folder, views):
     edit(folder, lambda document: [document.pop(key) for key in list(document) if key != "frames"] and None)
     path.write_text(path.read_text().removeprefix('{"frames": ').removesuffix("}"))
     check_marked(prepared(folder)[0], truth=views)
+
+
+def lens(document, *names):
+    return {name: document.pop(name) for name in names or ("fl_x", "fl_y", "cx", "cy", "w", "h")}
+
+
+def of_cameras(document, make):
+    other = {"fl_x": 7.0, "w": 9, "h": 9}
+    document.update(cameras=make(lens(document), other))
+    for frame in document["frames"]:
+        frame["camera_id"] = 3
+
+
+def flat(document):
+    names = lens(document)
+    matrix = [names["fl_x"], 0, names["cx"], 0, names["fl_y"], names["cy"], 0, 0, 1]
+    document.update(K=matrix, w=names["w"], h=names["h"])
+
+
+LENSES = {
+    "an object": lambda document: document.update(camera=lens(document)),
+    "its own names": lambda document: document.update(
+        intrinsics={
+            "fx": document.pop("fl_x"),
+            "fy": document.pop("fl_y"),
+            "width": document.pop("w"),
+            "height": document.pop("h"),
+        }
+    ),
+    "of each frame": lambda document: [
+        frame.update(intrinsics=own) for own in [lens(document)] for frame in document["frames"]
+    ],
+    "of cameras with numbers": lambda document: of_cameras(
+        document, lambda own, other: [{"camera_id": 1, **other}, {"camera_id": 3, **own}]
+    ),
+    "of cameras by their names": lambda document: of_cameras(document, lambda own, other: {"1": other, "3": own}),
+    "nine numbers": flat,
+}
+
+
+@pytest.mark.parametrize("kind", LENSES)
+def test_lenses_may_be_objects_of_their_own(kind, folder, views):
+    edit(folder, lambda document: LENSES[kind](document) and None)
+    read, report, _ = prepared(folder)
+    check_marked(read, truth=views)
+    assert np.allclose(read.cameras.intrinsics[:, 0].numpy(), foreign.focal_px())
+    assert "lenses: " not in report

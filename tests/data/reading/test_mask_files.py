@@ -194,3 +194,21 @@ def test_alpha_may_be_turned_round_where_colours_are_left(kept, folder, views):
     read, report, _ = prepared(folder)
     check_marked(read, truth=views)
     assert "masks are black or clear where the object is, turned round" in report
+
+
+@pytest.mark.parametrize("values", [(1, 254), (0, 255), (20, 235)])
+def test_noise_of_jpegs_is_no_label(values, folder, views):
+    clear, solid = values
+    for path in (folder / "masks").glob("*"):
+        mask = np.array(Image.open(path)) > 127
+        Image.fromarray(np.where(mask, solid, clear).astype(np.uint8)).save(path.with_suffix(".jpg"), quality=60)
+        path.unlink()
+    edit(folder, each(lambda frame: frame.pop("mask_path")))
+    check_marked(prepared(folder)[0], truth=views)
+
+
+def test_alpha_of_0_and_1_is_a_mask(folder, views):
+    shutil.rmtree(folder / "masks")
+    for path, view in zip(sorted((folder / "images").glob("*")), views, strict=True):
+        Image.fromarray(np.dstack([view.picture[..., :3], view.picture[..., 3] // 255])).save(path)
+    check_marked(prepared(folder)[0], truth=views)

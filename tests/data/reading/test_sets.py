@@ -1,6 +1,7 @@
 """Published data sets and phones' exports keep their cameras: known points land on their pixels."""
 
 import json
+import shutil
 
 import foreign
 import foreign_sets
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from foreign_sets import SETS
+from marked import check_marked
+from PIL import Image
 
 from vader3d.data.named import open_archive
 from vader3d.data.reading.metashape import lens_of
 from vader3d.data.reading.projections import decomposed
 from vader3d.data.reading.readers import READERS
+from vader3d.data.reading.tables import found_pictures
 
 PLACED = {"scale": 1.0, "offset": (0.0, 0.0, 0.0)}
 
@@ -52,6 +56,21 @@ def test_a_known_point_lands_on_its_pixel_and_all_comes_through(kind, tmp_path, 
     assert not any("read as" in note for note in report.notes)  # the format's own axes, not those that fit
 
 
+@pytest.mark.parametrize("kind", SETS)
+def test_pictures_of_half_the_size_have_lenses_of_half_the_size(kind, tmp_path, views):
+    SETS[kind][0](tmp_path / "set", views)
+    for path in (tmp_path / "set").rglob("*"):
+        if path.suffix in (".png", ".jpg"):
+            with Image.open(path) as picture:
+                half = picture.resize([side // 2 for side in picture.size], Image.Resampling.BOX)
+            half.save(path)
+    size = (foreign.SIZE + (16 if kind == "co3d" else 0)) // 2
+    report = foreign.prepare(READERS[SETS[kind][1]], tmp_path / "set", tmp_path / "out.zip", size=size, **PLACED)
+    pictures, cameras = open_archive(tmp_path / "out.zip").read(0)
+    assert len(pictures) == len(views), str(report)
+    assert np.allclose(cameras.intrinsics[:, :2].numpy(), foreign.focal_px() / 2, rtol=1e-3)
+
+
 def test_classes_become_categories(tmp_path, views):
     for kind, category in (("co3d", "chair"), ("mvimgnet", "stove"), ("omniobject3d", "anise")):
         archive, *_ = read(kind, tmp_path / kind, views[:4], size=16)
@@ -65,6 +84,37 @@ def test_what_was_not_downloaded_is_left_out_or_named(tmp_path, views):
     (tmp_path / "b" / "set" / "capture" / "photos" / "DSC0.png").unlink()
     report = foreign.prepare(READERS["metashape"], tmp_path / "b" / "set", tmp_path / "c.zip", size=16)
     assert "1 of 7 cameras without their pictures left out: 1 objects" in report.notes
+
+
+@pytest.mark.parametrize("kind", ["realitycapture", "metashape"])
+def test_pictures_of_one_name_in_two_folders_are_left_out(kind, tmp_path, views):
+    SETS[kind][0](tmp_path / "set", views)
+    pictures = sorted((tmp_path / "set" / "capture" / "photos").glob("*"))
+    (tmp_path / "set" / "capture" / "others").mkdir()
+    shutil.copy(pictures[1], tmp_path / "set" / "capture" / "others" / pictures[0].name)  # another view
+    report = foreign.prepare(READERS[kind], tmp_path / "set", tmp_path / "out.zip", size=foreign.SIZE, **PLACED)
+    assert len(open_archive(tmp_path / "out.zip").read(0).pictures) == len(views) - 1
+    assert "1 of 7 cameras without their pictures left out, 1 of them with names that several have" in str(report)
+
+
+def test_the_longest_common_path_tells_pictures_of_one_name(tmp_path):
+    for place in ("a/photos", "b/photos"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.png").touch()
+    found, said = found_pictures(tmp_path, ["D:\\me\\B\\photos\\1.png", "D:\\me\\a\\photos\\1.png"], None)
+    assert [path.relative_to(tmp_path).parts[0] for _, path in found] == ["b", "a"]
+    assert said == ""
+
+
+def test_pictures_that_are_missing_of_dtu_do_not_move_the_others(tmp_path, views):
+    foreign_sets.write_dtu(tmp_path / "set", views)
+    pictures = sorted((tmp_path / "set").rglob("image/*.png"))
+    pictures[2].unlink()
+    foreign.prepare(READERS["dtu"], tmp_path / "set", tmp_path / "out.zip", size=foreign.SIZE)
+    check_marked(open_archive(tmp_path / "out.zip").read(0), views=len(views) - 1, truth=[*views[:2], *views[3:]])
+    pictures[0].unlink()  # names may as well count from 1
+    with pytest.raises(ValueError, match=r"pictures: wanted 7, one a world_mat; got 5"):
+        foreign.prepare(READERS["dtu"], tmp_path / "set", tmp_path / "again.zip", size=foreign.SIZE)
 
 
 def test_both_units_of_co3d_mean_the_same(tmp_path, views):

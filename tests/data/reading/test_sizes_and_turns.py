@@ -52,3 +52,57 @@ def test_lenses_for_larger_pictures_are_scaled_where_that_can_be_told(known, fol
     assert "pictures of 1/2 of the size that their lenses are for" in report
     focal = read.cameras.intrinsics[:, 0].numpy()
     assert np.allclose(focal, foreign.focal_px() / 2)
+
+
+def only_focal(folder, factor, **more):
+    """The document says nothing but focal lengths, for pictures that are so many times as large as these."""
+    names = ("w", "h", "cx", "cy")
+    edit(folder, lambda document: [document.pop(name) for name in names] and None)
+    edit(folder, lambda document: document.update(fl_x=factor * document.pop("fl_x"), **more))
+    edit(folder, lambda document: document.pop("fl_y") and None)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 0.5])
+def test_masks_and_colours_tell_what_size_focal_lengths_are_for(factor, folder, views):
+    only_focal(folder, factor)
+    read, report, _ = prepared(folder)
+    assert np.allclose(read.cameras.intrinsics[:, 0].numpy(), foreign.focal_px())
+    assert (f"lenses: for pictures of {factor:g} times this size" in report) == (factor != 1)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_an_angle_beside_a_focal_length_tells_its_size(factor, folder, views):
+    edit(folder, lambda document: document.update(frames=document["frames"][:4]))
+    only_focal(folder, factor, camera_angle_x=float(np.deg2rad(foreign.FOV_DEGREES)))
+    read, report, _ = prepared(folder)
+    assert np.allclose(read.cameras.intrinsics[:, 0].numpy(), foreign.focal_px())
+    assert "lenses: nothing" not in report
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_exif_tells_the_size_of_a_focal_length(factor, folder, views):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = round(36 * foreign.focal_px() / foreign.SIZE)
+    for path in (folder / "images").glob("*"):
+        Image.open(path).save(path.with_suffix(".jpg"), quality=98, exif=exif)
+        path.unlink()
+    edit(folder, lambda document: document.update(frames=document["frames"][:4]))
+    edit(folder, each(lambda frame: frame.update(file_path=frame["file_path"].replace(".png", ".jpg"))))
+    only_focal(folder, factor)
+    read, report, _ = prepared(folder)
+    assert np.allclose(read.cameras.intrinsics[:, 0].numpy(), foreign.focal_px())
+    assert "lenses: nothing" not in report
+
+
+def test_a_focal_length_of_no_known_size_is_doubted(folder):
+    edit(folder, lambda document: document.update(frames=document["frames"][:4]))
+    only_focal(folder, 2)
+    _, report, _ = prepared(folder)
+    assert "lenses: nothing says for which picture size their px are" in report
+
+
+@pytest.mark.parametrize("side", ["w", "h"])
+def test_one_side_is_enough(side, folder, views):
+    only_focal(folder, 2, **{side: 2 * foreign.SIZE})
+    read, _, _ = prepared(folder)
+    assert np.allclose(read.cameras.intrinsics[:, 0].numpy(), foreign.focal_px())

@@ -68,6 +68,16 @@ def test_a_plain_background_needs_no_masks(tmp_path):
     assert (np.abs(solid.mean((1, 2)) - 0.65) < 0.15).all()
 
 
+def test_a_gif_is_a_clip(tmp_path):
+    first, *others = map(Image.fromarray, passing(10)[0])
+    (tmp_path / "clips").mkdir()
+    first.save(tmp_path / "clips" / "ball.gif", save_all=True, append_images=others, duration=40)
+    made(tmp_path / "clips", tmp_path / "out.zip")
+    pictures = open_archive(tmp_path / "out.zip").read(0).pictures
+    assert len(pictures) == 8
+    assert np.abs(pictures[:, 16, 8, :3].astype(int) - (240, 200, 40)).mean() < 12
+
+
 @pytest.mark.parametrize(("name", "codec"), [("clear.mov", "prores_ks"), ("clear.webm", "libvpx-vp9")])
 def test_phones_turn_their_clips_and_alpha_is_taken(name, codec, tmp_path):
     frames, masks = passing(8)

@@ -10,7 +10,7 @@ import numpy as np
 from vader3d.data.making.parts import PLAIN, Part, Parts, texels_of
 from vader3d.data.making.polygons import triangulated
 from vader3d.data.mesh_files import check_faces
-from vader3d.untrusted import reason_of
+from vader3d.untrusted import reason_of, text_of
 
 Resolve = Callable[[str], bytes]
 BARE = 1.0  # grey of materials without a colour
@@ -50,7 +50,7 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
     name = ""
     for line in lines_of(data):
         word, _, rest = line.partition(" ")
-        rest = rest.partition("#")[0] if word in ("v", "vt", "f") else rest
+        rest = rest.partition("#")[0].replace(",", ".") if word in ("v", "vt", "f") else rest  # decimal commas
         if word == "v":
             points.append([float(number) for number in rest.split()])
         elif word == "vt":
@@ -85,7 +85,7 @@ def parts_of_obj(data: bytes, stem: str, resolve: Resolve) -> Parts:
 def lines_of(data: bytes) -> list[str]:
     """Lines without comments, a blank after the first word, continued ones joined; UTF-8, else Latin-1."""
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = text_of(data)
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     text = text.replace("\\\r\n", " ").replace("\\\n", " ")
@@ -183,9 +183,11 @@ def read_mtl(data: bytes, folder: str = "") -> dict[str, Material]:
         if word == "newmtl":
             own = materials.setdefault(rest.strip(), Material(folder=folder))
         elif word == "kd" and rest[:1] in "-.0123456789":
-            numbers = [float(number) for number in rest.split()[:3]]
+            numbers = [float(number) for number in rest.replace(",", ".").split()[:3]]
             numbers = [number / 255 for number in numbers] if max(numbers) > 2 else numbers
             own.colour = tuple((numbers * 3)[:3] if len(numbers) < 3 else numbers)
+        elif word == "ke" and own.colour and max(own.colour) == 0 and rest[:1] in "-.0123456789":  # black that glows
+            own.colour = tuple(float(number) for number in rest.replace(",", ".").split()[:3])
         elif word == "map_kd" or (word in ("map_ka", "map_ke") and not own.texture):
             own.texture, own.scale, own.offset = texture_of(rest)
         elif word == "map_d":

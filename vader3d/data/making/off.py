@@ -15,7 +15,7 @@ HEADER = re.compile(rb"(ST)?(C)?(N)?OFF(?!\s*BINARY)")
 
 def parts_of_off(data: bytes) -> Parts:
     """The triangles of an OFF; ValueError for another file, or for corners that it does not have."""
-    text = re.sub(rb"#[^\r\n]*", b"", data).lstrip()
+    text = re.sub(rb"#[^\r\n]*", b"", data).replace(b",", b".").lstrip()  # decimal commas
     header = HEADER.match(text)
     if header is None:
         raise ValueError(f"off: wanted OFF or COFF in words; got {text[:12].decode('latin-1')!r}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vader3d.data.reading.pictures import check_decodable
+from vader3d.data.reading.profiles import in_srgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,6 +48,6 @@ def texels_of(image: "Image") -> np.ndarray:
         values = np.asarray(image, np.float64)
         most = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 or image.mode[0] == "I" else 1.0
         image = Pictures.fromarray(np.rint(values * (255 / most)).clip(0, 255).astype(np.uint8))
-    image = image.convert("RGBA")
+    image = in_srgb(image).convert("RGBA")
     image.thumbnail((TEXTURE_SIDE_PX, TEXTURE_SIDE_PX))
     return np.asarray(image)

@@ -32,11 +32,13 @@ class Property(NamedTuple):
 def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     """The triangles of a PLY; ValueError for one that is cut short or has no points."""
     head, mark, body = data.partition(b"end_header")
+    body = body[2 if body[:2] == b"\r\n" and b"\r\n" in head else 1 :]
+    head = head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     lines = [line.split() for line in head.decode("latin-1").splitlines() if line.strip()]
     kind = next((line[1] for line in lines if line[0] == "format" and len(line) > 1), "")
     if not mark or kind not in ("ascii", "binary_little_endian", "binary_big_endian"):
         raise ValueError(f"ply: wanted a header with a format; got {kind or 'none'}")
-    numbers = Numbers(body[body.index(b"\n") + 1 :], kind)
+    numbers = Numbers(body, kind)
     elements = {name: grouped(numbers, count, properties) for name, count, properties in elements_of(lines)}
     (vertices,) = elements.get("vertex", [{}])
     if not {"x", "y", "z"} <= set(vertices):
@@ -46,7 +48,7 @@ def parts_of_ply(data: bytes, resolve: Callable[[str], bytes]) -> Parts:
     if not elements.get("face"):
         raise ValueError("ply: wanted faces; got points alone, as of a point cloud or of splats")
     found = Parts()
-    named = re.findall(rb"(?mi)^comment\s+TextureFile\s+(.+?)\r?$", head)
+    named = re.findall(rb"(?mi)^comment\s+TextureFile\s+(.+?)$", head)
     texels = [texels_named(name.decode("latin-1").strip(), resolve, found) for name in named] or [None]
     for rows in elements["face"]:
         if any(name in rows for name in CORNERS):
@@ -143,7 +145,7 @@ class Numbers:
     """The numbers behind a header, taken one after the other."""
 
     def __init__(self, body: bytes, kind: str):
-        self.words = np.array(body.split(), float) if kind == "ascii" else None
+        self.words = np.array(body.replace(b",", b".").split(), float) if kind == "ascii" else None
         self.body, self.order, self.at = body, "<" if "little" in kind else ">", 0
 
     def columns(self, count: int, properties: list[Property], lengths: dict[str, int]) -> Columns:

@@ -1,6 +1,7 @@
 """A coloured triangle soup: a mesh file that is to be looked at."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from vader3d.data.making.ply import parts_of_ply
 from vader3d.data.making.stl import parts_of_stl
 from vader3d.data.making.threemf import parts_of_3mf
 from vader3d.data.mesh_files import MESH_BYTES, Neighbours, check_mesh, is_text, load_scene, stl_bytes
-from vader3d.untrusted import read_bytes, reading
+from vader3d.untrusted import BOMS_16, read_bytes, reading, text_of
 
 if TYPE_CHECKING:
     from trimesh import Scene, Trimesh
@@ -79,18 +80,22 @@ def load_surface(path: str | Path, *, up: str = "auto") -> Surface:
 def usual_up(data: bytes, kind: str) -> str:
     """The axis that is usual of a kind of file, or what a COLLADA says, where y is usual."""
     if kind == "dae":
-        said = re.search(rb"<up_axis>\s*([XYZ])_UP", data)
-        return "y" if said is None else said[1].decode().lower()
+        words = text_of(data) if data.startswith(BOMS_16) else data.decode("latin-1")
+        said = re.search(r"<up_axis>\s*([XYZ])_UP", words)
+        return "y" if said is None else said[1].lower()
     return "y" if kind in Y_UP else "z"
 
 
 def surface_of(data: bytes, kind: str, stem: str, resolve: Callable[[str], bytes]) -> Surface:
     """The surface of a mesh file's bytes, as its axes are; `resolve` gives the files that it names."""
+    if kind not in ("dae", "obj") and data.startswith((*BOMS_16, BOM_UTF8)):  # XML says its own, OBJ has others, too
+        data = text_of(data).encode()
     check_mesh(data, kind)
     if kind == "stl" and not is_text(data, kind):
         data = data[: stl_bytes(data)]  # some have more behind
-    elif kind == "stl" and b"endsolid" not in data.lower():
-        data += b"\nendsolid\n"  # some have no end
+    elif kind == "stl":  # some have no end
+        end = b"" if b"endsolid" in data.lower() else b"\nendsolid\n"
+        data = data.replace(b"\r", b"\n").replace(b",", b".") + end
     if kind in ("glb", "gltf"):
         found = parts_of_gltf(data, kind, resolve)
     elif kind == "obj":

@@ -28,6 +28,8 @@ def parts_of_usd(path: Path) -> tuple[Parts, str]:
     reader = StageReader(path)
     for prim in stage.Traverse(Usd.TraverseInstanceProxies()):
         shape = UsdGeom.Imageable(prim)
+        if prim.IsA(UsdGeom.PointInstancer):
+            reader.found.note("PointInstancer left out: wanted meshes")
         if not prim.IsA(UsdGeom.Gprim) or shape.ComputePurpose() in ("proxy", "guide"):
             continue
         if shape.ComputeVisibility() == "invisible":
@@ -122,11 +124,15 @@ class StageReader:
         if not diffuse or surface.GetIdAttr().Get() != "UsdPreviewSurface":
             self.found.note("materials left out: wanted UsdPreviewSurface with a diffuseColor")
             return None, None, ""
-        for source in UsdShade.Utils.GetValueProducingAttributes(diffuse):
-            shader = UsdShade.Shader(source.GetPrim())
-            if shader and shader.GetIdAttr().Get() == "UsdUVTexture" and shader.GetInput("file"):
-                return None, self.picture(shader.GetInput("file").Get()), self.coordinates(shader)
         value = diffuse.Get()
+        for given in filter(None, (diffuse, surface.GetInput("emissiveColor"))):
+            for source in UsdShade.Utils.GetValueProducingAttributes(given):
+                shader = UsdShade.Shader(source.GetPrim())
+                if shader and shader.GetIdAttr().Get() == "UsdUVTexture" and shader.GetInput("file"):
+                    return None, self.picture(shader.GetInput("file").Get()), self.coordinates(shader)
+            value = value if given.Get() is None else given.Get()
+            if value is None or any(value):  # what is black may glow
+                break
         return (None if value is None else np.asarray(value, float)), None, ""
 
     def coordinates(self, shader: Any) -> str:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vader3d.data.reading.mask_files import is_mask
-from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, opened
+from vader3d.data.reading.pictures import PICTURE_PIXELS, check_decodable, film_focal, opened
+from vader3d.data.reading.profiles import in_srgb
 from vader3d.untrusted import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif")
-CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi")
+CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".3gp", ".mts", ".m2ts", ".wmv", ".ogv")
+MOVING = (*CLIPS, ".gif")  # beside photographs these are pictures of something else
 UNREADABLE = (".heic", ".heif", ".dng", ".cr2", ".nef", ".arw")
 LONGEST_PX = 1600  # of a frame that is kept; larger ones are shrunk
 GLANCE_PX, BLOCK_PX = 64, 8  # of the grey pictures that are compared, and of the parts of them
@@ -78,6 +80,9 @@ def chosen_frames(source: Path, most: int) -> tuple[list[Frame], str]:
     if faults and 2 * len(glances) <= len(files):
         raise faults[0]
     said = f"{len(faults)} of {len(files)} photographs left out, the first: {faults[0]}" if faults else ""
+    raw = [path for path in source.rglob("[!.]*") if path.suffix.lower() in UNREADABLE]
+    if raw := [path for path in raw if path.stem not in {file.stem for file in files}]:
+        said = "; ".join(filter(None, (said, f"{len(raw)} left out, e.g. {raw[0].name}: convert to JPEG first")))
     return [frame_of(files[number]) for number in chosen_numbers(glances, most)], said
 
 
@@ -122,10 +127,9 @@ def read_photo(file: Path) -> tuple["Image", float]:
 
     with opened(file) as picture:
         check_decodable(picture)
-        equivalent = picture.getexif().get_ifd(0x8769).get(0xA405)  # FocalLengthIn35mmFilm
-        upright = shrunk(ImageOps.exif_transpose(picture))
-    focal = float(equivalent) / 36 * max(upright.size) if equivalent and float(equivalent) > 0 else 0.0
-    return upright, focal
+        focal, longest = film_focal(picture), max(picture.size)
+        upright = shrunk(in_srgb(ImageOps.exif_transpose(picture)))
+    return upright, focal * max(upright.size) / longest
 
 
 def shrunk(picture: "Image") -> "Image":
@@ -171,7 +175,7 @@ def clip_moments(file: Path, start: float = 0.0, stop: float = math.inf) -> Iter
             if seconds >= stop:
                 break
             if seconds >= start - EARLY_SECONDS:
-                yield seconds, shrunk(turned(frame))
+                yield seconds, shrunk(turned(frame, float(stream.sample_aspect_ratio or 1)))
 
 
 def decoded(clip: Any, stream: Any) -> Iterator[Any]:
@@ -184,11 +188,13 @@ def decoded(clip: Any, stream: Any) -> Iterator[Any]:
     return clip.decode(stream)
 
 
-def turned(frame: Any) -> "Image":
-    """The frame as players show it: phones write pictures as the sensor lies and say by how much to turn them."""
+def turned(frame: Any, aspect: float = 1.0) -> "Image":
+    """The frame as players show it: of pixels that are `aspect` times as wide as high, turned as phones say."""
     from PIL import Image
 
     alpha = any(component.is_alpha for component in frame.format.components)
     picture = Image.fromarray(frame.to_ndarray(format="rgba")) if alpha else frame.to_image()
+    if aspect != 1:
+        picture = picture.resize((max(1, round(picture.width * aspect)), picture.height))
     angle = int(getattr(frame, "rotation", 0) or 0)
     return picture.rotate(angle, expand=True) if angle else picture

@@ -94,7 +94,7 @@ def object_sources(source: Path) -> list[Path]:
     if not source.is_dir():
         raise ValueError(f"source: wanted a folder with a sub-folder or clip an object; got {source}")
     entries = sorted(path for path in source.iterdir() if path.name[0] != "." and not path.name.endswith(".photos"))
-    found = []
+    photos, found = {path.stem for path in photo_files(source)}, []
     for entry in entries:
         if entry.is_dir():
             clips = sorted(path for path in entry.iterdir() if path.suffix.lower() in CLIPS and path.name[0] != ".")
@@ -102,9 +102,11 @@ def object_sources(source: Path) -> list[Path]:
                 found.append(clips[0])
             elif photo_files(entry):
                 found.append(entry)
-        elif entry.suffix.lower() in CLIPS:
+        elif entry.suffix.lower() in CLIPS and not (
+            entry.suffix.lower() == ".mov" and entry.stem in photos
+        ):  # live ones
             found.append(entry)
-    if photo_files(source) and not any(each.is_file() for each in found):
+    if photos and not any(each.is_file() for each in found):
         return [source]
     if not found:
         raise ValueError(f"source: wanted sub-folders of photographs, or clips, in {source}; got none")

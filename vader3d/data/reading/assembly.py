@@ -11,7 +11,8 @@ import torch
 
 from vader3d.captions import Caption, captions_beside
 from vader3d.data.archive.format import ObjectRecord, ObjectViews
-from vader3d.data.inspection.doubts import small, spread
+from vader3d.data.inspection.doubts import refocused, small, spread
+from vader3d.data.reading.focals import likely_factor
 from vader3d.data.reading.pictures import (
     SOLID,
     TURNED_ROUND,
@@ -29,6 +30,7 @@ from vader3d.geometry.cameras import Cameras
 
 Item = TypeVar("Item")
 AS_THEY_LIE = 0.9  # of what colours differ, upright pictures and their cameras: less is believed
+SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
 FINER = 4  # how many times finer than they become pictures are when a lens is straightened
 
 
@@ -38,7 +40,7 @@ class SourceView:
 
     world_from_camera: [4, 4], OpenCV axes. intrinsics: (fx, fy, cx, cy) in px of a picture of `size` (height, width);
     the file may be scaled. mask: a grey picture file, black outside. distortion: OpenCV's k1..k4, p1, p2. note: what is
-    said of it.
+    said of it. sure: whether the lens is known to be for that size.
     """
 
     picture: Path
@@ -48,6 +50,7 @@ class SourceView:
     mask: Path | None = None
     distortion: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,14 @@ def as_taken(
     lenses = torch.from_numpy(np.stack([picture.lens for picture in taken]))
     cameras = Cameras(matrices, lenses, reading.size, reading.size)
     pictures = np.stack([picture.square for picture in taken])
-    cameras, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
-    return pictures, cameras, [broken, *(picture.note for picture in taken), *places]
+    placed, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
+    size = ""
+    if any(isinstance(view, SourceView) and not view.sure for view in views):
+        factor, size = likely_factor(ObjectViews(pictures, placed))
+        if factor != 1:
+            cameras = refocused(ObjectViews(pictures, cameras), factor).cameras
+            placed, places = in_cube(cameras, pictures[..., 3] >= SOLID, reading, aabb)
+    return pictures, placed, [broken, *(picture.note for picture in taken), size, *places]
 
 
 class Taken(NamedTuple):
@@ -190,6 +199,11 @@ def taken_view(view: SourceView, reading: Reading, way: Way) -> Taken:
         pixels, lens = squared(pixels, lens, size=min(FINER * reading.size, max(pixels.shape[:2])))
         pixels = undistorted(pixels, lens, view.distortion)
     square, lens = squared(pixels, lens, size=reading.size)
+    if 0 < lens[0] < SHORT * reading.size:
+        raise ValueError(
+            f"{view.picture.name}: wanted a focal length in px; got {lens[0]:.3g} of {reading.size}, which looks "
+            "like a share"
+        )
     return Taken(square, matrix, lens, "\n".join(filter(None, (view.note, note))), float(share))
 
 

@@ -4,6 +4,7 @@ Text: cameras.txt, images.txt; binary: cameras.bin, images.bin, little-endian, a
 """
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from vader3d.data.reading.lenses import LENSES
-from vader3d.untrusted import read_bytes, reading
+from vader3d.untrusted import read_bytes, reading, text_of
 
 MODEL_IDS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV", "FOV",
              "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "THIN_PRISM_FISHEYE")  # fmt: skip
@@ -71,20 +72,29 @@ def pose(numbers: Any) -> np.ndarray:
 
 
 def text_cameras(data: bytes) -> Iterator[tuple[int, ColmapCamera]]:
-    for line in data.decode("utf-8-sig").splitlines():
+    for line in text_of(data).splitlines():
         if line.strip() and not line.startswith("#"):
             key, model, width, height, *numbers = line.split()
             yield int(key), ColmapCamera(model, (int(height), int(width)), tuple(map(float, numbers)))
 
 
 def text_images(data: bytes) -> Iterator[tuple[str, int, list[float]]]:
-    """Two lines an image: its pose, and the points it sees, which may be none."""
-    lines = (line for line in data.decode("utf-8-sig").splitlines() if not line.startswith("#"))
-    for line in lines:
-        if line.strip():
-            _, *numbers, camera, name = line.split(maxsplit=9)
+    """A line with an image's pose, and one with the points it sees, which are numbers, may be none, and may lack."""
+    follows = False  # a line of an image
+    for line in text_of(data).splitlines():
+        words = line.split(maxsplit=9)
+        if line.startswith("#"):
+            continue
+        if follows and (len(words) < 10 or (len(line.split()) % 3 == 0 and is_number(line.split()[-1]))):
+            follows = False
+        elif words:
+            _, *numbers, camera, name = words
             yield name.strip(), int(camera), [float(number) for number in numbers]
-            next(lines, "")
+            follows = True
+
+
+def is_number(word: str) -> bool:
+    return re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", word.lower()) is not None
 
 
 def binary_cameras(data: bytes) -> Iterator[tuple[int, ColmapCamera]]:

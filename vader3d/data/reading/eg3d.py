@@ -59,7 +59,7 @@ def source_view(picture: Path, label: object, reading: Reading) -> SourceView:
         return SourceView(
             picture, matrix, intrinsics * [width, side, width, height], (height, width), given_mask(picture)
         )
-    size, note = declared_size({"cx": lens[0, 2], "cy": lens[1, 2]}, picture)
+    size, note, _ = declared_size({"cx": lens[0, 2], "cy": lens[1, 2]}, picture)
     return SourceView(picture, matrix, intrinsics, size, given_mask(picture), note=note)
 
 

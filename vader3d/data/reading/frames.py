@@ -10,6 +10,8 @@ import numpy as np
 from vader3d.untrusted import read_json
 
 FRAMES = ("frames", "images", "views", "cameras")
+CAMERA_KEYS, NUMBERS = ("camera_id", "camera", "cam_id", "cameraId"), ("camera_id", "id", "cam_id", "name")
+LENSES = ("camera", "intrinsics", "intrinsic", "camera_intrinsics", "K")  # objects with fields of a lens
 PICTURES = [
     "filepath",
     "imagepath",
@@ -41,6 +43,27 @@ def read_document(path: Path) -> dict:
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise ValueError(f"{path.name}: wanted a list of frames; got none")
     return {**document, FRAMES[0]: frames}
+
+
+def whole_frame(document: Mapping, frame: Mapping) -> dict:
+    """A frame's fields and, where it has them not, its camera's, by number or name, and the document's.
+
+    Lenses may be an object in either, `camera` or `intrinsics`.
+    """
+    cameras, key = document.get("cameras"), next((frame[name] for name in CAMERA_KEYS if name in frame), None)
+    if isinstance(cameras, list):
+        numbered = (
+            (camera, next((camera[name] for name in NUMBERS if name in camera), number))
+            for number, camera in enumerate(cameras)
+            if isinstance(camera, Mapping)
+        )
+        cameras = {str(number): camera for camera, number in numbered}
+    shared = cameras.get(str(key), {}) if isinstance(cameras, Mapping) and key is not None else {}
+    fields: dict = {}
+    for each in (document, shared, frame):
+        inner = (each[name] for name in LENSES if isinstance(each.get(name), Mapping))
+        fields |= {name: value for part in inner for name, value in part.items()} | dict(each)
+    return fields
 
 
 def as_frame(value: Any) -> Mapping:

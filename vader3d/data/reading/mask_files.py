@@ -12,7 +12,7 @@ MASKS = (
 WORDS = r"masks?|seg|segm|sam|segmentations?|silhouettes?|mattes?|matting|alphas?|foregrounds?|fg|cutouts?|nobg"
 LIKE_MASKS = re.compile(rf"(.*[_\- ])?({WORDS}|labels?)([_\- ].*)?|(image|object|alpha)s?masks?")
 OTHERS = re.compile(r"depth|sky|back|bg_|dynamic|motion|invalid|valid|hand|normal")  # masks of something else
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm")
 MARKED = re.compile(rf"(.+?)[_.\- ]({WORDS}|removebg-preview)|mask[_\- ](.+)")  # a mask beside its picture
 MARKS = (".mask", "_mask", "-mask")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_views, each_view
-from vader3d.data.reading.frames import read_document
+from vader3d.data.reading.frames import read_document, whole_frame
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.transforms import declared_size, frame_intrinsics, frame_pose, frames_with_pictures, inside
@@ -38,7 +38,7 @@ def frames_of(
     documents: Iterable[Mapping], folder: Path, within: Path | None = None
 ) -> tuple[list[tuple[Mapping, Path]], str]:
     """The frames of documents with their pictures, and what is said of those left out, as `frames_with_pictures`."""
-    pairs = ({**document, **frame} for document in documents for frame in document["frames"])
+    pairs = (whole_frame(document, frame) for document in documents for frame in document["frames"])
     frames = [{k: v for k, v in pair.items() if v is not None} for pair in pairs]
     return frames_with_pictures(folder, frames, within)
 
@@ -46,13 +46,13 @@ def frames_of(
 def source_view(folder: Path, frame: Mapping, picture: Path, reading: Reading) -> SourceView:
     """A frame's fields are its own, else the document's."""
     with parsing(f"frame {picture.name}", "a camera's numbers"):
-        size, note = declared_size(frame, picture)
+        size, note, sure = declared_size(frame, picture)
         pose, lens = frame_pose(frame, picture.name, reading.axes), frame_intrinsics(frame, *size)
         distortion = distortion_of(frame)
     named = next((frame[key] for key in MASK_KEYS if isinstance(frame.get(key), str) and frame[key]), None)
     listed = inside(folder, named, reading.within) if named is not None else None
     mask = listed if listed is not None and listed.is_file() else given_mask(picture)
-    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion, note=note)
+    return SourceView(picture, pose, lens, size, mask=mask, distortion=distortion, note=note, sure=sure)
 
 
 def distortion_of(frame: Mapping) -> dict[str, float]:

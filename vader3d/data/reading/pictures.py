@@ -10,6 +10,7 @@ import numpy as np
 
 from vader3d.data.reading.background import holds_shadow, is_ragged, rim_of, without_background
 from vader3d.data.reading.lenses import bent
+from vader3d.data.reading.profiles import in_srgb
 from vader3d.untrusted import BoundedFile, reading
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ SAVED = (*PICTURE_SUFFIXES, ".bmp", ".tif", ".tiff", ".tga", ".avif")
 FOREIGN = (".exr", ".heic", ".heif", ".dng", ".jp2", ".jxl")  # of which pictures are saved anew
 PICTURE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "TIFF", "TGA", "GIF", "PPM", "JPEG2000")
 WITH_EXIF = ("JPEG", "MPO", "WEBP")  # TIFFs are turned as they are read
+EXIF, FOCAL_ON_FILM = 0x8769, 0xA405
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)  # EXIF's, and those that turn a picture by 90 degrees
 PICTURE_PIXELS = 2**26  # that are decoded: 8192 x 8192
 
 
 def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = None, upright: bool = False) -> "Image":
-    """A decoded PIL picture in `mode`; ValueError, with the file's name, when there is none or it is damaged.
+    """A decoded PIL picture in `mode`, sRGB; ValueError, with the file's name, when there is none or it is damaged.
 
     One is turned as its EXIF says where only then it has the shape of `size` (height, width), as a phone's that lies;
     `upright` ones also where it has that shape both ways.
@@ -48,8 +50,8 @@ def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = No
         if tag != 1 and (upright and fits_turned if fits else lies):
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):  # which a conversion would cut
-            return picture.point(lambda value: value / 256).convert("L").convert(mode)
-        return picture.convert(mode)
+            picture = picture.point(lambda value: value / 256).convert("L")
+        return in_srgb(picture).convert(mode)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -65,6 +67,12 @@ def is_turned(path: Path) -> bool:
             return picture.format in WITH_EXIF and picture.getexif().get(ORIENTATION, 1) in range(2, 9)
     except ValueError:
         return False
+
+
+def film_focal(picture: "Image") -> float:
+    """The focal length in px that EXIF has for film of 36 mm, 0 where it has none."""
+    equivalent = picture.getexif().get_ifd(EXIF).get(FOCAL_ON_FILM)
+    return float(equivalent) / 36 * max(picture.size) if equivalent and float(equivalent) > 0 else 0.0
 
 
 @contextmanager
@@ -128,6 +136,8 @@ def masked(
     file and plain that there is. inverted: whether alpha and files have the object clear or black; None: as
     `is_inverted` says. ValueError when the wanted mask is absent.
     """
+    if pixels[..., 3].max(initial=0) == 1:
+        pixels = np.concatenate([pixels[..., :3], 255 * pixels[..., 3:]], -1)
     clear = bool((pixels[..., 3] < SOLID).any())
     if mask == "alpha" or (mask == "auto" and clear):
         if not clear:
@@ -237,7 +247,7 @@ def alpha_of(picture: "Image", *, lossy: bool) -> np.ndarray:
     few, flat = np.unique(values), set(flat_values(values))
     if len(flat) == 2 and flat == {0.0, few[-1]}:
         return values * (255 / few[-1])
-    if len(few) <= LABELS and not flat <= {0.0, 255.0}:
+    if len(few) <= LABELS and not flat <= {0.0, 255.0} and not lossy:  # which has values of its own about each
         return hard(values if 255 in flat else np.where(values == 255, 0, values))  # a rim of 255 is nobody's (VOC)
     return values * (255 / few[-1]) if 0 < few[-1] < SOLID or few[-1] > 255 else values
 

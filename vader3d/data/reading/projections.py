@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from vader3d.data.reading.assembly import SourceView, assembled_object, chosen_v
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES, picture_size
 from vader3d.data.reading.reader import Reader, Reading
+from vader3d.data.reading.transforms import declared_size
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import reading as parsing
@@ -32,11 +33,26 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     pictures = next((found for place in places if (found := pictures_in(place))), [])
     if not pictures:
         raise ValueError(f"pictures: wanted them in {folder.name}/image; got none")
-    chosen = chosen_views(list(enumerate(pictures)), reading.views)
     with parsing(path, "world_mat_0 and so on"), zipfile.ZipFile(path) as opened:
+        chosen = chosen_views(numbered(pictures, opened), reading.views)
         views = each_view(lambda pair: source_view(pair[1], matrices_of(opened, pair[0]), reading), chosen)
         sphere = "scale_mat_0.npy" in opened.NameToInfo and "camera_mat_0.npy" not in opened.NameToInfo
     return assembled_object(name, folder, views, reading, aabb=SPHERE if sphere else None)
+
+
+def numbered(pictures: Sequence[Path], opened: zipfile.ZipFile) -> list[tuple[int, Path]]:
+    """Pictures with their matrices' numbers: their places, where as many are there, else those in their names."""
+    matrices = {name for name in opened.NameToInfo if name.startswith("world_mat_") and "inv" not in name}
+    if len(matrices) == len(pictures):
+        return list(enumerate(pictures))
+    found = [(int(path.stem), path) for path in pictures if path.stem.isdigit()]
+    if (
+        len(found) < len(pictures)
+        or min(found)[0] > 0
+        or any(f"world_mat_{number}.npy" not in matrices for number, _ in found)
+    ):
+        raise ValueError(f"pictures: wanted {len(matrices)}, one a world_mat; got {len(pictures)}")
+    return found
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -58,15 +74,17 @@ def matrices_of(opened: zipfile.ZipFile, number: int) -> dict[str, np.ndarray]:
 
 
 def source_view(picture: Path, matrices: Mapping[str, np.ndarray], reading: Reading) -> SourceView:
-    height, width = picture_size(picture)
     if "camera_mat" in matrices:
-        half = np.array([width, height]) / 2
+        size: tuple[float, float] = picture_size(picture)
+        note = ""
+        half = np.array(size[::-1]) / 2
         lens = np.concatenate([np.abs(np.diag(matrices["camera_mat"])[:2]) * half, half])
         matrix = np.linalg.inv(matrices["world_mat"])
     else:
         matrix, lens = decomposed((matrices["world_mat"] @ matrices.get("scale_mat", np.eye(4)))[:3])
+        size, note, _ = declared_size({"cx": lens[2], "cy": lens[3]}, picture)
     matrix[:3, :3] *= signs_of(reading.axes, usual="opencv")
-    return SourceView(picture, matrix, lens, (height, width), given_mask(picture) or numbered_mask(picture))
+    return SourceView(picture, matrix, lens, size, given_mask(picture) or numbered_mask(picture), note=note)
 
 
 def decomposed(projection: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from vader3d.data.reading.reader import Reader, Reading
 from vader3d.data.reading.tables import beginning, found_pictures
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
-from vader3d.untrusted import read_bytes
+from vader3d.untrusted import read_bytes, text_of
 from vader3d.untrusted import reading as parsing
 
 HEAD = "#name,x,y,alt,heading,pitch,roll"
@@ -27,8 +27,9 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
     """The object of "internal/external camera parameters": a line a picture, which lies in the folder or below."""
     path = tables_in(folder)[0]
     with parsing(path, f"a heading {HEAD},f,px,py,k1,..."):
-        text = read_bytes(path, most=TABLE_BYTES).decode("utf-8-sig")
-        rows = {str(row["#name"]): row for row in csv.DictReader(io.StringIO(text))}
+        text = text_of(read_bytes(path, most=TABLE_BYTES))
+        lines = csv.DictReader(io.StringIO(text), delimiter=";" if text.startswith("#name;") else ",")
+        rows = {str(row["#name"]): row for row in lines}
         found, note = found_pictures(folder, list(rows), reading.views)
         views = [source_view(picture, rows[each], reading) for each, picture in found]
     return assembled_object(name, folder, views, reading, notes=[note])
@@ -39,7 +40,7 @@ def source_view(picture: Path, row: Mapping[str, str], reading: Reading) -> Sour
     from scipy.spatial.transform import Rotation
 
     height, width = picture_size(picture)
-    values = {key: float(value) for key, value in row.items() if key not in ("#name", None) and value}
+    values = {key: float(value.replace(",", ".")) for key, value in row.items() if key not in ("#name", None) and value}
     angles = [-values["heading"], values["pitch"], values["roll"]]
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler("ZXY", angles, degrees=True).as_matrix()
@@ -53,7 +54,7 @@ def source_view(picture: Path, row: Mapping[str, str], reading: Reading) -> Sour
 
 
 def tables_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("[!.]*.csv")) if HEAD.encode() in beginning(path)]
+    return [path for path in sorted(folder.glob("[!.]*.csv")) if HEAD.encode() in beginning(path).replace(b";", b",")]
 
 
 def object_folders(source: Path) -> list[Path]:

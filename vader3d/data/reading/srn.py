@@ -9,13 +9,15 @@ from vader3d.data.reading.frames import matrix_of
 from vader3d.data.reading.mask_files import given_mask
 from vader3d.data.reading.pictures import PICTURE_SUFFIXES
 from vader3d.data.reading.reader import Reader, Reading
-from vader3d.data.reading.transforms import declared_size
+from vader3d.data.reading.tables import numbers_of
+from vader3d.data.reading.transforms import Declared, declared_size
 from vader3d.data.writer import PreparedObject
 from vader3d.geometry.cameras import signs_of
 from vader3d.untrusted import read_text
 from vader3d.untrusted import reading as parsing
 
 INTRINSICS = "intrinsics.txt"
+IN_SHARES = 4.0  # lenses of no larger number are in shares of the picture, not px
 
 
 def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
@@ -28,7 +30,7 @@ def read_object(folder: Path, name: str, reading: Reading) -> PreparedObject:
 
     def source_view(path: Path) -> SourceView:
         pose = read_pose(folder / "pose" / f"{path.stem}.txt", reading.axes)
-        own, note = (size, "") if size is not None else declared_size({"cx": lens[2], "cy": lens[3]}, path)
+        own, note, _ = Declared(size) if size is not None else declared_size({"cx": lens[2], "cy": lens[3]}, path)
         return SourceView(path, pose, lens, own, given_mask(path), note=note)
 
     return assembled_object(name, folder, each_view(source_view, chosen_views(paths, reading.views)), reading)
@@ -41,7 +43,7 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
     of pictures as they are: None.
     """
     with parsing(INTRINSICS, "`f cx cy 0.` first and `H W` last, or `fx fy cx cy`, or a matrix"):
-        rows = [[float(word) for word in line.split()] for line in read_text(path).replace(",", " ").splitlines()]
+        rows = [numbers_of(line) for line in read_text(path).splitlines()]
         rows = [row for row in rows if row]
         sizes = [row for row in rows[1:] if len(row) == 2 and all(number == int(number) for number in row)]
         size = (int(sizes[-1][0]), int(sizes[-1][1])) if sizes else None
@@ -61,13 +63,13 @@ def read_intrinsics(path: Path) -> tuple[np.ndarray, tuple[int, int] | None]:
             )
     if size is not None and min(size) < 1:
         raise ValueError(f"{INTRINSICS}: wanted a size above 0; got {size[0]} x {size[1]}")
-    return lens, size
+    return (lens * [*size[::-1], *size[::-1]] if size is not None and lens.max() <= IN_SHARES else lens), size
 
 
 def read_pose(path: Path, axes: str = "auto") -> np.ndarray:
     """world_from_camera [4, 4], OpenCV axes: as it stands, unless `axes` names others."""
     try:
-        numbers = [float(word) for word in read_text(path).replace(",", " ").split()]
+        numbers = numbers_of(read_text(path))
     except FileNotFoundError as error:
         raise ValueError(f"pose: wanted {path}; got no such file") from error
     except ValueError as error:

@@ -6,17 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from unicodedata import normalize
 from urllib.parse import unquote
 
 import numpy as np
 
 from vader3d.data.reading.frames import picture_name, pose_of
-from vader3d.data.reading.pictures import existing_picture, picture_size
+from vader3d.data.reading.pictures import existing_picture, film_focal, opened, picture_size
 from vader3d.geometry.cameras import signs_of
 
 MATRICES = ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
 EVEN, OFF = 1.1, 1.4  # how much middles of rows and columns may differ, and be off a picture's own middle
+WHOLES, ROUGH = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0), 1.2  # times that pictures are larger; how rough EXIF is
 SHORT = 0.1  # of a picture's side: no lens has a focal length below, but one in shares of the side does
 
 
@@ -82,28 +84,64 @@ def inside(folder: Path, name: str, within: Path | None = None) -> Path:
     return folder / name
 
 
-def declared_size(frame: Mapping, picture: Path) -> tuple[tuple[float, float], str]:
-    """(height, width) that a frame's lens is for, and what is said where that is not its picture's.
+class Declared(NamedTuple):
+    """The (height, width) that a lens is for, what is said where that is not its picture's, and if that is sure."""
 
-    What the frame says; else twice its middle (cx, cy), where that is another size; else that of the picture in
-    `images` for one in `images_2`, `_4`, `_8`, or so many times its own.
+    size: tuple[float, float]
+    note: str = ""
+    sure: bool = True
+
+
+def declared_size(frame: Mapping, picture: Path) -> Declared:
+    """What the frame says; else twice its middle (cx, cy), where that is another size.
+
+    Else what `camera_angle_x` beside a focal length in px makes of this; else that of the picture in `images` for one
+    in `images_2`, `_4`, `_8`, or so many times its own; else what the picture's EXIF makes of the focal length.
     """
     own = picture_size(picture)
     size = [frame.get(name, frame.get(name[0])) for name in ("height", "width")]
     if None not in size:
-        return (float(size[0]), float(size[1])), ""
+        return Declared((float(size[0]), float(size[1])))
     lens, smaller = {**usual_names(frame), **frame}, re.fullmatch(r"images_(\d+)", picture.parent.name)
-    times = 1.0
-    if "cx" in lens and "cy" in lens:
+    times, sure = 1.0, True
+    focal = {axis: float(lens[f"fl_{axis}"]) for axis in "xy" if f"fl_{axis}" in lens}
+    sides = {"x": own[1], "y": own[0]}
+    wide = [
+        2 * focal[a] * math.tan(float(frame[f"camera_angle_{a}"]) / 2) / sides[a]
+        for a in focal
+        if f"camera_angle_{a}" in frame
+    ]
+    if any(size):
+        times = max(float(each) / side for each, side in zip(size, own, strict=True) if each)
+    elif "cx" in lens and "cy" in lens:
         across, down = 2 * float(lens["cx"]) / own[1], 2 * float(lens["cy"]) / own[0]
-        if max(across, down) < EVEN * min(across, down) and not 1 / OFF < across < OFF:
-            times = (across + down) / 2
-            times = round(times) if abs(times - round(times)) < 0.1 else times
-    elif smaller and any(name in lens for name in ("fl_x", "fl_y")):
+        times = larger((across + down) / 2) if max(across, down) < EVEN * min(across, down) else 1.0
+    elif wide:
+        times = larger(wide[0])
+    elif smaller and focal:
         full = picture.parent.with_name("images") / picture.name
         times = picture_size(full)[1] / own[1] if full.is_file() else float(smaller[1])
+    elif focal:
+        times, sure = by_exif(max(focal.values()), picture)
     said = f"pictures of 1/{times:g} of the size that their lenses are for: lenses scaled" if times != 1 else ""
-    return (own[0] * times, own[1] * times), said
+    return Declared((own[0] * times, own[1] * times), said, sure)
+
+
+def larger(times: float) -> float:
+    """How many times as large a picture is: 1 where about that, and whole where about whole."""
+    if 1 / OFF < times < OFF:
+        return 1.0
+    return float(round(times)) if abs(times - round(times)) < 0.1 and times > 1 else times
+
+
+def by_exif(focal: float, picture: Path) -> tuple[float, bool]:
+    """The same by the focal length that EXIF says, which is rough, and whether it tells."""
+    with opened(picture) as image:
+        said = film_focal(image)
+    if not said:
+        return 1.0, False
+    nearest = min(WHOLES, key=lambda whole: abs(math.log(focal / said / whole)))
+    return nearest, 1 / ROUGH < focal / said / nearest < ROUGH
 
 
 def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
@@ -133,8 +171,9 @@ def frame_intrinsics(frame: Mapping, height: float, width: float) -> np.ndarray:
 def usual_names(frame: Mapping) -> dict[str, float]:
     """Lenses that other software calls otherwise, fx or a 3 x 3 matrix K, by their usual names."""
     numbers = {f"fl_{axis}": frame[name] for axis in "xy" for name in (f"f{axis}", "focal") if name in frame}
-    named = (frame[name] for name in MATRICES if name in frame)
-    matrix = next((each for each in named if np.shape(each) in ((3, 3), (4, 4))), None)
+    named = (frame[name] for name in MATRICES if isinstance(frame.get(name), list))
+    square = (np.reshape(each, (3, 3)) if np.shape(each) == (9,) else each for each in named)
+    matrix = next((each for each in square if np.shape(each) in ((3, 3), (4, 4))), None)
     if matrix is not None:
         numbers |= {"fl_x": matrix[0][0], "fl_y": matrix[1][1], "cx": matrix[0][2], "cy": matrix[1][2]}
     return numbers

@@ -12,7 +12,7 @@ import numpy as np
 
 from vader3d.captions import some_of
 from vader3d.data.archive.format import check_name
-from vader3d.data.photographs.frames import CLIPS, PHOTOS, clip_moments, read_photo
+from vader3d.data.photographs.frames import CLIPS, MOVING, PHOTOS, clip_moments, read_photo
 from vader3d.data.reading.mask_files import MASKS, PICTURES, is_mask
 from vader3d.untrusted import is_litter, read_json, reading
 
@@ -150,7 +150,7 @@ def listed_clips(source: Path, boxes: Path | None = None, texts: Path | None = N
         listing = Listing([Clip(each, name) for each, name in zip(sources, clip_names(sources, source), strict=True)])
     if not listing.clips:
         raise ValueError(
-            f"source: wanted clips ({', '.join(CLIPS)}) or folders of frames in {source}; got none"
+            f"source: wanted clips ({', '.join(MOVING)}) or folders of frames in {source}; got none"
             + "".join(f"; {note}" for note in listing.notes)
         )
     if unknown := sorted(set(given) - {clip.name for clip in listing.clips}):
@@ -162,7 +162,7 @@ def listed_clips(source: Path, boxes: Path | None = None, texts: Path | None = N
 def is_clip(path: Path, source: Path) -> bool:
     inner = path.relative_to(source)
     masks = path.stem.lower().endswith(MASK_SUFFIXES) or any(part.lower() in MASKS for part in inner.parts[:-1])
-    return path.suffix.lower() in CLIPS and not masks and not is_hidden(inner) and path.is_file()
+    return path.suffix.lower() in MOVING and not masks and not is_hidden(inner) and path.is_file()
 
 
 def is_frame(path: Path, source: Path) -> bool:
@@ -194,7 +194,7 @@ def celebv_sets(document: Any) -> list[Mapping[str, Any]]:
 
 
 def without_suffix(name: str) -> str:
-    return Path(name).stem if Path(name).suffix.lower() in CLIPS else name
+    return Path(name).stem if Path(name).suffix.lower() in MOVING else name
 
 
 def numbered(name: str, stems: Iterable[str], listed: Collection[str]) -> list[str]:
