@@ -1,9 +1,11 @@
 """Pictures with colours of other spaces than sRGB, and of other modes."""
 
+import json
 import struct
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image, ImageCms
 from surfaces import colour_of
 
@@ -139,3 +141,22 @@ def test_heic_is_named_whatever_it_is_called(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"\0\0\0\x24ftypheic" + bytes(100))
     with pytest.raises(ValueError, match=r"x\.jpg: wanted a whole picture; got HEIC; save it as JPEG or PNG$"):
         read_picture(tmp_path / "x.jpg", mode="RGB")
+
+
+def test_masks_and_textures_of_gltf_have_no_profiles(tmp_path):
+    """A mask is no colour, and glTF 2.0 (3.8.2) says that readers take no notice."""
+    grey = profile("Linear grey", 1.0)
+    Image.fromarray(np.full((4, 4), 128, np.uint8)).save(tmp_path / "mask.png", icc_profile=grey)
+    assert np.unique(read_picture(tmp_path / "mask.png", mode="L")).tolist() == [128]
+    columns, power = SPACES["Display P3"]
+    texture = Image.fromarray(np.full((4, 4, 3), (200, 100, 50), np.uint8))
+    box = trimesh.creation.box()
+    box.visual = trimesh.visual.TextureVisuals(uv=np.full((8, 2), 0.5), image=texture)
+    for name, data in trimesh.exchange.gltf.export_gltf(trimesh.Scene(box)).items():
+        (tmp_path / name).write_bytes(data)
+    document = json.loads((tmp_path / "model.gltf").read_text())
+    (tmp_path / "model.gltf").write_text(json.dumps(document | {"images": [{"uri": "image.png"}]}))
+    texture.save(tmp_path / "image.png", icc_profile=profile("Display P3", power, columns))
+    (texels,) = load_surface(tmp_path / "model.gltf").textures
+    assert texels[0, 0].tolist() == [200, 100, 50, 255]
+    assert read_picture(tmp_path / "image.png", mode="RGB").getpixel((0, 0))[0] > 205  # of a photograph they are heeded

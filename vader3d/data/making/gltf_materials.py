@@ -111,6 +111,7 @@ class Looks:
                 if data.getbuffer()[: len(KTX2)] == KTX2:
                     raise ValueError("picture: wanted PNG, JPEG or WebP; got KTX2; save it anew (gltf-transform)")
                 with Image.open(data) as image:
+                    image.info.pop("icc_profile", None)  # which glTF 2.0 (3.8.2) has readers ignore
                     self.decoded[index] = texels_of(image)
             except (OSError, ValueError, SyntaxError) as error:
                 self.decoded[index] = None

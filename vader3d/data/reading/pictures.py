@@ -51,7 +51,7 @@ def read_picture(path: Path, *, mode: str, size: tuple[float, float] | None = No
             picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I;16"):  # which a conversion would cut
             picture = picture.point(lambda value: value / 256).convert("L")
-        return in_srgb(picture).convert(mode)
+        return (picture if mode == "L" else in_srgb(picture)).convert(mode)  # masks are no colours
 
 
 def picture_size(path: Path) -> tuple[int, int]:
