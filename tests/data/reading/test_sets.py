@@ -163,7 +163,7 @@ def spoilt(kind, room, views):
     if kind == "co3d":
         (thing / "chair" / "frame_annotations.jgz").write_bytes(b"\x1f\x8bnothing")
     elif kind == "dtu":
-        np.savez(thing / "scan24" / "cameras_sphere.npz", world_mat_0=np.eye(2))
+        np.savez(thing / "scan24" / "cameras_sphere.npz", **{f"world_mat_{number}": np.eye(2) for number in range(3)})
     elif kind == "llff":
         np.save(thing / "fern" / "poses_bounds.npy", np.zeros((3, 5)))
     elif kind == "gobjaverse":
