@@ -201,7 +201,7 @@ PRESETS = {
         objects=100,
         picture_px=64,
         score="people, eight minutes of a CPU core, three seeds: held-out PSNR 30.0 dB inside the mask, head and torso "
-        "2.3 and 2.1 degrees off, 30 degrees aside 23.9 dB (docs/results.md)",
+        "2.2 and 2.1 degrees off, 30 degrees aside 23.6 dB (docs/results.md)",
     ),
     "talking-heads": Preset(
         note="clips of people, head and shoulders (`vader3d prepare video --masks people`), of whom nothing is known: "
@@ -210,8 +210,8 @@ PRESETS = {
         diffusion=HEADS_STAGE2,
         objects=100,
         picture_px=64,
-        score="people, one seed: held-out PSNR 29.6 dB inside the mask, head and torso 2.3 and 4.2 degrees off, 30 "
-        "degrees aside 21.9 dB (docs/results.md)",
+        score="people, one seed: held-out PSNR 29.7 dB inside the mask, head and torso 2.2 and 4.3 degrees off, 30 "
+        "degrees aside 21.6 dB (docs/results.md)",
     ),
     "tiny": Preset(
         note="seconds, for tests and for trying commands out; its objects are blobs.",
