@@ -178,8 +178,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     with open(path, "rb") as opened:
         file: IO[bytes] = opened
         if opened.read(2) in BOMS_16:
-            opened.seek(0)
-            with reading(path, "text in UTF-16"):
+            with reading(f"{path}: line 1", "text in UTF-16"):
                 file = io.BytesIO(text_of(read_bytes(path, most=JSON_BYTES)).encode())
         file.seek(0)
         for line in range(1, 1 << 62):

@@ -18,6 +18,7 @@ EXTRAS = {
     "cluster": (("distributed",), "prepare on a Dask cluster"),
     "shards": (("fsspec", "s3fs"), "data sets in tar shards at URLs (S3, HTTP)"),
     "heads": (("anny",), "clips of parametric people: prepare heads"),
+    "people": (("mediapipe",), "faces and masks of people"),
     "hub": (("huggingface_hub",), "models from and to the Hugging Face hub"),
     "studio": (("fastapi", "uvicorn"), "the studio in the browser"),
     "text": (("transformers",), "text encoders and captions of others' networks"),
