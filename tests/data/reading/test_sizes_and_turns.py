@@ -79,6 +79,12 @@ def test_an_angle_beside_a_focal_length_tells_its_size(factor, folder, views):
     assert "lenses: nothing" not in report
 
 
+def test_an_angle_in_degrees_beside_a_focal_length_tells_nothing(folder, views):
+    only_focal(folder, 1, camera_angle_x=foreign.FOV_DEGREES)
+    read, _, _ = prepared(folder)
+    assert np.allclose(read.cameras.intrinsics[:, 0].numpy(), foreign.focal_px())
+
+
 @pytest.mark.parametrize("factor", [1, 2])
 def test_exif_tells_the_size_of_a_focal_length(factor, folder, views):
     exif = Image.Exif()

@@ -109,7 +109,7 @@ def declared_size(frame: Mapping, picture: Path) -> Declared:
     wide = [
         2 * focal[a] * math.tan(float(frame[f"camera_angle_{a}"]) / 2) / sides[a]
         for a in focal
-        if f"camera_angle_{a}" in frame
+        if 0 < float(frame.get(f"camera_angle_{a}", 0)) < math.pi
     ]
     if any(size):
         times = max(float(each) / side for each, side in zip(size, own, strict=True) if each)
