@@ -70,13 +70,16 @@ class GivenPoses:
     def begin(self) -> None:
         """Before the first step of a run, and not where one goes on."""
 
+    def check(self, target: ViewBatch) -> None:
+        """ValueError where cameras are the data's, and one object's are not known; before a batch goes to a GPU."""
+        if self.model.posing is None and (unknown := target.cameras.world_from_camera.isnan().flatten(1).any(1)).any():
+            records = self.start.views.archive.records
+            raise without_cameras(records[int(target.objects[unknown][0]) % len(records)].name)
+
     def place(
         self, target: ViewBatch, volume: Volume, *, progress: float, pixels: Pixels, generator: torch.Generator
     ) -> Placed:
-        """Whence a batch is seen after that share of the run; of it `pixels` are compared. ValueError: none knows."""
-        if (unknown := target.cameras.world_from_camera.isnan().flatten(1).any(1)).any():
-            records = self.start.views.archive.records
-            raise without_cameras(records[int(target.objects[unknown][0]) % len(records)].name)
+        """Whence a batch is seen after that share of the run; of it `pixels` are compared."""
         return Placed(volume, target, None, {})
 
     def scores(self) -> dict[str, float]:

@@ -90,6 +90,7 @@ class AutodecoderTask:
             pixels=EVERY_PIXEL if self.poses.whole_pictures else pixels,
             device=self.device,
         )
+        self.poses.check(target)
         target = target.to(self.device)
         with autocast(config.loop.precision, self.device):
             codes = noisy = self.model.codes(target.objects)

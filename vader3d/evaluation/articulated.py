@@ -163,8 +163,8 @@ class Judge:
             refined = refined_parts(volume, target, first, self.render, steps=how.refinement, rate=how.rate)
             for way, poses in (("first", first), ("refined", refined)):
                 ways[way].append(from_rest(poses, target.cameras)[0])
-            with suppress(EmptyVolumeError):
-                moving.append(self.motion(clip, ways["refined"][-1]))
+            with torch.no_grad(), suppress(EmptyVolumeError):
+                moving.append(motion_scores(Asset(volume, self.render), ways["refined"][-1], self.truth, clip))
         scores: dict[str, float] = {}
         for way, each in ways.items():
             turns = torch.stack(each)[..., :3]
@@ -273,15 +273,10 @@ class Judge:
             motion = self.parts.motion(clip, names, front_camera(1).world_from_camera[0])
             try:
                 psnrs.append(agreement(asset, *skinned(asset), motion))
-                moving.append(self.motion(clip, self.parts(torch.tensor([clip]), rows)[0]))
+                moving.append(motion_scores(asset, self.parts(torch.tensor([clip]), rows)[0], self.truth, clip))
             except EmptyVolumeError:
                 continue
         return {"export_psnr": round(sum(psnrs) / len(psnrs), 2) if psnrs else None, **mean_scores(moving)}
-
-    @torch.no_grad()
-    def motion(self, clip: int, poses: Tensor) -> dict[str, float]:
-        """`motion_scores` of a clip by poses [F, K, 3, 4], from rest to the camera."""
-        return motion_scores(Asset(self.volume(clip), self.render), poses, self.truth, clip)
 
     @staticmethod
     def inside(colour: Tensor, target: ViewBatch) -> float:

@@ -9,10 +9,8 @@ import numpy as np
 LANDMARKS = 468  # MediaPipe's face mesh
 SEEN_PX, MARGIN_PX = 384, 64  # how large pictures are shown to it, and how far from the border: small faces are missed
 LEAST_SURE = 0.2
-BUST, LOWER = (
-    3.2,
-    0.5,
-)  # heights of a face: the side of a square about head and shoulders, and how far its middle is below
+# heights of a face: the side of a square about head and shoulders, and how far its middle is below
+BUST, LOWER = 3.2, 0.5
 NEEDED = (
     "people: wanted the package mediapipe, of 0.10.9 to 0.10.21, which hold its networks; got {}; "
     "pip install 'vader3d[people]'"

@@ -102,9 +102,9 @@ def object_sources(source: Path) -> list[Path]:
                 found.append(clips[0])
             elif photo_files(entry):
                 found.append(entry)
-        elif entry.suffix.lower() in CLIPS and not (
-            entry.suffix.lower() == ".mov" and entry.stem in photos
-        ):  # live ones
+        elif entry.suffix.lower() == ".mov" and entry.stem in photos:
+            continue  # what moves of a live photograph
+        elif entry.suffix.lower() in CLIPS:
             found.append(entry)
     if photos and not any(each.is_file() for each in found):
         return [source]
